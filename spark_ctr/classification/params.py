@@ -1,0 +1,171 @@
+"""Params of CTR classifiers: columns, network, training."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pyspark.ml.param import TypeConverters
+
+from spark_ctr.networks.registry import NETWORKS
+from spark_ctr.stage.base import number, one_of, param
+from spark_ctr.stage.params import (
+    HasFeatures,
+    HasInvalid,
+    HasLabel,
+    HasPredictions,
+    HasRandomSeed,
+)
+from spark_ctr.stage.training_data import TrainingColumns
+from spark_ctr.training.progress import Progress, make_progress
+from spark_ctr.training.trainer import TrainingSettings
+
+
+class CTRParams(HasFeatures, HasLabel, HasPredictions, HasInvalid, HasRandomSeed):
+    """Params that a CTR classifier and its model share."""
+
+    weightCol = param("weightCol", "sample weight column, numeric", TypeConverters.toString)
+    validationIndicatorCol = param(
+        "validationIndicatorCol",
+        "boolean column, true for rows that choose the best epoch instead of being trained on; "
+        "unset: validationFraction of the rows",
+        TypeConverters.toString,
+    )
+    validationFraction = param(
+        "validationFraction",
+        "share of rows held out to choose the best epoch",
+        number("validationFraction", float, at_least=0.0, below=1.0),
+        0.1,
+    )
+    network = param(
+        "network",
+        "'lr' logistic regression, 'dnn' multilayer perceptron, 'dcnv2' deep and cross network, "
+        "'deepfm' factorisation machine and perceptron",
+        one_of("network", *NETWORKS),
+        "dcnv2",
+    )
+    hiddenLayers = param(
+        "hiddenLayers", "widths of the hidden layers", TypeConverters.toListInt, [400, 400]
+    )
+    crossLayers = param(
+        "crossLayers",
+        "cross layers of dcnv2",
+        number("crossLayers", int, at_least=0, at_most=64),
+        3,
+    )
+    dropout = param(
+        "dropout",
+        "share of hidden units left out in each step",
+        number("dropout", float, at_least=0.0, below=1.0),
+        0.2,
+    )
+    batchNorm = param(
+        "batchNorm", "batch normalisation of hidden layers", TypeConverters.toBoolean, False
+    )
+    learningRate = param(
+        "learningRate", "of Adam", number("learningRate", float, above=0.0), 1e-3
+    )
+    learningRateDecay = param(
+        "learningRateDecay",
+        "factor on the learning rate after an epoch without improvement",
+        number("learningRateDecay", float, above=0.0, at_most=1.0),
+        0.5,
+    )
+    weightDecay = param(
+        "weightDecay",
+        "decoupled weight decay of all matrices but the embeddings",
+        number("weightDecay", float, at_least=0.0),
+        0.0,
+    )
+    embeddingRegularization = param(
+        "embeddingRegularization",
+        "L2 penalty of the embedding rows in a batch",
+        number("embeddingRegularization", float, at_least=0.0),
+        0.0,
+    )
+    batchSize = param("batchSize", "rows a step", number("batchSize", int, at_least=1), 1024)
+    maxIter = param("maxIter", "most epochs", number("maxIter", int, at_least=1), 20)
+    patience = param(
+        "patience",
+        "stop after this many epochs without a better validation figure",
+        number("patience", int, at_least=1),
+        3,
+    )
+    monitor = param(
+        "monitor",
+        "validation figure that chooses the best epoch: 'auc' or 'log_loss'",
+        one_of("monitor", "auc", "log_loss"),
+        "auc",
+    )
+    feed = param(
+        "feed",
+        "reader of the training files: 'petastorm', 'pyarrow', or 'auto' (Petastorm where it "
+        "can be imported)",
+        one_of("feed", "auto", "petastorm", "pyarrow"),
+        "auto",
+    )
+    shuffleBufferRows = param(
+        "shuffleBufferRows",
+        "rows shuffled together and held in memory",
+        number("shuffleBufferRows", int, at_least=1),
+        1_000_000,
+    )
+    cacheDir = param(
+        "cacheDir",
+        "folder (path or URI) for the training files, seen by driver and executors; unset: a "
+        "temporary folder of this machine; removed after training",
+        TypeConverters.toString,
+    )
+    device = param(
+        "device",
+        "'cpu', 'cuda', or 'auto' (a GPU where the driver has one)",
+        one_of("device", "auto", "cpu", "cuda"),
+        "auto",
+    )
+    verbose = param("verbose", "show progress on standard error", TypeConverters.toBoolean, True)
+
+    def network_config(self) -> dict[str, Any]:
+        """Settings of the chosen network; Params that it does not have are left out."""
+        known = {
+            "hidden_layers": self.getHiddenLayers(),
+            "cross_layers": self.getCrossLayers(),
+            "dropout": self.getDropout(),
+            "batch_norm": self.getBatchNorm(),
+        }
+        return {
+            name: value
+            for name, value in known.items()
+            if name in NETWORKS[self.getNetwork()].defaults
+        }
+
+    def training_settings(self) -> TrainingSettings:
+        """Settings for ``training.train``."""
+        return TrainingSettings(
+            learning_rate=self.getLearningRate(),
+            batch_size=self.getBatchSize(),
+            max_epochs=self.getMaxIter(),
+            patience=self.getPatience(),
+            weight_decay=self.getWeightDecay(),
+            embedding_l2=self.getEmbeddingRegularization(),
+            learning_rate_decay=self.getLearningRateDecay(),
+            monitor=self.getMonitor(),
+            seed=self.getSeed(),
+            device=self.getDevice(),
+        )
+
+    def training_columns(self) -> TrainingColumns:
+        """Columns and split for ``stage.training_data``."""
+        return TrainingColumns(
+            label=self.getLabelCol(),
+            weight=self._value("weightCol"),
+            validation=self._value("validationIndicatorCol"),
+            categorical=self.getCategoricalFeaturesCol(),
+            numeric=self.getNumericFeaturesCol(),
+            validation_fraction=self.getValidationFraction(),
+            seed=self.getSeed(),
+            handle_invalid=self.getHandleInvalid(),
+            cache_dir=self._value("cacheDir"),
+        )
+
+    def progress(self, title: str) -> Progress:
+        """Progress display, silent unless ``verbose``."""
+        return make_progress(title=title) if self.getVerbose() else Progress()

@@ -1,0 +1,120 @@
+"""LayerwiseDistiller: train a teacher, then a small student that follows it layer by layer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from spark_ctr.classification.ctr_classifier import (
+    CTRClassificationModel,
+    CTRClassifier,
+    CTREstimator,
+)
+from spark_ctr.classification.params import CTRParams
+from spark_ctr.networks.inputs import Inputs
+from spark_ctr.stage.base import Stage, number, param
+from spark_ctr.stage.meta import MetaStage, stage_of
+from spark_ctr.stage.training_data import TrainingData
+from spark_ctr.training.distillation import DistillationLoss
+
+
+class LayerwiseDistiller(MetaStage, Stage, CTREstimator):
+    """Train a teacher and distil it into a student.
+
+    The student minimises cross-entropy, the squared difference of the logits, and the distance of
+    its hidden layers, linearly projected and layer-normalised, from the teacher's; the
+    projections fade out over the epochs and are dropped. The fitted model is the student's
+    :class:`CTRClassificationModel`; its ``teacher`` attribute is the teacher's, right after
+    fitting. Columns, split and output names are the student's Params.
+
+    Parameters
+    ----------
+    teacher : CTRClassifier or CTRClassificationModel
+        A fitted model is used as it is.
+    student : CTRClassifier
+    **kwargs
+        Other Params by name; see :meth:`explainParams`.
+
+    References
+    ----------
+    Hinton et al., 2015; Romero et al., "FitNets", ICLR 2015. The layer-wise method for CTR is this
+    project's own design.
+    """
+
+    _nested_params = ("teacher", "student")
+
+    teacher = param(
+        "teacher",
+        "CTRClassifier to train first, or a fitted CTRClassificationModel",
+        stage_of("teacher", CTRClassifier, CTRClassificationModel),
+    )
+    student = param("student", "CTRClassifier to distil into", stage_of("student", CTRClassifier))
+    logitWeight = param(
+        "logitWeight",
+        "weight of the squared difference of logits",
+        number("logitWeight", float, at_least=0.0),
+        1.0,
+    )
+    hiddenWeight = param(
+        "hiddenWeight",
+        "weight of each hidden layer's distance from the teacher's",
+        number("hiddenWeight", float, at_least=0.0),
+        0.1,
+    )
+    hiddenEpochs = param(
+        "hiddenEpochs",
+        "epochs over which hiddenWeight falls to 0",
+        number("hiddenEpochs", int, at_least=1),
+        5,
+    )
+
+    def _column_owner(self) -> CTRParams:
+        student, teacher = self._nested("student"), self._nested("teacher")
+        for name in ("categoricalFeaturesCol", "numericFeaturesCol", "labelCol", "weightCol"):
+            if student._value(name) != teacher._value(name):
+                raise ValueError(
+                    f"LayerwiseDistiller: teacher and student must agree on {name}: "
+                    f"{teacher._value(name)!r} and {student._value(name)!r}"
+                )
+        return student
+
+    def _check(self, inputs: Inputs) -> None:
+        teacher = self._nested("teacher")
+        if isinstance(teacher, CTRClassifier):
+            teacher._check(inputs)
+        elif [(t.name, t.rows) for t in teacher.inputs.tables] != [
+            (t.name, t.rows) for t in inputs.tables
+        ]:
+            raise ValueError(
+                "LayerwiseDistiller: the fitted teacher reads other embedding tables than the "
+                "dataset has: encode the dataset with the teacher's encoder"
+            )
+        self._nested("student")._check(inputs)
+
+    def _train(self, data: TrainingData) -> CTRClassificationModel:
+        teacher, student = self._nested("teacher"), self._nested("student")
+        if isinstance(teacher, CTRClassifier):
+            teacher = teacher._train(data)
+        network = student._build(data.inputs)
+        loss = DistillationLoss(
+            teacher.torchNetwork,
+            network,
+            logit_weight=self.getLogitWeight(),
+            layer_weights=self.getHiddenWeight(),
+            decay_epochs=self.getHiddenEpochs(),
+            seed=student.getSeed(),
+        )
+        extra: dict[str, Any] = {
+            "teacher": teacher.uid,
+            "layers": dict(zip(loss.student_layers, loss.teacher_layers, strict=False)),
+        }
+        model = student._train_network(
+            data,
+            network,
+            f"distilling {student.getNetwork()}",
+            extra,
+            loss=loss,
+            before_epoch=loss.before_epoch,
+        )
+        model._resetUid(self.uid)
+        model.teacher = teacher
+        return model

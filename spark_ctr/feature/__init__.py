@@ -1,0 +1,20 @@
+"""Feature stages: cleaning, power-law selection, hashed embedding ids."""
+
+from spark_ctr.feature.click_log_cleaner import ClickLogCleaner, ClickLogCleanerModel
+from spark_ctr.feature.hashed_embedding_encoder import (
+    HashedEmbeddingEncoder,
+    HashedEmbeddingEncoderModel,
+)
+from spark_ctr.feature.power_law_feature_selector import (
+    PowerLawFeatureSelector,
+    PowerLawFeatureSelectorModel,
+)
+
+__all__ = [
+    "ClickLogCleaner",
+    "ClickLogCleanerModel",
+    "HashedEmbeddingEncoder",
+    "HashedEmbeddingEncoderModel",
+    "PowerLawFeatureSelector",
+    "PowerLawFeatureSelectorModel",
+]

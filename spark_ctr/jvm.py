@@ -1,0 +1,86 @@
+"""The JVM functions of spark_ctr: where their jar is, and whether a session has them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+JARS = Path(__file__).resolve().parent / "jars"
+
+# Value of spark.sql.extensions that registers the functions, where Spark does not do so by itself.
+EXTENSIONS = "sparkctr.SparkCtrExtensions"
+
+# The class that DESCRIBE FUNCTION names, so that another function called ctr_bucket does not pass.
+_CTR_BUCKET_CLASS = "sparkctr.CtrBucket"
+
+
+def jar_path() -> str:
+    """Return the jar of JVM functions that matches the installed PySpark.
+
+    Put it on a session's class path before the session starts, and its functions are there, on
+    classic Spark and on the server of Spark Connect alike::
+
+        SparkSession.builder.config("spark.jars", spark_ctr.jar_path()).getOrCreate()
+
+    Spark 4 needs no more. PySpark 3.5 does not look for extensions on the class path (spark-submit
+    of a JVM program does), so name them: ``.config("spark.sql.extensions", jvm.EXTENSIONS)``.
+
+    Returns
+    -------
+    str
+        Absolute path of ``spark-ctr_<Scala version>-spark<Spark version>.jar``.
+
+    Raises
+    ------
+    FileNotFoundError
+        When no jar for this PySpark's Spark version has been built.
+    """
+    import pyspark
+
+    spark_version = ".".join(pyspark.__version__.split(".")[:2])
+    built = sorted(JARS.glob("spark-ctr_*.jar"))
+    matching = [jar for jar in built if jar.name.endswith(f"-spark{spark_version}.jar")]
+    if len(matching) > 1:  # built for both Scala versions of one Spark: take the installed one's
+        scala = _scala_version(Path(pyspark.__file__).parent / "jars")
+        matching = [jar for jar in matching if f"_{scala}-" in jar.name]
+    if not matching:
+        have = ", ".join(jar.name for jar in built) or "none"
+        raise FileNotFoundError(
+            f"No spark_ctr jar for Spark {spark_version} in {JARS} (there: {have}). Build it with "
+            "`python jvm_udfs/build_jar.py` in a checkout of spark_ctr, with the Python that runs "
+            "PySpark; it needs Java but no build tool. Without the jar, spark_ctr uses Spark's "
+            "built-in functions, with the same results."
+        )
+    return str(matching[0])
+
+
+def has_jvm_functions(spark: SparkSession) -> bool:
+    """Say whether a session can call the JVM functions, such as ``ctr_bucket``.
+
+    Parameters
+    ----------
+    spark : SparkSession
+        A classic or a Spark Connect session; only SQL is used.
+
+    Returns
+    -------
+    bool
+        True when ``ctr_bucket`` is spark_ctr's own function in this session.
+    """
+    from pyspark.errors import AnalysisException
+
+    try:
+        rows = spark.sql("DESCRIBE FUNCTION ctr_bucket").collect()
+    except AnalysisException:
+        return False
+    return any(row[0].split("Class: ")[-1].strip() == _CTR_BUCKET_CLASS for row in rows)
+
+
+def _scala_version(spark_jars: Path) -> str | None:
+    """Binary version, such as 2.13, of the Scala library among a Spark's jars."""
+    for jar in spark_jars.glob("scala-library-*.jar"):
+        return ".".join(jar.stem.split("-")[-1].split(".")[:2])
+    return None

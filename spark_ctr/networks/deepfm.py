@@ -1,0 +1,56 @@
+"""DeepFM: factorisation machine and multilayer perceptron on shared embeddings."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from spark_ctr.networks.embedding import EmbeddingTables
+from spark_ctr.networks.fm import factorization_machine
+from spark_ctr.networks.inputs import Inputs
+from spark_ctr.networks.logistic_regression import NumericTerm, scalar_tables
+from spark_ctr.networks.mlp import MLP
+from spark_ctr.networks.network import Network
+
+
+class DeepFM(Network):
+    """Sum of a linear term, a factorisation machine and a perceptron.
+
+    The factorisation machine works at the widest table's dimension; narrower tables are projected.
+    Numeric columns enter the linear term and the perceptron.
+
+    Attributes
+    ----------
+    first_order : EmbeddingTables
+        The linear term's weight per id (dimension 1), besides `embedding`.
+
+    References
+    ----------
+    Guo et al., "DeepFM", IJCAI 2017, equations 1 to 4.
+    """
+
+    name: ClassVar[str] = "deepfm"
+    defaults: ClassVar[dict[str, Any]] = {
+        "hidden_layers": [256, 128, 64],
+        "dropout": 0.1,
+        "batch_norm": False,
+        "layer_norm": False,
+    }
+
+    def __init__(self, inputs: Inputs, config: dict[str, Any]) -> None:
+        super().__init__(inputs, config)
+        field_dim = max((table.dim for table in inputs.tables), default=1)
+        self.embedding = EmbeddingTables(inputs, field_dim)
+        self.first_order = scalar_tables(inputs)
+        self.numeric = NumericTerm(len(inputs.numeric))
+        self.mlp = MLP(inputs.width, config["hidden_layers"], config["dropout"], self._norm)
+        self.output = nn.Linear(self.mlp.width, 1, bias=False)
+
+    def _compute(self, ids: Tensor, numeric: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        embedded = self.embedding(ids)
+        linear = self.first_order(ids).sum(1) + self.numeric(numeric)
+        pairs = factorization_machine(self.embedding.project(embedded))
+        deep, hidden = self.mlp(torch.cat([embedded, numeric], 1))
+        return linear + pairs + self.output(deep).squeeze(1), hidden

@@ -1,0 +1,35 @@
+"""Embeddings and a multilayer perceptron."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from spark_ctr.networks.embedding import EmbeddingTables
+from spark_ctr.networks.inputs import Inputs
+from spark_ctr.networks.mlp import MLP
+from spark_ctr.networks.network import Network
+
+
+class DNN(Network):
+    """Multilayer perceptron over embedded and numeric columns side by side."""
+
+    name: ClassVar[str] = "dnn"
+    defaults: ClassVar[dict[str, Any]] = {
+        "hidden_layers": [128, 64, 64],
+        "dropout": 0.1,
+        "batch_norm": False,
+        "layer_norm": False,
+    }
+
+    def __init__(self, inputs: Inputs, config: dict[str, Any]) -> None:
+        super().__init__(inputs, config)
+        self.embedding = EmbeddingTables(inputs)
+        self.mlp = MLP(inputs.width, config["hidden_layers"], config["dropout"], self._norm)
+        self.output = nn.Linear(self.mlp.width, 1)
+
+    def _compute(self, ids: Tensor, numeric: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        output, hidden = self.mlp(torch.cat([self.embedding(ids), numeric], 1))
+        return self.output(output).squeeze(1), hidden

@@ -1,0 +1,120 @@
+"""Embedding tables of many columns, looked up together."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from spark_ctr.networks.inputs import Inputs
+
+INITIAL_STD = 0.01
+# Below this, a dense Adam step over the whole weight costs less than coalescing a sparse gradient.
+SPARSE_FROM_ROWS = 20_000
+
+
+class EmbeddingTables(nn.Module):
+    """One lookup per distinct dimension for all categorical columns.
+
+    Columns of equal dimension share one weight, each column at its own row offset. A weight of
+    many rows passes row-sparse gradients, so a step touches only the rows of its batch.
+
+    Parameters
+    ----------
+    inputs : Inputs
+        Its tables are embedded; numeric columns are ignored.
+    field_dim : int, optional
+        Common dimension k of `fields`. Dimensions other than k get a bias-free linear map, shared
+        by the columns of that dimension (mixed-dimension embeddings, Ginart et al. 2021).
+
+    Attributes
+    ----------
+    weights : ModuleList of Embedding
+        One per distinct dimension, ascending.
+    groups : tuple of tuple of int
+        For each weight, the column positions it holds, in row order.
+    """
+
+    def __init__(self, inputs: Inputs, field_dim: int | None = None) -> None:
+        super().__init__()
+        self.inputs = inputs
+        self.field_dim = field_dim
+        self.dims = tuple(sorted({table.dim for table in inputs.tables}))
+        self.groups = tuple(
+            tuple(c for c, table in enumerate(inputs.tables) if table.dim == dim)
+            for dim in self.dims
+        )
+        self.weights = nn.ModuleList()
+        self.projections = nn.ModuleDict()
+        for g, (dim, columns) in enumerate(zip(self.dims, self.groups, strict=True)):
+            rows = [inputs.tables[c].rows for c in columns]
+            weight = nn.Embedding(sum(rows), dim, sparse=sum(rows) >= SPARSE_FROM_ROWS)
+            nn.init.normal_(weight.weight, std=INITIAL_STD)
+            self.weights.append(weight)
+            offsets = torch.tensor([0, *rows[:-1]], dtype=torch.int64).cumsum(0)
+            self._constant(f"offsets_{g}", offsets)
+            self._constant(f"columns_{g}", torch.tensor(columns, dtype=torch.int64))
+            if field_dim is not None and dim != field_dim:
+                self.projections[str(dim)] = nn.Linear(dim, field_dim, bias=False)
+
+    def _constant(self, name: str, value: Tensor) -> None:
+        # Derived from the inputs, so it follows the device but is not part of the state.
+        self.register_buffer(name, value, persistent=False)
+
+    @property
+    def width(self) -> int:
+        """Width of the output of `forward`."""
+        return self.inputs.embedded_width
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """Look up and concatenate in column order.
+
+        Parameters
+        ----------
+        ids : Tensor, int32 or int64, [B, C]
+
+        Returns
+        -------
+        Tensor, float32, [B, sum(dim)]
+        """
+        if not self.dims:
+            return torch.zeros(ids.shape[0], 0, device=ids.device)
+        ids = ids.long()
+        if len(self.dims) == 1:
+            return self.weights[0](ids + self.offsets_0).flatten(1)
+        columns: dict[int, Tensor] = {}
+        for g, weight in enumerate(self.weights):
+            group = ids[:, getattr(self, f"columns_{g}")] + getattr(self, f"offsets_{g}")
+            columns.update(zip(self.groups[g], weight(group).unbind(1), strict=True))
+        return torch.cat([columns[c] for c in range(len(columns))], 1)
+
+    def fields(self, ids: Tensor) -> Tensor:
+        """Look up every column at the common dimension k = `field_dim`.
+
+        Parameters
+        ----------
+        ids : Tensor, int32 or int64, [B, C]
+
+        Returns
+        -------
+        Tensor, float32, [B, C, k]
+        """
+        return self.project(self(ids))
+
+    def project(self, embedded: Tensor) -> Tensor:
+        """Turn the output of `forward` [B, sum(dim)] into fields [B, C, k].
+
+        Raises
+        ------
+        ValueError
+            If the tables were built without `field_dim`.
+        """
+        if self.field_dim is None:
+            raise ValueError("EmbeddingTables was built without field_dim; pass it to get fields")
+        k = self.field_dim
+        if not self.dims:
+            return embedded.new_zeros(embedded.shape[0], 0, k)
+        if self.dims == (k,):
+            return embedded.unflatten(1, (-1, k))
+        fields = embedded.split([table.dim for table in self.inputs.tables], 1)
+        maps = self.projections
+        return torch.stack([f if f.shape[1] == k else maps[str(f.shape[1])](f) for f in fields], 1)

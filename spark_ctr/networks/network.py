@@ -1,0 +1,107 @@
+"""Base class of all networks."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from spark_ctr.networks.embedding import EmbeddingTables
+from spark_ctr.networks.inputs import Inputs
+
+
+class Network(nn.Module):
+    """Click model over embedded and numeric columns.
+
+    A subclass names its settings in `defaults` and implements `_compute`.
+
+    Parameters
+    ----------
+    inputs : Inputs
+        Columns that the network reads.
+    config : dict
+        All keys of `defaults`, validated by `networks.registry.build_network`.
+
+    Attributes
+    ----------
+    name : str
+        Name in the registry.
+    embedding : EmbeddingTables
+        Tables of the categorical columns.
+    """
+
+    name: ClassVar[str]
+    defaults: ClassVar[dict[str, Any]]
+    embedding: EmbeddingTables
+
+    def __init__(self, inputs: Inputs, config: dict[str, Any]) -> None:
+        super().__init__()
+        self.inputs = inputs
+        self.config = config
+        rows = torch.tensor([table.rows for table in inputs.tables], dtype=torch.int64)
+        # Not a buffer: it stays on the CPU, where ids are checked.
+        self._rows = rows
+
+    def forward(self, ids: Tensor, numeric: Tensor) -> Tensor:
+        """Compute the logit of a click.
+
+        Parameters
+        ----------
+        ids : Tensor, int32 or int64, [B, len(inputs.tables)]
+        numeric : Tensor, float32, [B, len(inputs.numeric)]
+
+        Returns
+        -------
+        Tensor, float32, [B]
+
+        Raises
+        ------
+        ValueError
+            If a tensor has another number of columns.
+        IndexError
+            If an id lies outside its table (checked for tensors on the CPU).
+        """
+        return self.hidden(ids, numeric)[0]
+
+    def hidden(self, ids: Tensor, numeric: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """Compute the logits and the hidden activations by name, in depth order.
+
+        See `forward` for the parameters. The layers of an MLP are named "hidden_0", "hidden_1",
+        ...; each is [B, width], after the ReLU and before dropout.
+        """
+        for kind, tensor, names in (
+            ("ids", ids, [table.name for table in self.inputs.tables]),
+            ("numeric", numeric, list(self.inputs.numeric)),
+        ):
+            if tensor.ndim != 2 or tensor.shape[1] != len(names):
+                raise ValueError(
+                    f"{kind} must have shape [B, {len(names)}] for columns {names}, "
+                    f"got {list(tensor.shape)}"
+                )
+        if ids.device.type == "cpu":
+            self.check_ids(ids)
+        return self._compute(ids, numeric)
+
+    def check_ids(self, ids: Tensor) -> None:
+        """Raise IndexError if an id of this CPU tensor [B, C] lies outside its table.
+
+        Columns share a weight, so without it a wrong id would read another column's row.
+        """
+        outside = (ids < 0) | (ids >= self._rows)
+        if outside.any():
+            row, column = (int(i) for i in outside.nonzero()[0])
+            table = self.inputs.tables[column]
+            raise IndexError(
+                f"id {int(ids[row, column])} of column '{table.name}' lies outside "
+                f"[0, {table.rows}); use the encoder that described the network's inputs"
+            )
+
+    def _compute(self, ids: Tensor, numeric: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        raise NotImplementedError
+
+    @property
+    def _norm(self) -> str | None:
+        if self.config["batch_norm"]:
+            return "batch"
+        return "layer" if self.config["layer_norm"] else None

@@ -1,0 +1,53 @@
+"""Networks as bytes: safetensors with the architecture in its header."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from safetensors.torch import load, save
+
+from spark_ctr.networks.inputs import Inputs
+from spark_ctr.networks.network import Network
+from spark_ctr.networks.registry import build_network
+
+
+def network_to_bytes(network: Network) -> bytes:
+    """Serialise weights and architecture; no pickle."""
+    header = {
+        "network": network.name,
+        "config": json.dumps(network.config),
+        "inputs": json.dumps(network.inputs.to_dict()),
+    }
+    weights = {name: value.contiguous() for name, value in network.state_dict().items()}
+    return save(weights, metadata=header)
+
+
+def network_from_bytes(data: bytes) -> Network:
+    """Rebuild what :func:`network_to_bytes` wrote, in evaluation mode on the CPU."""
+    header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])["__metadata__"]
+    network = build_network(
+        header["network"],
+        Inputs.from_dict(json.loads(header["inputs"])),
+        json.loads(header["config"]),
+    )
+    network.load_state_dict(load(data))
+    return network.eval()
+
+
+def predictor_from_bytes(data: bytes) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+    """Return a function from ids [B, C] int32 and numbers [B, M] float32 to logits [B]."""
+    network = network_from_bytes(data)
+    # Spark already runs one Python worker per core.
+    torch.set_num_threads(1)
+
+    def predict(ids: np.ndarray, numeric: np.ndarray) -> np.ndarray:
+        with torch.inference_mode():
+            return network(
+                torch.from_numpy(np.ascontiguousarray(ids)),
+                torch.from_numpy(np.ascontiguousarray(numeric)),
+            ).numpy()
+
+    return predict

@@ -1,0 +1,28 @@
+"""Power laws in the value counts of categorical columns, and what they decide.
+
+Pure numpy and scipy: a column enters as the histogram of its value counts, so the cost of
+everything here depends on the number of distinct counts, never on the number of rows.
+"""
+
+from .budget import select_columns
+from .columns import ColumnDecision, ColumnStats, embedding_dimension
+from .comparison import Comparison, better_alternative, compare_alternatives
+from .fit import PowerLawFit, fit_discrete
+from .histogram import CountHistogram
+from .plotting import plot_ccdf
+from .relevance import label_relevance
+
+__all__ = [
+    "ColumnDecision",
+    "ColumnStats",
+    "Comparison",
+    "CountHistogram",
+    "PowerLawFit",
+    "better_alternative",
+    "compare_alternatives",
+    "embedding_dimension",
+    "fit_discrete",
+    "label_relevance",
+    "plot_ccdf",
+    "select_columns",
+]

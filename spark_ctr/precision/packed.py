@@ -1,0 +1,235 @@
+"""The packed model: 8-bit and 1-bit weights, predicting on NumPy alone (no torch)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from spark_ctr.kernels import binary_linear, index8_embedding, index8_linear
+from spark_ctr.precision.packed_layout import check_layout
+
+FORMAT_VERSION = 1
+# Rows computed at a time: their activations stay in the processor's cache.
+_BLOCK = 1024
+# Heights of matrix products are multiples of this, so BLAS sums every row in the same order.
+_MULTIPLE = 64
+
+
+class PackedModel:
+    """A click model on packed weights.
+
+    Parameters
+    ----------
+    header : dict
+        JSON-able: `format_version`, `network`, `inputs` and, by layer name, `layers`.
+    arrays : dict of str to ndarray
+        Weights under ``<layer>.<part>``. They are used as they are: a float32 copy of a weight
+        exists only inside a kernel.
+
+    Raises
+    ------
+    ValueError
+        If the header is of another version, or an array is missing, superfluous or of a wrong
+        dtype or shape.
+    """
+
+    def __init__(self, header: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+        version = header.get("format_version")
+        if version != FORMAT_VERSION:
+            raise ValueError(
+                f"packed model of format {version!r}, this version reads {FORMAT_VERSION}; "
+                "upgrade spark_ctr"
+            )
+        if header.get("network") not in _FORWARDS:
+            raise ValueError(
+                f"packed model of unknown network {header.get('network')!r}, this version knows "
+                f"{sorted(_FORWARDS)}; upgrade spark_ctr"
+            )
+        check_layout(header["layers"], arrays)
+        self.header = header
+        self._layers: dict[str, dict[str, Any]] = header["layers"]
+        self._arrays = arrays
+        self._tables: list[dict[str, Any]] = header["inputs"]["tables"]
+        self._dims = [table["dim"] for table in self._tables]
+        self._rows = np.array([table["rows"] for table in self._tables], dtype=np.int64)
+        self._n_numeric = len(header["inputs"]["numeric"])
+        self._compute = _FORWARDS[header["network"]]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all weights."""
+        return sum(array.nbytes for array in self._arrays.values())
+
+    def to_arrays(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        """Return the JSON-able header and the weights; `from_arrays` reads them back."""
+        return self.header, dict(self._arrays)
+
+    @classmethod
+    def from_arrays(cls, header: dict[str, Any], arrays: dict[str, np.ndarray]) -> PackedModel:
+        """Build from what `to_arrays` returned; see the class for the errors."""
+        return cls(header, dict(arrays))
+
+    def predict_logits(self, ids: np.ndarray, numeric: np.ndarray) -> np.ndarray:
+        """Compute the logits of clicks.
+
+        Parameters
+        ----------
+        ids : ndarray [B, C], int
+            Ids of the categorical columns; cast to int64.
+        numeric : ndarray [B, M], float
+            Values of the numeric columns; cast to float32.
+
+        Returns
+        -------
+        ndarray [B], float32
+            Logits. A row's logit is the same in whatever batch it comes, up to float32 rounding.
+
+        Raises
+        ------
+        ValueError
+            If an array has another number of columns.
+        IndexError
+            If an id lies outside its table.
+        """
+        ids, numeric = np.asarray(ids), np.asarray(numeric, dtype=np.float32)
+        for kind, array, width in (
+            ("ids", ids, len(self._tables)),
+            ("numeric", numeric, self._n_numeric),
+        ):
+            if array.ndim != 2 or array.shape[1] != width:
+                raise ValueError(f"{kind} must have shape [B, {width}], got {list(array.shape)}")
+        if len(ids) != len(numeric):
+            raise ValueError(f"ids has {len(ids)} rows but numeric {len(numeric)}")
+        self._check_ids(ids)
+        logits = np.empty(len(ids), dtype=np.float32)
+        for start in range(0, len(ids), _BLOCK):
+            rows = slice(start, start + _BLOCK)
+            block = ids[rows].astype(np.int64), numeric[rows]
+            padding = ((0, -len(block[0]) % _MULTIPLE), (0, 0))
+            if padding[0][1]:
+                block = np.pad(block[0], padding), np.pad(block[1], padding)
+            logits[rows] = self._compute(self, *block)[: len(logits[rows])]
+        return logits
+
+    def _check_ids(self, ids: np.ndarray) -> None:
+        # Columns share an array, so without it a wrong id would read another column's row.
+        outside = (ids < 0) | (ids >= self._rows)
+        if outside.any():
+            row, column = (int(i) for i in np.argwhere(outside)[0])
+            table = self._tables[column]
+            raise IndexError(
+                f"id {int(ids[row, column])} of column '{table['name']}' lies outside "
+                f"[0, {table['rows']}); encode the data with the encoder the model was trained on"
+            )
+
+    def _array(self, layer: str, part: str) -> np.ndarray:
+        return self._arrays[f"{layer}.{part}"]
+
+    def _linear(self, layer: str, x: np.ndarray) -> np.ndarray:
+        if self._layers[layer]["kind"] == "binary_linear":
+            parts = (self._array(layer, part) for part in ("signs", "scale", "bias"))
+            return binary_linear(x, *parts)
+        scale, minimum = self._array(layer, "scale")[0], self._array(layer, "minimum")[0]
+        bias = self._arrays.get(f"{layer}.bias")
+        return index8_linear(x, self._array(layer, "index"), scale, minimum, bias)
+
+    def _norm(self, layer: str, x: np.ndarray) -> np.ndarray:
+        if layer not in self._layers:
+            return x
+        if self._layers[layer]["kind"] == "layer_norm":
+            x = x - x.mean(axis=1, keepdims=True)
+            variance = np.square(x).mean(axis=1, keepdims=True)
+            x /= np.sqrt(variance + np.float32(self._layers[layer]["epsilon"]))
+        x *= self._array(layer, "scale")
+        x += self._array(layer, "bias")
+        return x
+
+    def _columns(self, name: str, ids: np.ndarray, dims: list[int]) -> np.ndarray:
+        """Look up all columns of `EmbeddingTables` `name`, float32 [B, sum(dims)]."""
+        groups = []
+        for g, dim in enumerate(sorted(set(dims))):
+            layer = f"{name}.weights.{g}"
+            columns = [c for c, d in enumerate(dims) if d == dim]
+            first_rows = np.cumsum([0, *self._layers[layer]["rows"][:-1]])
+            scale = self._array(layer, "scale")[:, None]
+            minimum = self._array(layer, "minimum")[:, None]
+            local = ids if len(columns) == len(dims) else ids[:, columns]
+            index = self._array(layer, "index")
+            values = index8_embedding(index, scale, minimum, local + first_rows)
+            groups.append((columns, values.reshape(len(ids), -1)))
+        if len(groups) == 1:
+            return groups[0][1]
+        ends = np.cumsum(dims, dtype=np.int64)
+        embedded = np.empty((len(ids), sum(dims)), dtype=np.float32)
+        for columns, values in groups:
+            for j, column in enumerate(columns):
+                dim = dims[column]
+                target = embedded[:, ends[column] - dim : ends[column]]
+                target[:] = values[:, j * dim : (j + 1) * dim]
+        return embedded
+
+    def _mlp(self, x: np.ndarray) -> np.ndarray:
+        depth = 0
+        while f"mlp.layers.hidden_{depth}.linear" in self._layers:
+            x = self._linear(f"mlp.layers.hidden_{depth}.linear", x)
+            x = self._norm(f"mlp.layers.hidden_{depth}.norm", x)
+            np.maximum(x, 0, out=x)
+            depth += 1
+        return x
+
+    def _linear_term(self, name: str, ids: np.ndarray, numeric: np.ndarray) -> np.ndarray:
+        """Sum one weight per id, one per numeric column and a bias, float32 [B]."""
+        term = self._columns(name, ids, [1] * len(self._dims)).sum(axis=1)
+        if "numeric.linear" in self._layers:
+            term += self._linear("numeric.linear", numeric)[:, 0]
+        return term + self._array("numeric", "bias")
+
+    def _dnn(self, ids: np.ndarray, numeric: np.ndarray) -> np.ndarray:
+        x = np.concatenate([self._columns("embedding", ids, self._dims), numeric], axis=1)
+        return self._linear("output", self._mlp(x))[:, 0]
+
+    def _lr(self, ids: np.ndarray, numeric: np.ndarray) -> np.ndarray:
+        return self._linear_term("embedding", ids, numeric)
+
+    def _dcnv2(self, ids: np.ndarray, numeric: np.ndarray) -> np.ndarray:
+        x0 = np.concatenate([self._columns("embedding", ids, self._dims), numeric], axis=1)
+        crossed, depth = x0, 0
+        while f"cross.layers.{depth}" in self._layers:
+            crossed = x0 * self._linear(f"cross.layers.{depth}", crossed) + crossed
+            depth += 1
+        if "mlp.layers.hidden_0.linear" in self._layers:
+            crossed = np.concatenate([crossed, self._mlp(x0)], axis=1)
+        return self._linear("output", crossed)[:, 0]
+
+    def _deepfm(self, ids: np.ndarray, numeric: np.ndarray) -> np.ndarray:
+        embedded = self._columns("embedding", ids, self._dims)
+        deep = self._mlp(np.concatenate([embedded, numeric], axis=1))
+        fields = self._fields(embedded)
+        # Half of (square of the sum - sum of the squares) sums all pairs (Rendle 2010).
+        pairs = np.square(fields.sum(axis=1)) - np.square(fields).sum(axis=1)
+        linear = self._linear_term("first_order", ids, numeric)
+        return linear + 0.5 * pairs.sum(axis=1) + self._linear("output", deep)[:, 0]
+
+    def _fields(self, embedded: np.ndarray) -> np.ndarray:
+        """Project every column to the widest dimension k, float32 [B, C, k]."""
+        k = max(self._dims, default=1)
+        if all(dim == k for dim in self._dims):
+            return embedded.reshape(len(embedded), len(self._dims), k)
+        fields, start = [], 0
+        for dim in self._dims:
+            field = embedded[:, start : start + dim]
+            start += dim
+            fields.append(
+                field if dim == k else self._linear(f"embedding.projections.{dim}", field)
+            )
+        return np.stack(fields, axis=1)
+
+
+_FORWARDS: dict[str, Callable[[PackedModel, np.ndarray, np.ndarray], np.ndarray]] = {
+    "lr": PackedModel._lr,
+    "dnn": PackedModel._dnn,
+    "dcnv2": PackedModel._dcnv2,
+    "deepfm": PackedModel._deepfm,
+}

@@ -1,0 +1,210 @@
+"""MixedPrecisionQuantizer: a trained network to 8-bit indices and 1-bit values."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from pyspark.ml.param import TypeConverters
+
+from spark_ctr.classification.ctr_classifier import (
+    CTRClassificationModel,
+    CTRClassifier,
+    CTREstimator,
+    CTRModel,
+    TrainingSummary,
+    open_feeds,
+)
+from spark_ctr.classification.params import CTRParams
+from spark_ctr.distillation.layerwise_distiller import LayerwiseDistiller
+from spark_ctr.networks.inputs import Inputs
+from spark_ctr.precision.fine_tuning import QuantizationLoss, fine_tune
+from spark_ctr.precision.packed import PackedModel
+from spark_ctr.precision.packing import pack_network
+from spark_ctr.precision.serialization import packed_from_bytes, packed_to_bytes
+from spark_ctr.stage.base import Stage, number, param
+from spark_ctr.stage.meta import MetaStage, stage_of
+from spark_ctr.stage.training_data import TrainingData
+
+logger = logging.getLogger("spark_ctr")
+
+
+class MixedPrecisionQuantizer(MetaStage, Stage, CTREstimator):
+    """Train a classifier, then quantise its network, SensiMix style.
+
+    Embeddings and sensitive layers become 8-bit indices. Linear layers between two hidden layers
+    are ranked by how much the validation log loss rises when that layer alone is 1-bit, and the
+    least sensitive ``binaryShare`` of them gets 1-bit values and inputs. Fine-tuning sees the
+    quantised weights: absolute binary weight regularisation, prioritised training and inverse
+    layer-wise fine-tuning. If the fine-tuned network's validation AUC is more than ``tolerance``
+    below the classifier's, the most sensitive 1-bit layer goes back to 8 bits and fine-tuning
+    runs again.
+
+    The fitted model's ``fullPrecisionModel`` is the classifier's model, right after fitting.
+
+    Parameters
+    ----------
+    classifier : CTRClassifier, LayerwiseDistiller or CTRClassificationModel
+        A fitted model is quantised as it is.
+    **kwargs
+        Other Params by name; see :meth:`explainParams`.
+
+    References
+    ----------
+    Piao et al., "SensiMix: Sensitivity-Aware 8-bit index & 1-bit value mixed precision
+    quantization for BERT compression", PLOS ONE 2022.
+    """
+
+    _nested_params = ("classifier",)
+
+    classifier = param(
+        "classifier",
+        "CTRClassifier or LayerwiseDistiller to train first, or a fitted CTRClassificationModel",
+        stage_of("classifier", CTRClassifier, LayerwiseDistiller, CTRClassificationModel),
+    )
+    binaryShare = param(
+        "binaryShare",
+        "share of the hidden-to-hidden layers to make 1-bit, the least sensitive first",
+        number("binaryShare", float, at_least=0.0, at_most=1.0),
+        0.5,
+    )
+    tolerance = param(
+        "tolerance",
+        "largest loss of validation AUC before a 1-bit layer goes back to 8 bits",
+        number("tolerance", float, at_least=0.0),
+        0.002,
+    )
+    maxIter = param(
+        "maxIter", "epochs of fine-tuning", number("maxIter", int, at_least=1), 6
+    )
+    learningRate = param(
+        "learningRate", "of fine-tuning", number("learningRate", float, above=0.0), 5e-4
+    )
+    logitWeight = param(
+        "logitWeight",
+        "weight of the squared difference from the full-precision logits in fine-tuning",
+        number("logitWeight", float, at_least=0.0),
+        1.0,
+    )
+    binaryRegularization = param(
+        "binaryRegularization",
+        "weight of absolute binary weight regularisation",
+        number("binaryRegularization", float, at_least=0.0),
+        1e-2,
+    )
+    prioritizedEpochs = param(
+        "prioritizedEpochs",
+        "prioritised training: epochs in which 1-bit layers still use their real-valued weights",
+        number("prioritizedEpochs", int, at_least=0),
+        1,
+    )
+    inverseLayerwise = param(
+        "inverseLayerwise",
+        "inverse layer-wise fine-tuning: binarise one more layer an epoch, the last first",
+        TypeConverters.toBoolean,
+        True,
+    )
+
+    def _column_owner(self) -> CTRParams:
+        classifier = self._nested("classifier")
+        if isinstance(classifier, LayerwiseDistiller):
+            return classifier._column_owner()
+        return classifier
+
+    def _check(self, inputs: Inputs) -> None:
+        classifier = self._nested("classifier")
+        if not isinstance(classifier, CTRClassificationModel):
+            classifier._check(inputs)
+        elif classifier.inputs != inputs:
+            raise ValueError(
+                "MixedPrecisionQuantizer: the fitted classifier reads other embedding tables than "
+                "the dataset has: encode the dataset with the classifier's encoder"
+            )
+
+    def _train(self, data: TrainingData) -> QuantizedCTRClassificationModel:
+        full = self._nested("classifier")
+        if not isinstance(full, CTRClassificationModel):
+            full = full._train(data)
+        feed, valid = open_feeds(full, data)
+        tuned = fine_tune(
+            full.torchNetwork,
+            feed,
+            valid or feed,
+            settings=full.training_settings(),
+            epochs=self.getMaxIter(),
+            learning_rate=self.getLearningRate(),
+            binary_share=self.getBinaryShare(),
+            tolerance=self.getTolerance(),
+            loss=QuantizationLoss.factory(
+                logit_weight=self.getLogitWeight(),
+                regularisation_weight=self.getBinaryRegularization(),
+                prioritised_epochs=self.getPrioritizedEpochs(),
+                inverse_layerwise=self.getInverseLayerwise(),
+            ),
+            progress=lambda title: full.progress(title),
+        )
+        for line in tuned.log:
+            logger.info(line)
+        extra = {
+            "plan": tuned.plan,
+            "sensitivity": tuned.sensitivity.to_dict(),
+            "attempts": tuned.log,
+        }
+        summary = TrainingSummary(
+            tuned.history.to_dict(), data.rows, data.positives, data.skipped, feed.kind, extra
+        )
+        model = QuantizedCTRClassificationModel()
+        full._copyValues(model)
+        model._resetUid(self.uid)
+        model._with(pack_network(tuned.network), summary)
+        model.fullPrecisionModel = full
+        return model
+
+
+class QuantizedCTRClassificationModel(CTRModel):
+    """Fitted :class:`MixedPrecisionQuantizer`: scores on packed 8-bit and 1-bit weights."""
+
+    _loader = "spark_ctr.precision.serialization:predictor_from_bytes"
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._packed: PackedModel | None = None
+        self.fullPrecisionModel: CTRClassificationModel | None = None
+
+    def _with(
+        self, packed: PackedModel, summary: TrainingSummary
+    ) -> QuantizedCTRClassificationModel:
+        self._packed, self._summary = packed, summary
+        return self
+
+    @property
+    def packedModel(self) -> PackedModel:
+        """The packed network."""
+        if self._packed is None:
+            raise ValueError(f"{self.uid} has no network: it was not trained")
+        return self._packed
+
+    @property
+    def inputs(self) -> Inputs:
+        """Tables and numeric columns that the model reads."""
+        return Inputs.from_dict(self.packedModel.header["inputs"])
+
+    @property
+    def plan(self) -> dict[str, str]:
+        """Precision by layer: 'int8' or 'binary'."""
+        return self.summary.extra["plan"]
+
+    def to_bytes(self) -> bytes:
+        """Packed weights as safetensors."""
+        return packed_to_bytes(self.packedModel)
+
+    def predictor(self) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+        """Return a function from ids [B, C] and numbers [B, M] (numpy) to logits [B]."""
+        return self.packedModel.predict_logits
+
+    def _restore(self, state: dict[str, Any], payload: dict[str, bytes]) -> None:
+        self._with(
+            packed_from_bytes(payload["weights.safetensors"]), TrainingSummary(**state["summary"])
+        )

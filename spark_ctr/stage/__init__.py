@@ -1,0 +1,1 @@
+"""What every stage shares: Params, persistence, schema checks, training data."""

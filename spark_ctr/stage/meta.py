@@ -1,0 +1,43 @@
+"""Meta-estimators: Params that hold stages, copied and checked like OneVsRest's classifier."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from pyspark.ml.param import Params
+
+
+def stage_of(name: str, *kinds: type) -> Callable[[Any], Any]:
+    """Converter that accepts stages of the given classes only."""
+
+    def convert(value: Any) -> Any:
+        if not isinstance(value, kinds):
+            wanted = " or ".join(kind.__name__ for kind in kinds)
+            raise TypeError(f"{name} must be a {wanted}, not a {type(value).__name__}")
+        return value
+
+    return convert
+
+
+class MetaStage(Params):
+    """Mixin of stages whose ``_nested_params`` hold other stages."""
+
+    _nested_params: tuple[str, ...]
+
+    def _nested(self, name: str) -> Any:
+        """Return the stage in a Param, or say that it must be set."""
+        if not self.isDefined(name):
+            raise ValueError(
+                f"{type(self).__name__} needs {name}: pass {name}=… or call "
+                f"set{name[0].upper()}{name[1:]}"
+            )
+        return self.getOrDefault(name)
+
+    def copy(self, extra: Any = None) -> Any:
+        """Copy with nested stages copied too; ``extra`` may hold their Params."""
+        copied = super().copy(extra)
+        for name in self._nested_params:
+            if copied.isSet(name):
+                copied._set(**{name: copied.getOrDefault(name).copy(extra)})
+        return copied

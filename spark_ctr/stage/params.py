@@ -1,0 +1,95 @@
+"""Params that several stages share."""
+
+from __future__ import annotations
+
+from pyspark.ml.param import TypeConverters
+
+from spark_ctr.stage.base import Stage, number, one_of, param
+
+INVALID_CHOICES = ("error", "skip", "keep")
+
+
+class HasLabel(Stage):
+    """Mixin for the label column."""
+
+    labelCol = param(
+        "labelCol",
+        "label column: numeric or boolean, values 0 and 1",
+        TypeConverters.toString,
+        "label",
+    )
+
+
+class HasInputs(Stage):
+    """Mixin for the categorical columns a stage reads."""
+
+    inputCols = param(
+        "inputCols",
+        "categorical columns (string, integral, boolean, date, decimal); unset: every column that "
+        "an earlier spark_ctr stage marked as categorical",
+        TypeConverters.toListString,
+    )
+
+
+class HasInvalid(Stage):
+    """Mixin for what happens to invalid rows."""
+
+    handleInvalid = param(
+        "handleInvalid",
+        "what to do with invalid rows: 'error' fails, 'skip' drops and counts them, "
+        "'keep' treats the invalid value as missing",
+        one_of("handleInvalid", *INVALID_CHOICES),
+        "error",
+    )
+
+
+class HasRandomSeed(Stage):
+    """Mixin for the random seed."""
+
+    seed = param("seed", "random seed", number("seed", int, at_least=0), 42)
+
+
+class HasFeatures(Stage):
+    """Mixin for the two feature columns that HashedEmbeddingEncoder makes."""
+
+    categoricalFeaturesCol = param(
+        "categoricalFeaturesCol",
+        "array<int> column of embedding rows, one per categorical column",
+        TypeConverters.toString,
+        "categoricalFeatures",
+    )
+    numericFeaturesCol = param(
+        "numericFeaturesCol",
+        "array<float> column of numeric features",
+        TypeConverters.toString,
+        "numericFeatures",
+    )
+
+
+class HasPredictions(Stage):
+    """Mixin for the output columns of a classification model."""
+
+    rawPredictionCol = param(
+        "rawPredictionCol",
+        "output vector of the two logits [-z, z]",
+        TypeConverters.toString,
+        "rawPrediction",
+    )
+    probabilityCol = param(
+        "probabilityCol",
+        "output vector of the two class probabilities",
+        TypeConverters.toString,
+        "probability",
+    )
+    predictionCol = param(
+        "predictionCol",
+        "output predicted class, 0.0 or 1.0",
+        TypeConverters.toString,
+        "prediction",
+    )
+    threshold = param(
+        "threshold",
+        "predict 1.0 when the probability of class 1 is above this",
+        number("threshold", float, at_least=0.0, at_most=1.0),
+        0.5,
+    )

@@ -1,0 +1,46 @@
+"""One batch of training rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass
+class Batch:
+    """Rows of a click log, column by column.
+
+    Attributes
+    ----------
+    ids : Tensor, int32, [B, C]
+        One id per categorical column.
+    numeric : Tensor, float32, [B, M]
+        Standardised numeric columns.
+    label : Tensor, float32, [B]
+        1 for a click, else 0.
+    weight : Tensor, float32, [B]
+        Weight of the row in the loss.
+    """
+
+    ids: Tensor
+    numeric: Tensor
+    label: Tensor
+    weight: Tensor
+
+    @property
+    def rows(self) -> int:
+        """Number of rows B."""
+        return self.label.shape[0]
+
+    def to(self, device: torch.device) -> Batch:
+        """Return the batch on `device`, itself if it is there already."""
+        if self.label.device == device:
+            return self
+        return Batch(
+            self.ids.to(device, non_blocking=True),
+            self.numeric.to(device, non_blocking=True),
+            self.label.to(device, non_blocking=True),
+            self.weight.to(device, non_blocking=True),
+        )

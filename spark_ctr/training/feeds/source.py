@@ -1,0 +1,117 @@
+"""Footers of the Parquet files behind a feed: row groups, rows, schema checks."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pyarrow import fs
+
+from spark_ctr.training.feeds.location import Location, locate
+
+
+@dataclass(frozen=True)
+class RowGroup:
+    """One row group: position of its file in ``location.files``, index in it, rows."""
+
+    file: int
+    index: int
+    rows: int
+
+
+@dataclass(frozen=True)
+class ParquetSource:
+    """Checked Parquet files and their row groups in file order."""
+
+    location: Location
+    n_tables: int
+    n_numeric: int
+    footers: tuple[pq.FileMetaData, ...]
+    row_groups: tuple[RowGroup, ...]
+
+    @property
+    def rows(self) -> int:
+        """Rows over all files."""
+        return sum(group.rows for group in self.row_groups)
+
+    @property
+    def columns(self) -> list[str]:
+        """Names of the columns a feed reads."""
+        return _columns(self.n_tables, self.n_numeric)
+
+    def file_of(self, group: RowGroup) -> str:
+        """Path of the file that holds ``group``."""
+        return self.location.files[group.file]
+
+    def order(self, order_seed: int | None) -> list[RowGroup]:
+        """Non-empty row groups in reading order.
+
+        Parameters
+        ----------
+        order_seed : int or None
+            None for file order; else the seed, in [0, 2**32), of the shuffle. It is drawn as
+            Petastorm draws it (``RandomState.shuffle`` of all row groups), so that both readers
+            agree on the order.
+        """
+        groups = list(self.row_groups)
+        if order_seed is not None:
+            np.random.RandomState(order_seed).shuffle(groups)
+        return [group for group in groups if group.rows]
+
+
+def open_source(
+    path_or_url: str | os.PathLike[str], n_tables: int, n_numeric: int
+) -> ParquetSource:
+    """Read and check the footer of every file.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is nothing at ``path_or_url``.
+    ValueError
+        If a file is not complete Parquet, or lacks a column, or has one of the wrong type.
+    """
+    location = locate(path_or_url)
+    footers = tuple(_footer(location.filesystem, path) for path in location.files)
+    for path, footer in zip(location.files, footers, strict=True):
+        _check_schema(path, footer.schema.to_arrow_schema(), n_tables, n_numeric)
+    groups = tuple(
+        RowGroup(file, index, footer.row_group(index).num_rows)
+        for file, footer in enumerate(footers)
+        for index in range(footer.num_row_groups)
+    )
+    return ParquetSource(location, n_tables, n_numeric, footers, groups)
+
+
+def _columns(n_tables: int, n_numeric: int) -> list[str]:
+    ids = [f"c{j}" for j in range(n_tables)]
+    return [*ids, *(f"n{j}" for j in range(n_numeric)), "label", "weight"]
+
+
+def _footer(filesystem: fs.FileSystem, path: str) -> pq.FileMetaData:
+    try:
+        with filesystem.open_input_file(path) as file:
+            return pq.read_metadata(file)
+    except FileNotFoundError:
+        raise
+    except (pa.ArrowException, OSError) as error:
+        raise ValueError(
+            f"{path} is not a complete Parquet file ({error}); write it again"
+        ) from error
+
+
+def _check_schema(path: str, schema: pa.Schema, n_tables: int, n_numeric: int) -> None:
+    for name in _columns(n_tables, n_numeric):
+        index = schema.get_field_index(name)
+        if index < 0:
+            raise ValueError(
+                f"column {name} is missing from {path}, which has {', '.join(schema.names)}"
+            )
+        kind = schema.field(index).type
+        if name.startswith("c") and kind != pa.int32():
+            raise ValueError(f"column {name} of {path} is {kind}; cast it to int32 (Spark int)")
+        if not name.startswith("c") and kind not in (pa.float32(), pa.float64()):
+            raise ValueError(f"column {name} of {path} is {kind}; cast it to float32 (Spark float)")

@@ -1,0 +1,52 @@
+"""Record of a training run."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass
+class History:
+    """What happened in training.
+
+    Attributes
+    ----------
+    epochs : list of dict
+        One per epoch: epoch (from 0), train_loss (mean of the loss that was minimised), valid_loss
+        (log loss), valid_auc, learning_rate, rows_per_second (training only), data_wait_share
+        (share of the training time spent waiting for batches) and seconds (with validation).
+        Validation figures that do not exist are nan.
+    best_epoch : int
+        Epoch whose weights the network has; -1 if there was none.
+    monitor : str
+        Figure that chose it: "auc", "log_loss", or "none" without validation rows.
+    stopped_early : bool
+        Whether patience ran out before the last epoch.
+    """
+
+    epochs: list[dict[str, Any]] = field(default_factory=list)
+    best_epoch: int = -1
+    monitor: str = "none"
+    stopped_early: bool = False
+
+    @property
+    def best(self) -> dict[str, Any]:
+        """Record of the best epoch."""
+        return self.epochs[self.best_epoch]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return a form for JSON, with None for nan."""
+        return {
+            "epochs": [
+                {
+                    key: None if isinstance(value, float) and math.isnan(value) else value
+                    for key, value in record.items()
+                }
+                for record in self.epochs
+            ],
+            "best_epoch": self.best_epoch,
+            "monitor": self.monitor,
+            "stopped_early": self.stopped_early,
+        }

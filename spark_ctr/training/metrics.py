@@ -1,0 +1,125 @@
+"""Ranking and calibration metrics in numpy.
+
+Labels are 0 or 1; weights default to 1 per row. All functions raise ValueError for arrays of
+different lengths, scores that are not numbers, and negative weights.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Floats = NDArray[np.float64]
+
+
+def roc_auc(label: ArrayLike, score: ArrayLike, weight: ArrayLike | None = None) -> float:
+    """Area under the ROC curve, exact with weights and ties.
+
+    Parameters
+    ----------
+    label, score, weight : array_like, [N]
+        Any increasing transform of the probability does as a score.
+
+    Returns
+    -------
+    float
+        Weighted share of (click, no click) pairs that the score orders rightly, a tie counting
+        half; nan if one class is missing.
+    """
+    y, s, w = _rows(label, score, weight)
+    _, group = np.unique(s, return_inverse=True)
+    positive = np.bincount(group, w * y)
+    negative = np.bincount(group, w * (1.0 - y))
+    pairs = positive.sum() * negative.sum()
+    if not pairs > 0:
+        return float("nan")
+    below = np.cumsum(negative) - negative
+    return float(np.sum(positive * (below + 0.5 * negative)) / pairs)
+
+
+def log_loss(label: ArrayLike, probability: ArrayLike, weight: ArrayLike | None = None) -> float:
+    """Weighted mean negative log-likelihood of probabilities, clipped to [1e-15, 1 - 1e-15].
+
+    Returns nan for no rows or weights that sum to 0.
+    """
+    y, p, w = _rows(label, probability, weight)
+    p = np.clip(p, 1e-15, 1.0 - 1e-15)
+    return _mean(-(y * np.log(p) + (1.0 - y) * np.log1p(-p)), w)
+
+
+def log_loss_of_logits(
+    label: ArrayLike, logit: ArrayLike, weight: ArrayLike | None = None
+) -> float:
+    """Weighted mean negative log-likelihood, stable for logits of any size."""
+    y, z, w = _rows(label, logit, weight)
+    return _mean(np.logaddexp(0.0, z) - y * z, w)
+
+
+def calibration_ratio(
+    label: ArrayLike, probability: ArrayLike, weight: ArrayLike | None = None
+) -> float:
+    """Predicted over observed clicks (PCOC); nan without a click."""
+    y, p, w = _rows(label, probability, weight)
+    clicks = float(np.sum(w * y))
+    return float(np.sum(w * p)) / clicks if clicks > 0 else float("nan")
+
+
+def expected_calibration_error(
+    label: ArrayLike, probability: ArrayLike, weight: ArrayLike | None = None, bins: int = 10
+) -> float:
+    """Compute the expected calibration error over bins of equal frequency.
+
+    Rows go to bins by the weighted rank of their probability. Rows of equal probability share the
+    middle rank of their group, so ties are never split and row order does not matter.
+
+    Parameters
+    ----------
+    label, probability, weight : array_like, [N]
+    bins : int
+        Number of bins, at least 1; many ties leave some of them empty.
+
+    Returns
+    -------
+    float
+        Sum over bins of (share of weight) * |mean probability - click rate|; nan for no rows.
+
+    References
+    ----------
+    Naeini et al., AAAI 2015; equal-frequency bins after Nixon et al., CVPR workshops 2019.
+    """
+    if bins < 1:
+        raise ValueError(f"bins must be at least 1, got {bins}")
+    y, p, w = _rows(label, probability, weight)
+    total = w.sum()
+    if not total > 0:
+        return float("nan")
+    _, group = np.unique(p, return_inverse=True)
+    group_weight = np.bincount(group, w)
+    middle = np.cumsum(group_weight) - 0.5 * group_weight
+    of_group = np.minimum((middle / total * bins).astype(np.int64), bins - 1)
+    gap = np.bincount(of_group[group], w * (p - y), minlength=bins)
+    return float(np.abs(gap).sum() / total)
+
+
+def _mean(values: Floats, weight: Floats) -> float:
+    total = weight.sum()
+    return float(np.sum(values * weight) / total) if total > 0 else float("nan")
+
+
+def _rows(
+    label: ArrayLike, score: ArrayLike, weight: ArrayLike | None
+) -> tuple[Floats, Floats, Floats]:
+    y = np.asarray(label, dtype=np.float64).ravel()
+    s = np.asarray(score, dtype=np.float64).ravel()
+    w = np.ones_like(y) if weight is None else np.asarray(weight, dtype=np.float64).ravel()
+    if not y.shape == s.shape == w.shape:
+        raise ValueError(
+            f"label, score and weight must have equal lengths, got {y.size}, {s.size}, {w.size}"
+        )
+    if np.isnan(s).any():
+        raise ValueError("scores contain nan; check the model's inputs")
+    if np.any((y != 0.0) & (y != 1.0)):
+        raise ValueError("labels must be 0 or 1")
+    if np.any(w < 0.0) or np.isnan(w).any():
+        raise ValueError("weights must be >= 0")
+    return y, s, w

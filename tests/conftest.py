@@ -1,0 +1,50 @@
+"""One Spark session for all tests: classic, or Connect with SPARK_CTR_TEST_MODE=connect."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+os.environ.setdefault("PYSPARK_DRIVER_PYTHON", sys.executable)
+os.environ.setdefault("PYTHONHASHSEED", "0")
+
+CONNECT = os.environ.get("SPARK_CTR_TEST_MODE", "classic") == "connect"
+SETTINGS = {
+    "spark.sql.shuffle.partitions": "2",
+    "spark.ui.enabled": "false",
+    "spark.sql.session.timeZone": "America/New_York",  # nothing may depend on it
+    "spark.driver.memory": "2g",
+}
+
+
+def spark_session():
+    """Return the session of the mode under test."""
+    from pyspark.sql import SparkSession
+
+    builder = SparkSession.builder.appName("spark_ctr tests")
+    for name, value in SETTINGS.items():
+        builder = builder.config(name, value)
+    return (builder.remote("local[2]") if CONNECT else builder.master("local[2]")).getOrCreate()
+
+
+@pytest.fixture(scope="session")
+def spark() -> Iterator:
+    """Spark session, shared by all tests."""
+    session = spark_session()
+    yield session
+    session.stop()
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """Folder of reference data beside the repository; its tests skip where it is absent."""
+    default = Path(__file__).parents[2] / "shared"
+    folder = Path(os.environ.get("SPARK_CTR_SHARED", default))
+    if not folder.is_dir():
+        pytest.skip("the reference data is not beside the repository")
+    return folder

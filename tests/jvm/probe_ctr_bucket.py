@@ -1,0 +1,81 @@
+"""A Python process of its own that starts Spark with the jar and prints what it saw, as JSON.
+
+Usage: python probe_ctr_bucket.py (classic|connect) JAR-or-empty
+"""
+
+import json
+import sys
+
+import pyspark
+from pyspark.errors import AnalysisException
+from pyspark.sql import SparkSession
+from pyspark.sql.types import StringType, StructField, StructType
+
+from spark_ctr.jvm import EXTENSIONS, has_jvm_functions
+
+TWIN = (
+    "CASE WHEN v IS NULL THEN 0 ELSE "
+    "CAST(1 + pmod(xxhash64(v, CAST({seed} AS BIGINT)), {n}) AS INT) END"
+)
+STRINGS = [None, "", "a", "click", "näher", "日本語", "🙂🙃", "\u0000", "x" * 2**20]
+STRINGS += [f"user-{i}" for i in range(100)]
+CONSTANTS = [(0, 1), (7, 1000), (-1, 2), (2**63 - 1, 2**31 - 1)]
+BAD_CALLS = [
+    "ctr_bucket(1.5D, 7, 10)",
+    "ctr_bucket('a', '7', 10)",
+    "ctr_bucket('a', id, 10)",
+    "ctr_bucket('a', 7, 0)",
+    "ctr_bucket('a', 7, CAST(NULL AS INT))",
+    "ctr_bucket('a', 7)",
+]
+
+
+def message(spark: SparkSession, call: str) -> str:
+    """Error message of a call that must not pass analysis."""
+    try:
+        spark.sql(f"SELECT {call} FROM range(1)").collect()
+    except AnalysisException as error:
+        return str(error)
+    return ""
+
+
+def observe(spark: SparkSession) -> dict:
+    """Everything the tests look at, from one session."""
+    if not has_jvm_functions(spark):
+        return {"has": False}
+    schema = StructType([StructField("v", StringType())])
+    data = spark.createDataFrame([(s,) for s in STRINGS], schema)
+    columns = []
+    for seed, n in CONSTANTS:
+        columns += [f"ctr_bucket(v, {seed}, {n})", TWIN.format(seed=seed, n=n)]
+    rows = [list(row) for row in data.selectExpr(*columns).collect()]
+    description = spark.sql("DESCRIBE FUNCTION EXTENDED ctr_bucket").collect()
+    return {
+        "has": True,
+        "listed": spark.catalog.functionExists("ctr_bucket"),
+        "strings": [s if s is None else s[:20] for s in STRINGS],
+        "constants": CONSTANTS,
+        "rows": rows,
+        "errors": {call: message(spark, call) for call in BAD_CALLS},
+        "description": "\n".join(row[0] for row in description),
+    }
+
+
+def main() -> None:
+    """Start the session that the command line asks for, observe it, print."""
+    mode, jar = sys.argv[1:]
+    builder = SparkSession.builder.config("spark.ui.enabled", "false")
+    if jar:
+        builder = builder.config("spark.jars", jar)
+        if pyspark.__version__.startswith("3."):  # Spark 4 finds them by the service file alone
+            builder = builder.config("spark.sql.extensions", EXTENSIONS)
+    builder = builder.master("local[1]") if mode == "classic" else builder.remote("local[1]")
+    spark = builder.getOrCreate()
+    observed = observe(spark)
+    observed["connect"] = "connect" in type(spark).__module__
+    spark.stop()
+    print(json.dumps(observed))
+
+
+if __name__ == "__main__":
+    main()

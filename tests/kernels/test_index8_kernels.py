@@ -1,0 +1,63 @@
+"""Layers on 8-bit indices."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from spark_ctr.kernels import index8, index8_embedding, index8_linear
+
+
+def test_embedding_by_hand():
+    table = np.array([[-128, 127], [0, -128]], np.int8)
+    values = index8_embedding(table, np.float32(2), np.float32(-5), np.array([1, 0, 1]))
+    assert values.dtype == np.float32
+    assert values.tolist() == [[251, -5], [-5, 505], [251, -5]]
+
+
+def test_stacked_tables_have_their_own_maps():
+    table = np.array([[-128], [-127], [-128], [-126]], np.int8)
+    ids = np.array([[0, 2], [1, 3]])
+    values = index8_embedding(table, np.array([[1], [10]]), np.array([[0], [3]]), ids)
+    assert values[..., 0].tolist() == [[0, 3], [1, 23]]
+
+
+def test_embedding_refuses_an_id_out_of_range():
+    with pytest.raises(IndexError):
+        index8_embedding(np.zeros((3, 2), np.int8), np.float32(1), np.float32(0), np.array([3]))
+
+
+def test_linear_by_hand():
+    weight = np.array([[-128, -127], [-126, -128]], np.int8)  # values [[1, 3], [5, 1]]
+    x = np.array([[1, 2], [0, -1]], np.float32)
+    bias = np.array([0.5, -0.5], np.float32)
+    outputs = index8_linear(x, weight, np.float32(2), np.float32(1), bias)
+    assert outputs.tolist() == [[7.5, 6.5], [-2.5, -1.5]]
+    assert index8_linear(x, weight, np.float32(2), np.float32(1)).tolist() == [[7, 7], [-3, -1]]
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.integers(1, 20), st.integers(1, 20), st.integers(1, 90), st.integers(0, 2**32))
+def test_linear_is_within_its_bound_of_the_exact_product(b, n, k, seed):
+    rng = np.random.default_rng(seed)
+    x = rng.standard_normal((b, k)).astype(np.float32)
+    weight = rng.integers(-128, 128, (n, k), dtype=np.int8)
+    scale, minimum = np.float32(rng.uniform(0, 0.1)), np.float32(rng.normal())
+    values = (weight.astype(np.float64) + 128) * scale + minimum
+    exact = x.astype(np.float64) @ values.T
+    index = weight.astype(np.float64) * scale
+    offset = abs(minimum + 128.0 * scale)
+    # the bound of the docstring, on the two products that are added
+    size = np.abs(x).astype(np.float64) @ (np.abs(index) + offset).T
+    outputs = index8_linear(x, weight, scale, minimum)
+    assert (np.abs(outputs - exact) <= (k + 4) * 2.0**-23 * size).all()
+
+
+def test_linear_in_blocks_is_the_same(monkeypatch):
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((64, 32)).astype(np.float32)
+    weight = rng.integers(-128, 128, (50, 32), dtype=np.int8)
+    whole = index8_linear(x, weight, np.float32(0.1), np.float32(-3))
+    monkeypatch.setattr(index8, "_BLOCK", 32 * 7)
+    blocks = index8_linear(x, weight, np.float32(0.1), np.float32(-3))
+    np.testing.assert_allclose(blocks, whole, rtol=1e-5, atol=1e-4)

@@ -1,0 +1,197 @@
+"""The packed model against the network it was packed from."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from spark_ctr.kernels import simd
+from spark_ctr.networks import Inputs, Table, build_network
+from spark_ctr.precision.packed import PackedModel
+from spark_ctr.precision.packing import pack_network
+from spark_ctr.precision.qat import prepare, quantisable_layers
+from spark_ctr.precision.sensitivity import binary_candidates
+
+CONFIGS = [
+    ("lr", {}),
+    *((name, {norm: True}) for name in ("dnn", "dcnv2", "deepfm") for norm in ("batch_norm",)),
+    *((name, {"layer_norm": True}) for name in ("dnn", "dcnv2", "deepfm")),
+    *((name, {}) for name in ("dnn", "dcnv2", "deepfm")),
+    ("dnn", {"hidden_layers": []}),
+    ("dcnv2", {"hidden_layers": [], "cross_layers": 3}),
+    ("dcnv2", {"cross_layers": 0}),
+    ("deepfm", {"hidden_layers": [5]}),
+]
+
+
+def quantise(network, batch=None):
+    """Make every candidate layer 1-bit and the rest 8-bit."""
+    plan = dict.fromkeys(quantisable_layers(network), "int8")
+    plan |= dict.fromkeys(binary_candidates(network), "binary")
+    return prepare(network, plan, None if batch is None else (batch.ids, batch.numeric)).eval()
+
+
+@pytest.fixture
+def packed(make_network, make_batch):
+    return pack_network(quantise(make_network("dnn"), make_batch()))
+
+
+@pytest.mark.parametrize("inputs", ["mixed", "equal", "numeric"])
+@pytest.mark.parametrize(("name", "config"), CONFIGS)
+@torch.no_grad()
+def test_logits_are_those_of_the_network(name, config, inputs, make_network, make_batch):
+    batch = make_batch(inputs, rows=1100)
+    network = quantise(make_network(name, inputs, **config), batch)
+    model = pack_network(network)
+    logits = model.predict_logits(batch.ids.numpy(), batch.numeric.numpy())
+    expected = network(batch.ids, batch.numeric).numpy()
+    assert logits.dtype == np.float32 and expected.std() > 0
+    np.testing.assert_allclose(logits, expected, rtol=1e-4, atol=1e-4 * np.abs(expected).mean())
+
+
+@pytest.mark.parametrize("name", ["lr", "dnn", "dcnv2", "deepfm"])
+def test_logits_do_not_depend_on_the_batch(name, make_network, make_batch):
+    batch = make_batch(rows=1500)
+    ids, numeric = batch.ids.numpy(), batch.numeric.numpy()
+    model = pack_network(quantise(make_network(name), batch))
+    whole = model.predict_logits(ids, numeric)
+    for height in (1, 37, 1024):
+        starts = range(0, 1500 if height > 1 else 40, height)
+        parts = [model.predict_logits(ids[i : i + height], numeric[i : i + height]) for i in starts]
+        logits = np.concatenate(parts)
+        np.testing.assert_allclose(logits, whole[: len(logits)], rtol=1e-5, atol=1e-6)
+
+
+def test_saved_and_loaded_model_is_the_same(packed, make_batch, tmp_path):
+    header, arrays = packed.to_arrays()
+    np.savez(tmp_path / "model.npz", **arrays)
+    (tmp_path / "header.json").write_text(json.dumps(header))
+    batch = make_batch()
+    with np.load(tmp_path / "model.npz", allow_pickle=False) as loaded:
+        again = PackedModel.from_arrays(
+            json.loads((tmp_path / "header.json").read_text()), dict(loaded)
+        )
+    ids, numeric = batch.ids.numpy(), batch.numeric.numpy()
+    expected = packed.predict_logits(ids, numeric)
+    np.testing.assert_array_equal(again.predict_logits(ids, numeric), expected)
+    assert again.nbytes == packed.nbytes == sum(array.nbytes for array in arrays.values())
+
+
+def test_prediction_needs_no_torch_and_no_numkong(packed, make_batch, tmp_path):
+    header, arrays = packed.to_arrays()
+    batch = make_batch()
+    ids, numeric = batch.ids.numpy(), batch.numeric.numpy()
+    np.savez(tmp_path / "model.npz", ids=ids, numeric=numeric, **arrays)
+    (tmp_path / "header.json").write_text(json.dumps(header))
+    script = """
+import json, sys
+for name in ("torch", "pyspark", "numkong"):
+    sys.modules[name] = None
+import numpy as np
+from spark_ctr.precision.packed import PackedModel
+arrays = dict(np.load("model.npz"))
+ids, numeric = arrays.pop("ids"), arrays.pop("numeric")
+model = PackedModel.from_arrays(json.load(open("header.json")), arrays)
+np.save("logits.npy", model.predict_logits(ids, numeric))
+"""
+    environment = {"PYTHONPATH": ":".join(path for path in sys.path if path)}
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "numkong cannot be imported" in done.stderr
+    logits = np.load(tmp_path / "logits.npy")
+    expected = packed.predict_logits(ids, numeric)
+    np.testing.assert_allclose(logits, expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.skipif(simd.simd() is None, reason="numkong is not installed")
+def test_logits_with_and_without_numkong_are_identical(packed, make_batch, monkeypatch):
+    batch = make_batch()
+    ids, numeric = batch.ids.numpy(), batch.numeric.numpy()
+    with_numkong = packed.predict_logits(ids, numeric)
+    monkeypatch.setattr("spark_ctr.kernels.binary.simd", lambda: None)
+    np.testing.assert_array_equal(packed.predict_logits(ids, numeric), with_numkong)
+
+
+def test_weights_are_packed(make_network):
+    inputs = Inputs(tuple(Table(f"c{i}", 500, 8) for i in range(20)), ())
+    network = build_network("dnn", inputs, {"hidden_layers": [256, 128, 64]})
+    _, arrays = pack_network(quantise(network)).to_arrays()
+    fp32 = {name: p.numel() * 4 for name, p in network.named_parameters()}
+    for hidden in (1, 2):
+        layer = f"mlp.layers.hidden_{hidden}.linear"
+        assert fp32[f"{layer}.weight"] == 32 * arrays[f"{layer}.signs"].nbytes
+    for layer in ("embedding.weights.0", "mlp.layers.hidden_0.linear", "output"):
+        assert fp32[f"{layer}.weight"] == 4 * arrays[f"{layer}.index"].nbytes
+    # What stays fp32 is one number for an output, a column or a layer.
+    wide = [name for name, a in arrays.items() if a.dtype == np.float32 and a.size > 256]
+    assert wide == []
+    assert sum(fp32.values()) / pack_network(quantise(network)).nbytes > 4
+
+
+def test_golden_logit():
+    """A network whose every number can be followed by hand."""
+    network = build_network("dnn", Inputs((Table("a", 3, 1),), ("x",)), {"hidden_layers": [2, 2]})
+    with torch.no_grad():
+        network.embedding.weights[0].weight.copy_(torch.tensor([[0.0], [255.0], [100.4]]))
+        first, second = (network.mlp.layers[f"hidden_{i}"].linear for i in range(2))
+        first.weight.copy_(torch.tensor([[1.0, 0.0], [0.0, 1.0]]))
+        first.bias.copy_(torch.tensor([-50.0, 0.0]))
+        second.weight.copy_(torch.tensor([[0.5, -1.5], [-3.0, -1.0]]))
+        second.bias.copy_(torch.tensor([0.25, 5.0]))
+        network.output.weight.copy_(torch.tensor([[2.0, 4.0]]))
+        network.output.bias.fill_(-1.0)
+    model = pack_network(quantise(network))
+    # id 2 reads 100; hidden_0 [50, 0], signs [+, -]; alpha [1, 2], dots [2, 0]:
+    # hidden_1 [2.25, 5] -> logit 4.5 + 20 - 1.
+    # id 0, x 1: hidden_0 [0, 1], signs [-, +]; dots [-2, 0]: hidden_1 [0, 5] -> logit 19.
+    logits = model.predict_logits(np.array([[2], [0]]), np.array([[-1.0], [1.0]]))
+    assert logits == pytest.approx([23.5, 19.0], abs=1e-5)
+    assert model.to_arrays()[1]["embedding.weights.0.index"].tolist() == [[-128], [127], [-28]]
+    assert model.to_arrays()[1]["mlp.layers.hidden_1.linear.signs"].tolist() == [[1], [0]]
+
+
+def test_no_rows(packed):
+    assert packed.predict_logits(np.zeros((0, 4), np.int32), np.zeros((0, 2))).shape == (0,)
+
+
+def test_wrong_rows_are_refused(packed):
+    ids, numeric = np.zeros((2, 4), np.int32), np.zeros((2, 2), np.float32)
+    with pytest.raises(ValueError, match=r"ids must have shape \[B, 4\]"):
+        packed.predict_logits(ids[:, :3], numeric)
+    with pytest.raises(ValueError, match="ids has 2 rows but numeric 1"):
+        packed.predict_logits(ids, numeric[:1])
+    for bad in (-1, 7):
+        ids[1, 1] = bad
+        with pytest.raises(IndexError, match=f"id {bad} of column 'hour' lies outside"):
+            packed.predict_logits(ids, numeric)
+
+
+def test_fp32_layers_are_refused(make_network):
+    with pytest.raises(ValueError, match="still FP32"):
+        pack_network(prepare(make_network("dnn"), {"output": "int8"}))
+
+
+def test_damaged_models_are_refused(packed):
+    header, arrays = packed.to_arrays()
+    signs = "mlp.layers.hidden_1.linear.signs"
+    broken = [
+        ({**header, "format_version": 2}, arrays, "format 2"),
+        ({**header, "network": "mmoe"}, arrays, "unknown network 'mmoe'"),
+        (header, {k: v for k, v in arrays.items() if k != signs}, r"missing \['mlp"),
+        (header, {**arrays, "more": arrays[signs]}, r"superfluous \['more'\]"),
+        (header, {**arrays, signs: arrays[signs][:-1]}, "hidden_1.linear.signs' is uint8"),
+        (header, {**arrays, signs: arrays[signs].astype(np.int8)}, "is int8"),
+        ({**header, "layers": {"a": {"kind": "int4"}}}, {}, "unknown kind 'int4'"),
+    ]
+    for bad_header, bad_arrays, message in broken:
+        with pytest.raises(ValueError, match=message):
+            PackedModel.from_arrays(bad_header, bad_arrays)

@@ -1,0 +1,305 @@
+"""The training loop: determinism, best epoch, optimisers, errors."""
+
+import copy
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from spark_ctr.networks import NETWORKS, Inputs, Table, build_network
+from spark_ctr.networks import embedding as embedding_module
+from spark_ctr.training import TrainingSettings, predict, train
+from spark_ctr.training.feeds.batch import Batch
+from spark_ctr.training.loss import click_loss
+from spark_ctr.training.metrics import roc_auc
+from spark_ctr.training.optimizers import Optimizers
+
+CPU = {"device": "cpu"}
+
+
+def same(one, two):
+    return all(torch.equal(one[key], two[key]) for key in one)
+
+
+@pytest.mark.parametrize("name", sorted(NETWORKS))
+def test_every_network_learns(name, inputs, make_rows, memory_feed):
+    train_feed = memory_feed(make_rows(3000, 1), 128, seed=0)
+    valid_feed = memory_feed(make_rows(1500, 2), 512)
+    config = {} if name == "lr" else {"hidden_layers": [32, 16]}
+    network = build_network(name, inputs, config, seed=0)
+    settings = TrainingSettings(learning_rate=0.01, max_epochs=4, **CPU)
+    history = train(network, train_feed, valid_feed, settings)
+    assert history.best["valid_auc"] > 0.75
+    assert history.epochs[-1]["train_loss"] < history.epochs[0]["train_loss"]
+    assert not network.training
+    rows = predict(network, valid_feed)
+    assert roc_auc(rows.label, rows.logit, rows.weight) == history.best["valid_auc"]
+
+
+@pytest.mark.parametrize("sparse_from", [1, 10**9], ids=["sparse", "dense"])
+def test_two_runs_give_the_same_bits(sparse_from, inputs, make_rows, memory_feed, monkeypatch):
+    monkeypatch.setattr(embedding_module, "SPARSE_FROM_ROWS", sparse_from)
+    settings = TrainingSettings(
+        max_epochs=2, seed=4, weight_decay=0.01, embedding_l2=1e-3, clip_norm=1.0, **CPU
+    )
+    config = {"hidden_layers": [32, 16], "dropout": 0.3, "batch_norm": True}
+    states, histories = [], []
+    for global_seed in (1, 2):
+        torch.manual_seed(global_seed)
+        before = torch.random.get_rng_state()
+        network = build_network("dcnv2", inputs, config, seed=7)
+        history = train(
+            network,
+            memory_feed(make_rows(1000, 1), 64, seed=3),
+            memory_feed(make_rows(300, 2), 64),
+            settings,
+        )
+        assert torch.equal(torch.random.get_rng_state(), before)
+        states.append(network.state_dict())
+        histories.append([(e["train_loss"], e["valid_auc"]) for e in history.epochs])
+    assert same(*states) and histories[0] == histories[1]
+    other = build_network("dcnv2", inputs, config, seed=7)
+    train(
+        other,
+        memory_feed(make_rows(1000, 1), 64, seed=3),
+        None,
+        TrainingSettings(max_epochs=2, seed=5, **CPU),
+    )
+    assert not same(states[0], other.state_dict())
+
+
+def test_early_stopping_restores_the_best_epoch(inputs, make_rows, memory_feed):
+    network = build_network("dnn", inputs, {"dropout": 0.0}, seed=0)
+    states = []
+    history = train(
+        network,
+        memory_feed(make_rows(150, 1), 16, seed=0),
+        memory_feed(make_rows(500, 2), 256),
+        TrainingSettings(
+            learning_rate=0.02, max_epochs=30, patience=3, learning_rate_decay=0.5, **CPU
+        ),
+        before_epoch=lambda epoch: states.append(copy.deepcopy(network.state_dict())),
+    )
+    aucs = [e["valid_auc"] for e in history.epochs]
+    assert history.stopped_early and len(aucs) == history.best_epoch + 1 + 3
+    assert aucs[history.best_epoch] == max(aucs)
+    # The state before the epoch after the best is the state after the best.
+    assert same(network.state_dict(), states[history.best_epoch + 1])
+    assert not same(network.state_dict(), states[-1])
+    rates = [e["learning_rate"] for e in history.epochs]
+    assert rates[-1] == pytest.approx(rates[history.best_epoch] * 0.25)
+
+
+def test_history_is_json_and_complete(inputs, make_rows, memory_feed):
+    network = build_network("lr", inputs, {}, seed=0)
+    settings = TrainingSettings(max_epochs=2, **CPU)
+    feed = memory_feed(make_rows(100), 32)
+    history = train(network, feed, None, settings)
+    text = json.dumps(history.to_dict(), allow_nan=False)
+    assert json.loads(text)["epochs"][0]["valid_auc"] is None
+    assert set(history.epochs[0]) == {
+        "epoch", "train_loss", "valid_loss", "valid_auc", "learning_rate", "rows_per_second",
+        "data_wait_share", "seconds",
+    }  # fmt: skip
+    assert (history.monitor, history.best_epoch) == ("none", 1)
+    assert 0 <= history.epochs[0]["data_wait_share"] <= 1
+    assert history.epochs[0]["rows_per_second"] > 0
+
+
+def test_train_loss_is_the_weighted_mean_over_rows(inputs, make_rows, memory_feed):
+    network = build_network("dnn", inputs, {"dropout": 0.0}, seed=0)
+    rows = make_rows(50)
+    expected = click_loss(network, rows).item()
+    settings = TrainingSettings(learning_rate=1e-12, max_epochs=1, **CPU)
+    history = train(network, memory_feed(rows, 16), memory_feed(rows, 16), settings)
+    assert history.epochs[0]["train_loss"] == pytest.approx(expected, rel=1e-5)
+    assert history.epochs[0]["valid_loss"] == pytest.approx(expected, rel=1e-5)
+
+
+def test_one_class_in_validation_falls_back_to_log_loss(inputs, make_rows, memory_feed):
+    rows = make_rows(60)
+    rows.label = torch.zeros(60)
+    history = train(
+        build_network("lr", inputs, {}, seed=0),
+        memory_feed(make_rows(200), 32),
+        memory_feed(rows, 32),
+        TrainingSettings(max_epochs=3, monitor="auc", **CPU),
+    )
+    assert history.monitor == "log_loss"
+    losses = [e["valid_loss"] for e in history.epochs]
+    assert history.best_epoch == int(np.argmin(losses))
+    assert all(math.isnan(e["valid_auc"]) for e in history.epochs)
+
+
+def test_monitor_log_loss_picks_its_best_epoch(inputs, make_rows, memory_feed):
+    history = train(
+        build_network("dnn", inputs, {"dropout": 0.0}, seed=0),
+        memory_feed(make_rows(200), 16, seed=0),
+        memory_feed(make_rows(300, 1), 300),
+        TrainingSettings(learning_rate=0.02, max_epochs=8, patience=8, monitor="log_loss", **CPU),
+    )
+    assert history.best_epoch == int(np.argmin([e["valid_loss"] for e in history.epochs]))
+
+
+@pytest.mark.parametrize(
+    ("poison", "message"),
+    [
+        (lambda rows: rows.numeric[:, 1].fill_(math.nan), r"\['price'\] hold nan"),
+        (lambda rows: rows.label.fill_(math.nan), "label or weight"),
+    ],
+)
+def test_non_finite_loss_names_place_and_cause(poison, message, inputs, make_rows, memory_feed):
+    rows = make_rows(40)
+    late = Batch(rows.ids[16:], rows.numeric[16:], rows.label[16:], rows.weight[16:])
+    poison(late)
+    with pytest.raises(FloatingPointError, match=r"epoch 0, step 2: .*" + message):
+        train(
+            build_network("dnn", inputs, {}, seed=0),
+            memory_feed(rows, 8),
+            None,
+            TrainingSettings(max_epochs=2, **CPU),
+        )
+
+
+def test_diverging_loss_names_the_learning_rate(inputs, make_rows, memory_feed):
+    with pytest.raises(FloatingPointError, match=r"learning rate 0\.5 is likely too large"):
+        train(
+            build_network("lr", inputs, {}, seed=0),
+            memory_feed(make_rows(40), 8),
+            None,
+            TrainingSettings(learning_rate=0.5, max_epochs=1, **CPU),
+            loss=lambda network, batch: click_loss(network, batch) * math.inf,
+        )
+
+
+def test_parameters_of_a_loss_module_are_trained(inputs, make_rows, memory_feed):
+    class Scaled(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.scale = nn.Parameter(torch.ones(()))
+
+        def forward(self, network, batch):
+            return click_loss(network, batch) * self.scale
+
+    loss = Scaled()
+    settings = TrainingSettings(max_epochs=1, **CPU)
+    train(build_network("lr", inputs), memory_feed(make_rows(40), 8), None, settings, loss=loss)
+    assert loss.scale.item() < 1.0
+
+
+def test_before_epoch_sees_every_epoch(inputs, make_rows, memory_feed):
+    seen = []
+    settings = TrainingSettings(max_epochs=3, **CPU)
+    train(
+        build_network("lr", inputs), memory_feed(make_rows(40), 8), None, settings,
+        before_epoch=seen.append,
+    )  # fmt: skip
+    assert seen == [0, 1, 2]
+
+
+@pytest.mark.parametrize("sparse_from", [1, 10**9], ids=["sparse", "dense"])
+def test_table_penalty_shrinks_looked_up_rows_only(sparse_from, monkeypatch):
+    monkeypatch.setattr(embedding_module, "SPARSE_FROM_ROWS", sparse_from)
+    network = build_network("lr", Inputs((Table("a", 6, 1),), ()), {}, seed=0)
+    weight = network.embedding.weights[0].weight
+    start = weight.detach().clone()
+    optimizers = Optimizers(network, (), 0.1, 0.0, 0.5, None)
+    # Row 2 twice, row 4 once: gradient = count + l2 * weight, each row penalised once.
+    network(torch.tensor([[2], [2], [4]]), torch.zeros(3, 0)).sum().backward()
+    optimizers.step()
+    grad = weight.grad.to_dense() if weight.grad.is_sparse else weight.grad
+    expected = torch.tensor([0.0, 0.0, 2.0, 0.0, 1.0, 0.0])[:, None]
+    expected = expected + 0.5 * start * (expected > 0)
+    torch.testing.assert_close(grad, expected)
+    moved = (weight.detach() != start)[:, 0].tolist()
+    assert moved == [False, False, True, False, True, False]
+
+
+@pytest.mark.parametrize("sparse_from", [1, 10**9], ids=["sparse", "dense"])
+def test_clipping_bounds_the_whole_gradient(sparse_from, inputs, make_rows, monkeypatch):
+    monkeypatch.setattr(embedding_module, "SPARSE_FROM_ROWS", sparse_from)
+    network = build_network("dnn", inputs, {"dropout": 0.0}, seed=0)
+    optimizers = Optimizers(network, (), 0.1, 0.0, 0.0, 0.01)
+    (100 * click_loss(network, make_rows(32))).backward()
+    optimizers.step()
+    grads = [p.grad.to_dense() if p.grad.is_sparse else p.grad for p in network.parameters()]
+    norm = torch.sqrt(sum(grad.square().sum() for grad in grads))
+    assert norm.item() == pytest.approx(0.01, rel=1e-3)
+
+
+def test_weight_decay_spares_tables_and_biases(inputs):
+    network = build_network("dnn", inputs, {"dropout": 0.0}, seed=0)
+    before = copy.deepcopy(network.state_dict())
+    optimizers = Optimizers(network, (), 0.1, 0.5, 0.0, None)
+    for parameter in network.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    optimizers.step()
+    for name, parameter in network.named_parameters():
+        decayed = parameter.ndim == 2 and not name.startswith("embedding.")
+        factor = 1 - 0.1 * 0.5 if decayed else 1.0
+        torch.testing.assert_close(parameter.detach(), before[name] * factor)
+
+
+def test_short_last_batch_of_one_row_with_batch_norm(inputs, make_rows, memory_feed):
+    network = build_network("dnn", inputs, {"batch_norm": True}, seed=0)
+    settings = TrainingSettings(max_epochs=1, **CPU)
+    history = train(network, memory_feed(make_rows(33), 16), None, settings)
+    assert math.isfinite(history.epochs[0]["train_loss"])
+
+
+def test_no_epochs_and_no_rows(inputs, make_rows, memory_feed):
+    network = build_network("lr", inputs)
+    before = copy.deepcopy(network.state_dict())
+    none = TrainingSettings(max_epochs=0, **CPU)
+    assert train(network, memory_feed(make_rows(8), 4), None, none).epochs == []
+    assert same(network.state_dict(), before)
+    empty = memory_feed(make_rows(0), 4)
+    with pytest.raises(ValueError, match="no rows"):
+        train(network, empty, None, TrainingSettings(**CPU))
+    assert predict(network, empty).logit.shape == (0,)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"learning_rate": 0.0}, "learning_rate must be > 0"),
+        ({"patience": 0}, "patience must be >= 1"),
+        ({"monitor": "f1"}, "monitor must be 'auc' or 'log_loss', got 'f1'"),
+        ({"device": "tpu"}, "device must be"),
+        ({"learning_rate_decay": 0.0}, r"learning_rate_decay must be in \(0, 1\]"),
+        ({"clip_norm": 0.0}, "clip_norm must be > 0 or None"),
+    ],
+)
+def test_settings_are_checked(change, message):
+    with pytest.raises(ValueError, match=message):
+        TrainingSettings(**change)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU is there")
+def test_missing_gpu_is_named(inputs, make_rows, memory_feed):
+    with pytest.raises(ValueError, match="no GPU is available"):
+        train(
+            build_network("lr", inputs), memory_feed(make_rows(8), 4), None,
+            TrainingSettings(device="cuda"),
+        )  # fmt: skip
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("sparse_from", [1, 10**9], ids=["sparse", "dense"])
+def test_gpu_training(sparse_from, inputs, make_rows, memory_feed, monkeypatch):
+    monkeypatch.setattr(embedding_module, "SPARSE_FROM_ROWS", sparse_from)
+    network = build_network("dcnv2", inputs, {}, seed=0)
+    before = torch.cuda.get_rng_state()
+    history = train(
+        network,
+        memory_feed(make_rows(3000, 1), 64, seed=0),
+        memory_feed(make_rows(1500, 2), 512),
+        TrainingSettings(learning_rate=0.01, max_epochs=4, embedding_l2=1e-5, clip_norm=5.0,
+                         device="cuda"),
+    )  # fmt: skip
+    assert torch.equal(torch.cuda.get_rng_state(), before)
+    assert history.best["valid_auc"] > 0.75
+    assert next(network.parameters()).device.type == "cpu"
