@@ -10,20 +10,20 @@ import torch
 from pyspark.ml import Estimator, Model
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
-from pyspark.sql import types as T
 
 from spark_ctr.classification.params import CTRParams
 from spark_ctr.networks.inputs import Inputs
 from spark_ctr.networks.network import Network
 from spark_ctr.networks.registry import build_network
 from spark_ctr.networks.serialization import network_from_bytes, network_to_bytes
-from spark_ctr.stage.columns import check_new, column, field, metadata_of
+from spark_ctr.stage.columns import check_distinct, check_new, column, metadata_of
 from spark_ctr.stage.invalid_rows import InvalidRows
 from spark_ctr.stage.persistence import PersistentStage
 from spark_ctr.stage.scoring import add_predictions, logit_column
 from spark_ctr.stage.training_data import (
     TrainingData,
     elements,
+    feature_fields,
     inputs_of,
     training_data,
 )
@@ -195,6 +195,10 @@ class CTRModel(CTRParams, PersistentStage, Model):
         check_new(dataset, [self.getRawPredictionCol()], "rawPredictionCol")
         check_new(dataset, [self.getProbabilityCol()], "probabilityCol")
         check_new(dataset, [self.getPredictionCol()], "predictionCol")
+        check_distinct(
+            [self.getRawPredictionCol(), self.getProbabilityCol(), self.getPredictionCol()],
+            "rawPredictionCol, probabilityCol and predictionCol",
+        )
         flat = elements(self.inputs, *names)
         flat += [F.size(column(name)).alias(f"length{i}") for i, name in enumerate(names)]
         policy = self.getHandleInvalid()
@@ -212,8 +216,7 @@ def check_features(dataset: DataFrame, names: tuple[str, str], inputs: Inputs) -
     ------
     ValueError, TypeError
     """
-    ids = field(dataset, names[0], "categoricalFeaturesCol", (T.ArrayType,))
-    field(dataset, names[1], "numericFeaturesCol", (T.ArrayType,))
+    ids, _ = feature_fields(dataset, *names)
     found = [(t["name"], t["rows"]) for t in metadata_of(ids).get("tables", [])]
     wanted = [(t.name, t.rows) for t in inputs.tables]
     if found and found != wanted:

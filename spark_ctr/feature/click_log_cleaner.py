@@ -348,6 +348,7 @@ class ClickLogCleanerModel(_CleanerParams, PersistentStage, Model):
             self._invalid(dataset),
             self.getHandleInvalid(),
             "a number is NaN or infinite, or a timestamp cannot be read",
+            self.uid,
         )
         added = [
             with_metadata(expression, name, {"kind": "categorical"})

@@ -87,6 +87,10 @@ class _EncoderParams(HasInputs, HasFeatures, HasInvalid, HasRandomSeed):
             field(dataset, name, "numericCols", NUMERIC_TYPES)
         check_new(dataset, [self.getCategoricalFeaturesCol()], "categoricalFeaturesCol")
         check_new(dataset, [self.getNumericFeaturesCol()], "numericFeaturesCol")
+        check_distinct(
+            [self.getCategoricalFeaturesCol(), self.getNumericFeaturesCol()],
+            "categoricalFeaturesCol and numericFeaturesCol",
+        )
 
 
 class HashedEmbeddingEncoder(_EncoderParams, PersistentStage, Estimator):
@@ -191,6 +195,7 @@ class HashedEmbeddingEncoderModel(_EncoderParams, PersistentStage, Model):
             invalid,
             self.getHandleInvalid(),
             f"a numeric column ({', '.join(self._numeric)}) is null, NaN or infinite",
+            self.uid,
         )
         ids = _array([_row_of(table) for table in self._tables], "int")
         numbers = _array([_number(name) for name in self._numeric], "float")

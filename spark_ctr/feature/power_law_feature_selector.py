@@ -132,7 +132,7 @@ class PowerLawFeatureSelector(_SelectorParams, PersistentStage, Estimator):
         names = self._columns(dataset)
         field(dataset, self.getLabelCol(), "labelCol", NUMERIC_TYPES)
         counts = _count_values(dataset, names, self.getLabelCol())
-        rows, invalid = _label_totals(counts.pop(_LABELS, []))
+        rows, invalid, positives = _label_totals(counts.pop(_LABELS, []))
         if rows == 0:
             raise ValueError("PowerLawFeatureSelector: the dataset has no rows")
         policy = self.getHandleInvalid()
@@ -140,6 +140,12 @@ class PowerLawFeatureSelector(_SelectorParams, PersistentStage, Estimator):
             raise ValueError(
                 f"PowerLawFeatureSelector: {invalid} of {rows} labels in {self.getLabelCol()!r} "
                 "are null or not 0 or 1; clean them or set handleInvalid='skip' or 'keep'"
+            )
+        negatives = rows - invalid - positives
+        if not positives or not negatives:
+            raise ValueError(
+                f"PowerLawFeatureSelector: label column {self.getLabelCol()!r} has {negatives} "
+                f"zeros and {positives} ones; relevance needs both"
             )
         stats = [
             _column_stats(name, counts.get(index, []), self.getMinCount(), policy == "skip")
@@ -271,9 +277,12 @@ def _count_values(dataset: DataFrame, names: list[str], label: str) -> dict[int,
     return found
 
 
-def _label_totals(rows: list[Any]) -> tuple[int, int]:
-    total = sum(row["rows"] * row["values"] for row in rows)
-    return total, total - sum(row["labelled"] * row["values"] for row in rows)
+def _label_totals(rows: list[Any]) -> tuple[int, int, int]:
+    """Rows, rows with an invalid label, and rows with label 1."""
+    total, labelled, positives = (
+        sum(row[name] * row["values"] for row in rows) for name in ("rows", "labelled", "positives")
+    )
+    return total, total - labelled, positives
 
 
 def _column_stats(name: str, rows: list[Any], min_count: int, labelled_only: bool) -> ColumnStats:

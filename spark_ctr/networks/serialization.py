@@ -18,20 +18,22 @@ def network_to_bytes(network: Network) -> bytes:
     """Serialise weights and architecture; no pickle."""
     header = {
         "network": network.name,
-        "config": json.dumps(network.config),
-        "inputs": json.dumps(network.inputs.to_dict()),
+        "config": network.config,
+        "inputs": network.inputs.to_dict(),
     }
     weights = {name: value.contiguous() for name, value in network.state_dict().items()}
-    return save(weights, metadata=header)
+    # One entry: safetensors writes several in random order, and equal networks must be equal bytes.
+    return save(weights, metadata={"architecture": json.dumps(header, sort_keys=True)})
 
 
 def network_from_bytes(data: bytes) -> Network:
     """Rebuild what :func:`network_to_bytes` wrote, in evaluation mode on the CPU."""
     header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])["__metadata__"]
+    architecture = json.loads(header["architecture"])
     network = build_network(
-        header["network"],
-        Inputs.from_dict(json.loads(header["inputs"])),
-        json.loads(header["config"]),
+        architecture["network"],
+        Inputs.from_dict(architecture["inputs"]),
+        architecture["config"],
     )
     network.load_state_dict(load(data))
     return network.eval()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 import operator
 from collections.abc import Callable
 from typing import Any
@@ -44,6 +45,8 @@ def number(
     def convert(value: Any) -> Any:
         if isinstance(value, bool) or not hasattr(value, "__float__"):
             raise TypeError(f"{name} must be a number: {value!r}")
+        if not math.isfinite(value):
+            raise ValueError(f"{name} must be finite: {value!r}")
         converted = kind(value)
         if kind is int and converted != value:
             raise ValueError(f"{name} must be a whole number: {value!r}")
@@ -73,10 +76,11 @@ class Stage(Params):
         declared = cls._declared()
         for name, declaration in declared.items():
             suffix = name[0].upper() + name[1:]
-            if not hasattr(cls, f"get{suffix}"):
-                setattr(cls, f"get{suffix}", _getter(name, declaration.doc))
-            if not hasattr(cls, f"set{suffix}"):
-                setattr(cls, f"set{suffix}", _setter(name, declaration.doc))
+            for accessor, make in ((f"get{suffix}", _getter), (f"set{suffix}", _setter)):
+                # A Param declared again, with another doc, needs accessors of its own.
+                redeclared = name in vars(cls) and accessor not in vars(cls)
+                if redeclared or not hasattr(cls, accessor):
+                    setattr(cls, accessor, make(name, declaration.doc))
         cls.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
             [
                 inspect.Parameter(

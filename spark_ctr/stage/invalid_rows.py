@@ -12,18 +12,21 @@ class InvalidRows:
     Parameters
     ----------
     stage : str
-        Name of the stage, for messages and for the observed metric's name.
+        Name of the stage, for messages.
     """
 
     def __init__(self, stage: str) -> None:
         self.stage = stage
         self._observation: Observation | None = None
 
-    def apply(self, dataset: DataFrame, invalid: Column, policy: str, reason: str) -> DataFrame:
+    def apply(
+        self, dataset: DataFrame, invalid: Column, policy: str, reason: str, uid: str
+    ) -> DataFrame:
         """Apply the policy; ``keep`` returns the dataset as it is.
 
         With ``skip`` the number of dropped rows becomes the observed metric ``skipped_rows`` of
-        the query: see :meth:`count`, or ``observedMetrics`` in a streaming query's progress.
+        the query: see :meth:`count`, or ``observedMetrics`` in a streaming query's progress, under
+        the stage's ``uid``.
         """
         if policy == "keep":
             return dataset
@@ -36,7 +39,8 @@ class InvalidRows:
             )
         skipped = F.count(F.when(invalid, True)).alias("skipped_rows")
         if dataset.isStreaming:
-            observed = dataset.observe(f"{self.stage}_skipped", skipped)
+            # Not the class's name: a query may hold two models of a class.
+            observed = dataset.observe(f"{uid}_skipped", skipped)
         else:
             self._observation = Observation()
             observed = dataset.observe(self._observation, skipped)

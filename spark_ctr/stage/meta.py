@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from pyspark.ml.param import Params
+from pyspark.ml.util import MetaAlgorithmReadWrite
 
 
 def stage_of(name: str, *kinds: type) -> Callable[[Any], Any]:
@@ -41,3 +42,24 @@ class MetaStage(Params):
             if copied.isSet(name):
                 copied._set(**{name: copied.getOrDefault(name).copy(extra)})
         return copied
+
+
+def _list_nested_stages() -> None:
+    """Let CrossValidator save and load grids over Params of stages inside a MetaStage.
+
+    Spark lists the stages inside its own meta-estimators by class and has no hook for others.
+    """
+    spark_lists = MetaAlgorithmReadWrite.getAllNestedStages
+
+    def stages_in(instance: Any) -> list[Any]:
+        stages = spark_lists(instance)
+        if isinstance(instance, MetaStage):
+            for name in instance._nested_params:
+                if instance.isSet(name):
+                    stages += stages_in(instance.getOrDefault(name))
+        return stages
+
+    MetaAlgorithmReadWrite.getAllNestedStages = staticmethod(stages_in)  # type: ignore[method-assign]
+
+
+_list_nested_stages()

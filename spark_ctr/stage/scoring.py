@@ -101,7 +101,7 @@ def add_predictions(dataset: DataFrame, logit: Column, rows: InvalidRows, stage:
     scored = dataset.withColumn(name, logit)
     z = column(name)
     if stage.getHandleInvalid() == "skip":
-        scored = rows.apply(scored, z.isNull(), "skip", "")
+        scored = rows.apply(scored, z.isNull(), "skip", "", stage.uid)
     p = 1 / (1 + F.exp(-z))
     return scored.select(
         *[column(existing) for existing in dataset.columns],

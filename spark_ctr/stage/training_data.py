@@ -72,6 +72,30 @@ class TrainingData:
     skipped: int
 
 
+def feature_fields(
+    dataset: DataFrame, categorical: str, numeric: str
+) -> tuple[T.StructField, T.StructField]:
+    """Fields of the two feature columns, whose types must be what HashedEmbeddingEncoder makes.
+
+    Raises
+    ------
+    ValueError, TypeError
+        For a missing column or a wrong type.
+    """
+    ids = field(dataset, categorical, "categoricalFeaturesCol", (T.ArrayType,))
+    numbers = field(dataset, numeric, "numericFeaturesCol", (T.ArrayType,))
+    for found, role, inner in (
+        (ids, "categoricalFeaturesCol", T.IntegerType),
+        (numbers, "numericFeaturesCol", T.FractionalType),
+    ):
+        if not isinstance(found.dataType.elementType, inner):
+            raise TypeError(
+                f"column {found.name!r} ({role}) has type {found.dataType.simpleString()}; "
+                "it must be what HashedEmbeddingEncoder makes"
+            )
+    return ids, numbers
+
+
 def inputs_of(dataset: DataFrame, columns: TrainingColumns) -> Inputs:
     """Check the schema and read table sizes and dimensions from the columns' metadata.
 
@@ -85,17 +109,7 @@ def inputs_of(dataset: DataFrame, columns: TrainingColumns) -> Inputs:
         field(dataset, columns.weight, "weightCol", (T.NumericType,))
     if columns.validation is not None:
         field(dataset, columns.validation, "validationIndicatorCol", (T.BooleanType,))
-    ids = field(dataset, columns.categorical, "categoricalFeaturesCol", (T.ArrayType,))
-    numbers = field(dataset, columns.numeric, "numericFeaturesCol", (T.ArrayType,))
-    for found, role, inner in (
-        (ids, "categoricalFeaturesCol", T.IntegerType),
-        (numbers, "numericFeaturesCol", T.FractionalType),
-    ):
-        if not isinstance(found.dataType.elementType, inner):
-            raise TypeError(
-                f"column {found.name!r} ({role}) has type {found.dataType.simpleString()}; "
-                "it must be what HashedEmbeddingEncoder makes"
-            )
+    ids, numbers = feature_fields(dataset, columns.categorical, columns.numeric)
     if "tables" not in metadata_of(ids) or "names" not in metadata_of(numbers):
         raise ValueError(
             f"columns {columns.categorical!r} and {columns.numeric!r} carry no table sizes: "

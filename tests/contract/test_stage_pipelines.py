@@ -1,0 +1,159 @@
+"""Extra ParamMaps, nested stages, Pipeline and CrossValidator."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click_rows import assert_same_rows, rows_of
+from pyspark.ml import Pipeline, PipelineModel
+from pyspark.ml.evaluation import BinaryClassificationEvaluator
+from pyspark.ml.tuning import CrossValidator, CrossValidatorModel
+from stages import CASES, Case
+
+from spark_ctr.classification import CTRClassifier
+from spark_ctr.feature import ClickLogCleaner, HashedEmbeddingEncoder, PowerLawFeatureSelector
+
+NESTED = [case for case in CASES if case.nested]
+ALONE = [case for case in CASES if case.data == "encoded"]
+EACH_NESTED = pytest.mark.parametrize("case", NESTED, ids=lambda case: case.name)
+
+
+def _values(stage: Any) -> dict[str, Any]:
+    return {p.name: stage.getOrDefault(p) for p in stage.params if stage.isSet(p)}
+
+
+def test_fit_takes_extra_params(case: Case, data: Any) -> None:
+    stage = case.make(str)
+    first, second = case.grid(stage)
+    extra = stage.fit(data, first)
+    assert case.fingerprint(extra) == case.fingerprint(stage.copy(first).fit(data))
+    for declared, value in first.items():
+        if declared.parent == stage.uid and extra.hasParam(declared.name):
+            assert extra.getOrDefault(declared.name) == value
+    assert [model.uid for model in stage.fit(data, [second])] == [stage.uid]
+
+
+@pytest.mark.parametrize("case", ALONE, ids=lambda case: case.name)
+def test_extra_params_change_the_model(
+    case: Case, data: Any, fitted: Callable[[Case], Any]
+) -> None:
+    stage = case.make(str)
+    inner = stage
+    for name in stage._nested_params[-1:]:
+        inner = stage.getOrDefault(name)
+    other = stage.fit(data, {inner.learningRate: 0.2})
+    assert case.fingerprint(other) != case.fingerprint(fitted(case))
+    assert inner.getLearningRate() == 0.01
+
+
+def test_transform_takes_extra_params(
+    case: Case, data: Any, fitted: Callable[[Case], Any]
+) -> None:
+    model = fitted(case)
+    for param, output in case.adds:
+        if param == "outputSuffix":
+            continue
+        out = model.transform(data, {model.getParam(param): "renamed"})
+        assert "renamed" in out.columns
+        assert output not in out.columns
+        assert model.getOrDefault(param) == output
+
+
+@EACH_NESTED
+def test_nested_stage_may_be_fitted_already(
+    case: Case, data: Any, fitted: Callable[[Case], Any]
+) -> None:
+    for param, make in case.nested:
+        inner = make(str).fit(data)
+        before = inner.to_bytes()
+        stage = case.make(str)._set(**{param: inner})
+        model = stage.fit(data)
+        assert inner.to_bytes() == before
+        # The nested estimator trains to the same weights, so the outcome is the same.
+        assert case.fingerprint(model) == case.fingerprint(fitted(case))
+
+
+@EACH_NESTED
+def test_nested_stage_must_be_set(case: Case, data: Any) -> None:
+    for param, _ in case.nested:
+        stage = case.make(str)
+        stage.clear(stage.getParam(param))
+        with pytest.raises(ValueError, match=f"{case.name} needs {param}"):
+            stage.fit(data)
+
+
+@pytest.fixture(scope="module")
+def chain(clicks: Any) -> tuple[Pipeline, PipelineModel]:
+    """The whole pipeline and its model."""
+    cleaner = ClickLogCleaner(
+        categoricalCols=["site", "device"], numericCols=["price"], numBuckets=3
+    )
+    selector = PowerLawFeatureSelector(rowBudget=64, minRelevance=0.0, alternatives=[])
+    classifier = CTRClassifier(
+        network="lr", maxIter=1, batchSize=32, device="cpu", verbose=False, validationFraction=0.2
+    )
+    pipeline = Pipeline(stages=[cleaner, selector, HashedEmbeddingEncoder(), classifier])
+    return pipeline, pipeline.fit(clicks.raw)
+
+
+def test_pipeline_survives_saving(
+    chain: tuple[Pipeline, PipelineModel], clicks: Any, tmp_path: Path
+) -> None:
+    pipeline, model = chain
+    pipeline.save(f"{tmp_path}/pipeline")
+    model.save(f"{tmp_path}/model")
+    again = Pipeline.load(f"{tmp_path}/pipeline")
+    assert [s.uid for s in again.getStages()] == [s.uid for s in pipeline.getStages()]
+    assert [_values(s) for s in again.getStages()] == [_values(s) for s in pipeline.getStages()]
+    loaded = PipelineModel.load(f"{tmp_path}/model")
+    assert_same_rows(rows_of(loaded.transform(clicks.raw)), rows_of(model.transform(clicks.raw)))
+
+
+def test_every_stage_survives_in_a_pipeline(
+    clicks: Any, fitted: Callable[[Case], Any], tmp_path: Path
+) -> None:
+    Pipeline(stages=[case.make(str) for case in CASES]).save(f"{tmp_path}/pipeline")
+    PipelineModel([fitted(case) for case in CASES]).save(f"{tmp_path}/model")
+    stages = Pipeline.load(f"{tmp_path}/pipeline").getStages()
+    models = PipelineModel.load(f"{tmp_path}/model").stages
+    for case, stage, model in zip(CASES, stages, models, strict=True):
+        assert type(stage) is case.stage
+        assert type(model) is case.model
+        assert case.fingerprint(model) == case.fingerprint(fitted(case))
+
+
+def _validated(estimator: Any, grid: Any, data: Any, folder: Path) -> None:
+    validator = CrossValidator(
+        estimator=estimator,
+        estimatorParamMaps=grid,
+        evaluator=BinaryClassificationEvaluator(),
+        numFolds=2,
+        seed=1,
+    )
+    model = validator.fit(data)
+    assert len(model.avgMetrics) == 2
+    assert all(0.0 <= metric <= 1.0 for metric in model.avgMetrics)
+    model.save(f"{folder}/cv")
+    loaded = CrossValidatorModel.load(f"{folder}/cv")
+    assert loaded.avgMetrics == model.avgMetrics
+    assert loaded.getEstimatorParamMaps() == grid
+    assert_same_rows(rows_of(loaded.transform(data)), rows_of(model.transform(data)))
+
+
+@pytest.mark.parametrize("case", ALONE, ids=lambda case: case.name)
+def test_cross_validation(case: Case, data: Any, tmp_path: Path) -> None:
+    stage = case.make(str)
+    _validated(stage, case.grid(stage), data, tmp_path)
+
+
+def test_cross_validation_of_a_pipeline(
+    chain: tuple[Pipeline, PipelineModel], clicks: Any, tmp_path: Path
+) -> None:
+    stages = chain[0].getStages()
+    grids = [case.grid(s) for s in stages for case in CASES if case.stage is type(s)][:3]
+    grid = [cleaner | selector | encoder for cleaner, selector, encoder in zip(*grids, strict=True)]
+    assert [len(point) for point in grid] == [3, 3]
+    _validated(chain[0], grid, clicks.raw, tmp_path)
