@@ -141,7 +141,7 @@ class CalibrationEvaluator(_CalibrationParams, PersistentStage, Evaluator):
         invalid = sum(row["rows"] for row in found if row["bin"] is None)
         if invalid:
             raise ValueError(
-                f"CalibrationEvaluator: {invalid} rows have a label in {label!r} other than 0 and 1, "
-                f"or a probability in {probability!r} outside [0, 1]; drop or mend them"
+                f"CalibrationEvaluator: {invalid} rows have a label in {label!r} other than 0 and "
+                f"1, or a probability in {probability!r} outside [0, 1]; drop or mend them"
             )
         return found
