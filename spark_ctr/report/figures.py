@@ -9,7 +9,7 @@ ABSENT = "–"
 
 
 def decimals(value: Any, places: int = 4) -> str:
-    """Fixed number of decimals; a dash for None and nan."""
+    """Write a fixed number of decimals; a dash for None and nan."""
     return ABSENT if _missing(value) else f"{value:,.{places}f}"
 
 

@@ -46,7 +46,7 @@ def selection_figures(selector_model: Any, max_columns: int = 6) -> list[tuple[s
 
 
 def reliability_figure(models: Mapping[str, Mapping[str, Any]]) -> str | None:
-    """Observed click rate over predicted probability of every model; None without points."""
+    """Draw observed click rates over predicted probabilities; None without points."""
     curves = {name: facts["reliability"] for name, facts in models.items() if facts["reliability"]}
     values = [
         value
@@ -89,7 +89,7 @@ def reliability_figure(models: Mapping[str, Mapping[str, Any]]) -> str | None:
 
 
 def training_figure(histories: Mapping[str, Mapping[str, Any]]) -> str | None:
-    """Validation log loss per epoch of every training; None without validation rows."""
+    """Draw the validation log loss per epoch; None without validation rows."""
     curves = {}
     for name, history in histories.items():
         epochs = [record for record in history["epochs"] if _finite(record.get("valid_loss"))]
@@ -129,7 +129,7 @@ def training_figure(histories: Mapping[str, Mapping[str, Any]]) -> str | None:
 
 
 def cost_figure(models: Mapping[str, Mapping[str, Any]]) -> str | None:
-    """Size and time per row of every model, as bars."""
+    """Draw size and time per row as bars; None without any."""
     panels = [
         (title, key, word)
         for title, key, word in (
