@@ -1,20 +1,73 @@
+# Needs make, Python 3.11 and a Java 17 runtime; everything else is set up in .venvs/ on first use.
+# A leg is an environment of its own, pinned by constraints/LEG.txt: default (Spark 4.0 with
+# Petastorm), newest (Spark 4.3), spark35 (Spark 3.5). uv links the same files into all of them.
 PYTHON ?= python3.11
+LEGS := default newest spark35
+UV := .venvs/uv/bin/uv
 PY := .venvs/default/bin/python
-UNIT := tests/kernels tests/precision tests/power_law tests/networks
+EXTRAS := dev gpu simd
+JVM_SOURCES := jvm_udfs/build_jar.py $(shell find jvm_udfs/src/main -type f)
+export PYTHONPATH := .
 
-.PHONY: test test-all setup
+.PHONY: help test $(LEGS:%=test-%) test-jvm lint format demo setup jars wheel constraints clean tools
+.NOTPARALLEL:
+.SECONDARY:
 
-test: setup  ## tests that need no Spark
-	PYTHONPATH=. $(PY) -m pytest -q $(UNIT)
+help:  ## this list
+	@sed -n 's/^\([a-z%-]*\):.*##/\1:/p' Makefile | column -t -s :
 
-test-all: setup  ## every test, Spark included
-	PYTHONPATH=. $(PY) -m pytest -q tests
+test: lint setup  ## lint, then the tests of every leg (about 25 minutes on two cores)
+	@$(PY) scripts/run_legs.py $(LEGS)
 
-setup: .venvs/default/.done
+$(LEGS:%=test-%): test-%: spark_ctr/jars/.%
+	@.venvs/$*/bin/python scripts/run_legs.py $*
 
-.venvs/default/.done: constraints/default.txt
+test-jvm: tools  ## tests of the JVM functions with sbt, for both Scala versions
+	@sh scripts/test_jvm.sh
+
+lint: .venvs/default/.done  ## ruff and mypy
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy
+
+format: .venvs/default/.done  ## ruff's fixes and formatting
+	$(PY) -m ruff check --fix .
+	$(PY) -m ruff format .
+
+demo: spark_ctr/jars/.default  ## the example pipeline; its report lands in build/demo
+	$(PY) examples/ctr_pipeline.py --output build/demo
+
+setup: $(LEGS:%=spark_ctr/jars/.%)  ## the environments and jars of all legs
+
+jars: $(LEGS:%=spark_ctr/jars/.%)  ## the jars of JVM functions for all legs
+
+wheel: jars  ## the wheel, jars included, in dist/
+	$(UV) build -q --wheel --python $(PY)
+
+constraints: $(UV)  ## pin all legs again; UPGRADE=--upgrade for newer versions
+	for leg in $(LEGS); do \
+	    case $$leg in newest) petastorm= ;; *) petastorm="--extra petastorm" ;; esac; \
+	    $(UV) pip compile -q --universal --python-version 3.11 --no-annotate --no-header $(UPGRADE) \
+	        $(EXTRAS:%=--extra %) $$petastorm setup.py constraints/$$leg.in \
+	        -o constraints/$$leg.txt || exit; \
+	done
+
+clean:  ## remove what was built; the environments stay
+	rm -rf build dist *.egg-info jvm_udfs/target target spark_ctr/jars
+
+tools:
+	@sh scripts/check_tools.sh $(PYTHON)
+
+$(UV): constraints/uv.txt | tools
 	$(PYTHON) -m venv .venvs/uv
-	.venvs/uv/bin/pip install -q uv
-	.venvs/uv/bin/uv venv -q --clear --python $(PYTHON) .venvs/default
-	.venvs/uv/bin/uv pip install -q --python $(PY) -r constraints/default.txt
+	.venvs/uv/bin/python -m pip install -q -r constraints/uv.txt
+	touch $@
+
+.venvs/%/.done: constraints/%.txt $(UV) | tools
+	$(UV) venv -q --allow-existing --python $(PYTHON) .venvs/$*
+	$(UV) pip sync -q --python .venvs/$*/bin/python constraints/$*.txt
+	touch $@
+
+spark_ctr/jars/.%: .venvs/%/.done $(JVM_SOURCES) | tools
+	.venvs/$*/bin/python jvm_udfs/build_jar.py
 	touch $@

@@ -4,27 +4,76 @@ from pathlib import Path
 
 from setuptools import find_packages, setup
 
+HERE = Path(__file__).parent
 namespace: dict[str, str] = {}
-exec(Path(__file__).with_name("spark_ctr").joinpath("version.py").read_text(), namespace)
+exec((HERE / "spark_ctr" / "version.py").read_text(encoding="utf-8"), namespace)
 
 setup(
     name="spark_ctr",
     version=namespace["__version__"],
     description="Click-through-rate models as Spark ML stages",
+    long_description=(HERE / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
     license="Apache-2.0",
+    license_files=["LICENSE", "spark_ctr/datasets/data/README.md"],
+    keywords=[
+        "apache-spark",
+        "click-through-rate",
+        "ctr-prediction",
+        "knowledge-distillation",
+        "power-law",
+        "pyspark",
+        "quantization",
+        "recommender-systems",
+        "spark-ml",
+    ],
+    classifiers=[
+        "Development Status :: 3 - Alpha",
+        "Intended Audience :: Developers",
+        "Intended Audience :: Science/Research",
+        "Operating System :: POSIX :: Linux",
+        "Programming Language :: Python :: 3 :: Only",
+        "Programming Language :: Python :: 3.11",
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+        "Typing :: Typed",
+    ],
     python_requires=">=3.11",
     packages=find_packages(include=["spark_ctr", "spark_ctr.*"]),
     package_data={
-        "spark_ctr": ["jars/*.jar", "datasets/data/README.md", "datasets/data/*/*.parquet"],
+        "spark_ctr": [
+            "py.typed",
+            "jars/*.jar",
+            "datasets/data/README.md",
+            "datasets/data/*/*.parquet",
+        ],
         "spark_ctr.report": ["*.j2"],
     },
     install_requires=[
-        "pyspark[connect]>=3.5", "torch>=2.6", "numpy", "pandas", "pyarrow>=14", "scipy",
-        "powerlaw>=2.0", "safetensors", "tqdm", "matplotlib", "jinja2",
+        "pyspark[connect]>=3.5",
+        "torch>=2.6",
+        "numpy>=1.26",
+        "pandas>=2.2",
+        "pyarrow>=14",
+        "scipy",
+        "powerlaw>=2.0",
+        "safetensors",
+        "tqdm",
+        "matplotlib",
+        "jinja2",
     ],
     extras_require={
+        # Petastorm 0.12 reads through pyarrow's legacy datasets, gone since pyarrow 15.
         "petastorm": ["petastorm==0.12.1", "pyarrow<15", "numpy<2"],
+        "gpu": ["cuda-core; sys_platform == 'linux'"],
         "simd": ["numkong"],
-        "dev": ["pytest", "hypothesis", "scikit-learn", "ruff"],
+        "dev": [
+            "hypothesis",
+            "mypy",
+            "pytest",
+            "pytest-timeout",
+            "pytest-xdist",
+            "ruff",
+            "scikit-learn",
+        ],
     },
 )
