@@ -12,7 +12,7 @@ import math
 import os
 import statistics
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
@@ -83,6 +83,7 @@ def run(
     *,
     peer: str | None = None,
     seeds: Sequence[int] = (0,),
+    options: Callable[[argparse.ArgumentParser], object] | None = None,
     argv: Sequence[str] | None = None,
 ) -> list[Record]:
     """Run a benchmark from its command line.
@@ -97,6 +98,8 @@ def run(
         System that the table's ratios divide by.
     seeds
         Default of ``--seeds``.
+    options
+        Adds the benchmark's own arguments to the parser.
     argv
         Command line without the program's name, ``sys.argv`` if None.
 
@@ -104,7 +107,7 @@ def run(
     -------
     list of Record
     """
-    arguments = _parse(description, seeds, argv)
+    arguments = _parse(description, seeds, options, argv)
     print("\n".join([f"seeds {', '.join(map(str, arguments.seeds))}", *machine()]), flush=True)
     records = []
     for record in measure(arguments):
@@ -153,8 +156,8 @@ def summarise(records: Iterable[Record]) -> dict[tuple[str, str, str, str], Summ
 def table(records: Sequence[Record], peer: str | None = None) -> str:
     """Table in Markdown: a row per case and metric, a column per system, ours first.
 
-    Ratios to the peer follow, of all metrics but quality; both need a value. A cell of more than
-    one value says how many.
+    Ratios to the peer follow, of all metrics but quality, for every system that has one. A cell of
+    more than one value says how many.
 
     Raises
     ------
@@ -165,15 +168,17 @@ def table(records: Sequence[Record], peer: str | None = None) -> str:
     systems = sorted(dict.fromkeys(key[3] for key in summaries), key=lambda name: name != OURS)
     if peer is not None and peer not in systems:
         raise ValueError(f"no record of {peer!r}; the systems are {', '.join(systems)}")
-    others = [name for name in systems if name != peer] if peer is not None else []
-    head = ["case", "metric", *systems, *(f"{name} / {peer}" for name in others)]
-    rows = []
+    columns: dict[str, list[str]] = {name: [] for name in ("case", "metric", *systems)}
     for case, metric, unit in dict.fromkeys(key[:3] for key in summaries):
+        columns["case"].append(case)
+        columns["metric"].append(f"{metric}, {unit}" if unit else metric)
         found = {name: summaries.get((case, metric, unit, name)) for name in systems}
-        ratios = [_ratio(metric, found[name], found[peer]) for name in others]
-        label = f"{metric}, {unit}" if unit else metric
-        rows.append([case, label, *(_cell(metric, found[name]) for name in systems), *ratios])
-    return _markdown(head, rows)
+        for name in systems:
+            columns[name].append(_cell(metric, found[name]))
+            if peer is not None and name != peer:
+                ratio = _ratio(metric, found[name], found[peer])
+                columns.setdefault(f"{name} / {peer}", []).append(ratio)
+    return _markdown({head: cells for head, cells in columns.items() if any(cells)})
 
 
 def spark_session(master: str, name: str) -> SparkSession:
@@ -192,7 +197,10 @@ def spark_session(master: str, name: str) -> SparkSession:
 
 
 def _parse(
-    description: str, seeds: Sequence[int], argv: Sequence[str] | None
+    description: str,
+    seeds: Sequence[int],
+    options: Callable[[argparse.ArgumentParser], object] | None,
+    argv: Sequence[str] | None,
 ) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -201,6 +209,8 @@ def _parse(
     parser.add_argument("--json", type=Path, metavar="FILE", help="append the records to a file")
     parser.add_argument("--seeds", type=int, nargs="+", default=list(seeds), metavar="SEED")
     parser.add_argument("--master", default="local[2]", help="Spark master (default: %(default)s)")
+    if options is not None:
+        options(parser)
     return parser.parse_args(argv)
 
 
@@ -231,12 +241,9 @@ def _number(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
-def _markdown(head: list[str], rows: list[list[str]]) -> str:
-    widths = [max(map(len, cells)) for cells in zip(head, *rows, strict=True)]
-
-    def lines() -> Iterator[str]:
-        for cells in (head, ["-" * width for width in widths], *rows):
-            padded = (cell.ljust(width) for cell, width in zip(cells, widths, strict=True))
-            yield f"| {' | '.join(padded)} |"
-
-    return "\n".join(lines())
+def _markdown(columns: dict[str, list[str]]) -> str:
+    padded = []
+    for head, cells in columns.items():
+        width = max(map(len, [head, *cells]))
+        padded.append([head.ljust(width), "-" * width, *(cell.ljust(width) for cell in cells)])
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in zip(*padded, strict=True))

@@ -66,17 +66,18 @@ def test_table_has_all_systems_and_ratios_to_the_peer():
         _record(0.75, metric="auc", unit=""),
         _record(0.7, metric="auc", unit="", system="peer"),
         _record(0.8, metric="auc", unit="", system="peer"),
+        _record(0.9, metric="auc", unit="", system="best"),
     ]
     lines = table(records, "peer").splitlines()
     assert len({len(line) for line in lines}) == 1
     head, _, *rows = _cells("\n".join(lines))
-    assert head == ["case", "metric", "spark_ctr", "peer", "spark_ctr / peer"]
+    assert head == ["case", "metric", "spark_ctr", "peer", "best", "spark_ctr / peer"]
     assert rows == [
-        ["fit", "time, s", "2 (n=2)", "4", "0.50"],
-        ["save", "size, bytes", "1,234", "", ""],
-        ["fit", "auc", "0.7500", "0.7500 ± 0.0707 (n=2)", ""],
+        ["fit", "time, s", "2 (n=2)", "4", "", "0.50"],
+        ["save", "size, bytes", "1,234", "", "", ""],
+        ["fit", "auc", "0.7500", "0.7500 ± 0.0707 (n=2)", "0.9000", ""],
     ]
-    assert _cells(table(records))[0] == ["case", "metric", "spark_ctr", "peer"]
+    assert _cells(table(records))[0] == ["case", "metric", "spark_ctr", "peer", "best"]
 
 
 def test_an_unknown_peer_is_refused():
@@ -86,13 +87,19 @@ def test_an_unknown_peer_is_refused():
 
 def test_run_prints_header_and_table_and_writes_records(tmp_path, capsys):
     def measure(arguments):
-        assert arguments.quick and arguments.master == "local[2]"
+        assert arguments.quick and arguments.master == "local[2]" and arguments.rows == 5
         for seed in arguments.seeds:
             yield _record(2.0 + seed, seed=seed)
             yield _record(4.0, seed=seed, system="peer")
 
-    argv = ["--quick", "--json", str(tmp_path / "out.jsonl"), "--seeds", "1", "2"]
-    records = run(measure, "A benchmark.", peer="peer", argv=argv)
+    argv = ["--quick", "--json", str(tmp_path / "out.jsonl"), "--seeds", "1", "2", "--rows", "5"]
+    records = run(
+        measure,
+        "A benchmark.",
+        peer="peer",
+        options=lambda parser: parser.add_argument("--rows", type=int),
+        argv=argv,
+    )
     assert [record.seed for record in records] == [1, 1, 2, 2]
     assert read_records(tmp_path / "out.jsonl") == records
     out = capsys.readouterr().out
