@@ -61,9 +61,7 @@ class CTRParams(HasFeatures, HasLabel, HasPredictions, HasInvalid, HasRandomSeed
     batchNorm = param(
         "batchNorm", "batch normalisation of hidden layers", TypeConverters.toBoolean, False
     )
-    learningRate = param(
-        "learningRate", "of Adam", number("learningRate", float, above=0.0), 1e-3
-    )
+    learningRate = param("learningRate", "of Adam", number("learningRate", float, above=0.0), 1e-3)
     learningRateDecay = param(
         "learningRateDecay",
         "factor on the learning rate after an epoch without improvement",
@@ -124,7 +122,7 @@ class CTRParams(HasFeatures, HasLabel, HasPredictions, HasInvalid, HasRandomSeed
     verbose = param("verbose", "show progress on standard error", TypeConverters.toBoolean, True)
 
     def network_config(self) -> dict[str, Any]:
-        """Settings of the chosen network; Params that it does not have are left out."""
+        """Return the settings of the chosen network; Params that it does not have are left out."""
         known = {
             "hidden_layers": self.getHiddenLayers(),
             "cross_layers": self.getCrossLayers(),
@@ -138,7 +136,7 @@ class CTRParams(HasFeatures, HasLabel, HasPredictions, HasInvalid, HasRandomSeed
         }
 
     def training_settings(self) -> TrainingSettings:
-        """Settings for ``training.train``."""
+        """Return the settings for ``training.train``."""
         return TrainingSettings(
             learning_rate=self.getLearningRate(),
             batch_size=self.getBatchSize(),

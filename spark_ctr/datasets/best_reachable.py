@@ -51,4 +51,4 @@ def best_log_loss(log: DataFrame, probability: str = CLICK_PROBABILITY) -> float
     """
     p = F.col(probability)
     q = F.lit(1.0) - p
-    return float(log.agg(F.avg(-(p * F.log(p) + q * F.log(q)))).first()[0])
+    return float(log.agg(F.avg(-(p * F.log(p) + q * F.log(q)))).collect()[0][0])

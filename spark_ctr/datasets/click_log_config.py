@@ -206,7 +206,7 @@ class ClickLogConfig:
             if getattr(self, field) < 1:
                 raise ValueError(f"{field} must be at least 1, not {getattr(self, field)}")
         names = [*_OWN_NAMES, *(name for name, _ in self.constants)]
-        names += [column.name for column in (*self.identifiers, *self.numerics)]
+        names += [column.name for column in self._configured]
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise ValueError(f"column names used twice: {twice}; rename the configured columns")
         known = {column.name for column in self.identifiers}
@@ -216,6 +216,10 @@ class ClickLogConfig:
                     f"Interaction names {sorted(unknown)}, which are no identifiers; "
                     f"choose from {sorted(known)}"
                 )
+
+    @property
+    def _configured(self) -> tuple[Identifier | Numeric, ...]:
+        return (*self.identifiers, *self.numerics)
 
     @property
     def feature_columns(self) -> tuple[str, ...]:
@@ -232,7 +236,7 @@ class ClickLogConfig:
     @property
     def relevant_columns(self) -> tuple[str, ...]:
         """The columns that the true click probability depends on, in the log's order."""
-        relevant = {column.name for column in (*self.identifiers, *self.numerics) if column.effect}
+        relevant = {column.name for column in self._configured if column.effect}
         for pair in self.interactions:
             relevant |= {pair.left, pair.right} if pair.effect else set()
         relevant |= {SLOT} if self.slot_effect and self.slots > 1 else set()
@@ -244,8 +248,7 @@ class ClickLogConfig:
     @property
     def conversion_relevant_columns(self) -> tuple[str, ...]:
         """The columns that the true conversion probability depends on, in the log's order."""
-        columns = (*self.identifiers, *self.numerics)
-        return tuple(column.name for column in columns if column.conversion_effect)
+        return tuple(column.name for column in self._configured if column.conversion_effect)
 
     @property
     def useless_columns(self) -> tuple[str, ...]:

@@ -44,7 +44,10 @@ class _CleanerParams(HasInvalid):
         [],
     )
     numericCols = param(
-        "numericCols", "numeric columns (any numeric type, boolean)", TypeConverters.toListString, []
+        "numericCols",
+        "numeric columns (any numeric type, boolean)",
+        TypeConverters.toListString,
+        [],
     )
     timestampCol = param(
         "timestampCol",
@@ -70,9 +73,7 @@ class _CleanerParams(HasInvalid):
         number("numBuckets", int, at_least=2, at_most=4096),
         32,
     )
-    lowercase = param(
-        "lowercase", "lower-case categorical values", TypeConverters.toBoolean, False
-    )
+    lowercase = param("lowercase", "lower-case categorical values", TypeConverters.toBoolean, False)
     missingValues = param(
         "missingValues",
         "categorical values, after trimming, that mean missing",
@@ -129,7 +130,7 @@ class _CleanerParams(HasInvalid):
         return F.when(~text.isin(self.getMissingValues()), text)
 
     def _finite(self, name: str) -> Column:
-        """Number as double, null where it is null, NaN or infinite."""
+        """Return the number as double, null where it is null, NaN or infinite."""
         number = column(name).cast("double")
         return F.when(F.abs(number) < math.inf, number)  # NaN is above infinity in Spark
 
@@ -165,7 +166,7 @@ class _CleanerParams(HasInvalid):
         return F.floor(stamp.cast("double")) + offset
 
     def _parts(self, dataset: DataFrame) -> dict[str, Column]:
-        """Cleaned categorical expressions that need no statistics, by output name."""
+        """Return the cleaned categorical expressions that need no statistics, by output name."""
         suffix = self.getOutputSuffix()
         made = {name + suffix: self._categorical(name) for name in self.getCategoricalCols()}
         timestamp = self._value("timestampCol")
@@ -222,7 +223,7 @@ class ClickLogCleaner(_CleanerParams, PersistentStage, Estimator):
                 _count(column(timestamp).isNull()).alias("t_null"),
                 _count(column(timestamp).isNotNull() & unread).alias("t_invalid"),
             ]
-        found = dataset.agg(*aggregates).first().asDict()
+        found = dataset.agg(*aggregates).collect()[0].asDict()
         if found["rows"] == 0:
             raise ValueError(f"ClickLogCleaner: the dataset has no rows ({skipped} were skipped)")
         self._refuse_invalid(found)
@@ -283,7 +284,7 @@ class ClickLogCleaner(_CleanerParams, PersistentStage, Estimator):
             rest = F.when(~self._finite(name).isin(heavy), self._finite(name))
             again = dataset.agg(
                 F.percentile_approx(rest, _shares(free), _QUANTILE_ACCURACY)
-            ).first()[0]
+            ).collect()[0][0]
             cuts |= set(again or [])
         cuts |= {math.nextafter(value, math.inf) for value in heavy}
         return sorted(cuts)
@@ -359,7 +360,9 @@ class ClickLogCleanerModel(_CleanerParams, PersistentStage, Model):
             facts = self._statistics["numeric"][name]
             if how != "quantile":
                 added.append(
-                    with_metadata(self._standardised(name, facts), name + suffix, {"kind": "numeric"})
+                    with_metadata(
+                        self._standardised(name, facts), name + suffix, {"kind": "numeric"}
+                    )
                 )
             if "quantile" in how:
                 added.append(

@@ -210,9 +210,7 @@ class PowerLawFeatureSelectorModel(_SelectorParams, PersistentStage, Model):
         """Draw the counts of a column, the fitted power law and the cut; returns the Axes."""
         facts = next((f for f in self._facts if f["column"] == name), None)
         if facts is None:
-            raise ValueError(
-                f"no column {name!r}; the selector saw {', '.join(self._histograms)}"
-            )
+            raise ValueError(f"no column {name!r}; the selector saw {', '.join(self._histograms)}")
         fit = PowerLawFit.from_dict(facts["fit"]) if facts["fit"] else None
         histogram = CountHistogram.from_dict(self._histograms[name])
         cut = facts["cut"] if facts["decision"] == "head_and_tail" else None
@@ -256,9 +254,7 @@ def _count_values(dataset: DataFrame, names: list[str], label: str) -> dict[int,
         F.struct(F.lit(index).alias("column"), column(name).cast("string").alias("value"))
         for index, name in enumerate(names)
     ]
-    pairs.append(
-        F.struct(F.lit(_LABELS).alias("column"), valid.cast("string").alias("value"))
-    )
+    pairs.append(F.struct(F.lit(_LABELS).alias("column"), valid.cast("string").alias("value")))
     rows = (
         dataset.select(F.explode(F.array(*pairs)).alias("pair"), one.alias("label"))
         .groupBy("pair.column", "pair.value")
@@ -267,7 +263,9 @@ def _count_values(dataset: DataFrame, names: list[str], label: str) -> dict[int,
             F.count("label").alias("labelled"),
             F.coalesce(F.sum("label"), F.lit(0.0)).cast("long").alias("positives"),
         )
-        .groupBy("column", F.col("value").isNull().alias("missing"), "rows", "labelled", "positives")
+        .groupBy(
+            "column", F.col("value").isNull().alias("missing"), "rows", "labelled", "positives"
+        )
         .agg(F.count(F.lit(1)).alias("values"))
         .collect()
     )

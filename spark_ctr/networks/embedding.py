@@ -80,7 +80,7 @@ class EmbeddingTables(nn.Module):
             return torch.zeros(ids.shape[0], 0, device=ids.device)
         ids = ids.long()
         if len(self.dims) == 1:
-            return self.weights[0](ids + self.offsets_0).flatten(1)
+            return self.weights[0](ids + self.get_buffer("offsets_0")).flatten(1)
         columns: dict[int, Tensor] = {}
         for g, weight in enumerate(self.weights):
             group = ids[:, getattr(self, f"columns_{g}")] + getattr(self, f"offsets_{g}")

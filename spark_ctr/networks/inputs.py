@@ -29,7 +29,7 @@ class Table:
     rows: int
     dim: int
 
-    def __post_init__(self) -> None:  # noqa: D105
+    def __post_init__(self) -> None:
         if self.rows < 1 or self.dim < 1:
             raise ValueError(
                 f"table of column '{self.name}' needs rows >= 1 and dim >= 1, "
@@ -57,7 +57,7 @@ class Inputs:
     tables: tuple[Table, ...]
     numeric: tuple[str, ...]
 
-    def __post_init__(self) -> None:  # noqa: D105
+    def __post_init__(self) -> None:
         object.__setattr__(self, "tables", tuple(self.tables))
         object.__setattr__(self, "numeric", tuple(self.numeric))
         if not self.tables and not self.numeric:

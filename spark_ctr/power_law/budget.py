@@ -28,7 +28,9 @@ class _Path:
     position: int = field(default=0)
 
 
-def _tail_values(hist: CountHistogram, fit: PowerLawFit | None, cuts: np.ndarray, least: int):
+def _tail_values(
+    hist: CountHistogram, fit: PowerLawFit | None, cuts: np.ndarray, least: int
+) -> np.ndarray:
     """Return the (expected) number of column values with least <= count < cut, per cut."""
 
     def at_least(count: np.ndarray) -> np.ndarray:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -49,7 +49,7 @@ def _tail(hist: CountHistogram, xmin: int, max_values: int) -> np.ndarray:
 
 
 @contextlib.contextmanager
-def _silence():
+def _silence() -> Iterator[None]:
     # powerlaw prints progress and warns at every parameter near a bound
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")

@@ -173,7 +173,7 @@ def fit_discrete(
     )
 
 
-def _ks_distance(hist: CountHistogram, first: int, alpha: float, xmin: float) -> float:
+def _ks_distance(hist: CountHistogram, first: int, alpha: float, xmin: int) -> float:
     empirical = hist.tail_values[first:] / hist.tail_values[first]
     fitted = _survival(alpha, xmin, hist.values[first:].astype(float))
     return float(np.max(np.abs(empirical - fitted)))

@@ -7,6 +7,8 @@ one for each categorical column.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -71,11 +73,11 @@ def index8_fake_quantise(weight: Tensor, scale: Tensor, minimum: Tensor) -> Tens
 
 class _FakeQuantise(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, weight: Tensor, scale: Tensor, minimum: Tensor) -> Tensor:
+    def forward(ctx: Any, weight: Tensor, scale: Tensor, minimum: Tensor) -> Tensor:
         return index8_dequantise(_levels(weight, scale, minimum) - 128, scale, minimum)
 
     @staticmethod
-    def backward(ctx, gradient: Tensor) -> tuple[Tensor, None, None]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
         return gradient, None, None
 
 

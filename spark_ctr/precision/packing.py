@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -102,8 +103,8 @@ def _binary_linear(layer: BinaryLinear) -> _Packed:
 
 
 def _batch_norm(layer: nn.BatchNorm1d) -> _Packed:
-    scale = layer.weight / torch.sqrt(layer.running_var + layer.eps)
-    bias = layer.bias - layer.running_mean * scale
+    scale = layer.weight / torch.sqrt(layer.get_buffer("running_var") + layer.eps)
+    bias = layer.bias - layer.get_buffer("running_mean") * scale
     return {"kind": "affine", "width": layer.num_features}, {
         "scale": _float(scale),
         "bias": _float(bias),
@@ -116,7 +117,7 @@ def _layer_norm(layer: nn.LayerNorm) -> _Packed:
     return {"kind": "layer_norm", "width": width, "epsilon": layer.eps}, arrays
 
 
-_PACKERS = {
+_PACKERS: dict[type[nn.Module], Callable[[Any], _Packed]] = {
     Index8Linear: _index8_linear,
     Index8Embedding: _index8_embedding,
     BinaryLinear: _binary_linear,

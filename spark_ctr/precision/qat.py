@@ -55,7 +55,12 @@ class Index8Embedding(nn.Embedding):
 
     def __init__(self, embedding: nn.Embedding, rows: list[int]) -> None:
         weight = embedding.weight.detach().clone()
-        super().__init__(*weight.shape, sparse=embedding.sparse, _weight=weight)
+        super().__init__(
+            embedding.num_embeddings,
+            embedding.embedding_dim,
+            sparse=embedding.sparse,
+            _weight=weight,
+        )
         self.rows = rows
 
     def forward(self, ids: Tensor) -> Tensor:
@@ -120,7 +125,7 @@ def prepare(
     rows = _table_rows(copied)
     for name, precision in plan.items():
         layer = _quantised(name, copied.get_submodule(name), precision, rows)
-        if name in inputs:
+        if name in inputs and isinstance(layer, BinaryLinear):
             layer.fit_input(inputs[name])
         copied.set_submodule(name, layer.train(network.training))
     return copied
@@ -131,7 +136,7 @@ def _quantised(
 ) -> nn.Module:
     if precision == INT8 and isinstance(layer, nn.Linear):
         return Index8Linear(layer)
-    if precision == INT8:
+    if precision == INT8 and isinstance(layer, nn.Embedding):
         return Index8Embedding(layer, rows[name])
     if precision == BINARY and isinstance(layer, nn.Linear):
         return BinaryLinear(layer)

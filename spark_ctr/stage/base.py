@@ -6,7 +6,7 @@ import inspect
 import math
 import operator
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pyspark.ml.param import Param, Params
 
@@ -21,7 +21,7 @@ def param(name: str, doc: str, converter: Callable[[Any], Any], default: Any = _
 
 
 def one_of(name: str, *choices: str) -> Callable[[Any], str]:
-    """Converter that accepts the given words only."""
+    """Return a converter that accepts the given words only."""
 
     def convert(value: Any) -> str:
         if value not in choices:
@@ -40,7 +40,7 @@ def number(
     at_most: float | None = None,
     below: float | None = None,
 ) -> Callable[[Any], Any]:
-    """Converter to ``int`` or ``float`` with bounds that an error names."""
+    """Return a converter to ``int`` or ``float`` with bounds that an error names."""
 
     def convert(value: Any) -> Any:
         if isinstance(value, bool) or not hasattr(value, "__float__"):
@@ -70,6 +70,10 @@ class Stage(Params):
     Accessors ``getName`` and ``setName`` and the constructor's signature are made from the
     declarations, so that a Param cannot be documented in one place and missing in another.
     """
+
+    if TYPE_CHECKING:
+        # Accessors are generated, so a type checker has to take their names on trust.
+        def __getattr__(self, name: str) -> Any: ...
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)

@@ -10,7 +10,7 @@ from pyspark.ml.util import MetaAlgorithmReadWrite
 
 
 def stage_of(name: str, *kinds: type) -> Callable[[Any], Any]:
-    """Converter that accepts stages of the given classes only."""
+    """Return a converter that accepts stages of the given classes only."""
 
     def convert(value: Any) -> Any:
         if not isinstance(value, kinds):
@@ -59,7 +59,7 @@ def _list_nested_stages() -> None:
                     stages += stages_in(instance.getOrDefault(name))
         return stages
 
-    MetaAlgorithmReadWrite.getAllNestedStages = staticmethod(stages_in)  # type: ignore[method-assign]
+    MetaAlgorithmReadWrite.getAllNestedStages = staticmethod(stages_in)  # type: ignore[assignment,method-assign]
 
 
 _list_nested_stages()

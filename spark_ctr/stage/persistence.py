@@ -7,6 +7,7 @@ import importlib
 import json
 from typing import Any
 
+from pyspark.ml.param import Params
 from pyspark.ml.util import (
     DefaultParamsReader,
     DefaultParamsWriter,
@@ -29,7 +30,7 @@ class ModelFileError(ValueError):
     """A saved stage that is missing, truncated, altered, or written by a newer version."""
 
 
-class PersistentStage(MLWritable, MLReadable):
+class PersistentStage(Params, MLWritable, MLReadable):
     """Mixin: what a stage keeps beside its Params, and how it is written.
 
     A stage with fitted state overrides ``_state``/``_restore``; a meta-estimator lists the Params
@@ -74,6 +75,7 @@ class StageWriter(MLWriter):
         self.saveImpl(path)
 
     def saveImpl(self, path: str) -> None:
+        """Write the parts; ``save`` has made room for them."""
         spark, stage = self.sparkSession, self.stage
         mode = "overwrite" if self.shouldOverwrite else "errorifexists"
         state, payload = stage._state()

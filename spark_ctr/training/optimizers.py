@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -47,7 +48,7 @@ class Optimizers:
         seen = {id(weight) for weight in self._tables}
         rest = [p for p in network.parameters() if p.requires_grad and id(p) not in seen]
         plain = [p for p in rest if p.ndim < 2] + [p for p in extra if p.requires_grad]
-        groups = [
+        groups: list[dict[str, Any]] = [
             {"params": [p for p in rest if p.ndim >= 2], "weight_decay": weight_decay},
             {"params": plain, "weight_decay": 0.0},
             {"params": tables, "weight_decay": 0.0},
@@ -70,7 +71,7 @@ class Optimizers:
         """Add the table penalty, clip, and update all parameters."""
         for weight in self._tables:
             if weight.grad is not None:
-                weight.grad = self._penalised(weight)
+                weight.grad = self._penalised(weight, weight.grad)
         if self._clip_norm is not None:
             self._clip(self._clip_norm)
         for optimizer in self._optimizers:
@@ -83,8 +84,7 @@ class Optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = self.learning_rate
 
-    def _penalised(self, weight: Tensor) -> Tensor:
-        grad = weight.grad
+    def _penalised(self, weight: Tensor, grad: Tensor) -> Tensor:
         if grad.is_sparse:
             grad = grad.coalesce()
             if self._l2:

@@ -82,7 +82,7 @@ class BarProgress(Progress):
     def __init__(self, stream: TextIO | None = None, title: str = "") -> None:
         self._stream = stream
         self._prefix = f"{title}, " if title else ""
-        self._bar: tqdm | None = None
+        self._bar: Any = None  # a tqdm while an epoch runs
         self._shown = 0.0
 
     def start_epoch(self, epoch: int, epochs: int, rows: int) -> None:  # noqa: D102

@@ -51,7 +51,7 @@ class TrainingSettings:
     seed: int = 0
     device: str = "auto"
 
-    def __post_init__(self) -> None:  # noqa: D105
+    def __post_init__(self) -> None:
         for name, valid, wanted in (
             ("learning_rate", self.learning_rate > 0, "> 0"),
             ("batch_size", self.batch_size >= 1, ">= 1"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -263,8 +263,8 @@ def _forward(network: Network, batch: Batch, device: torch.device) -> Tensor:
     return network(batch.ids.to(device), batch.numeric.to(device))
 
 
-def _to_numpy(column: tuple[Tensor, ...] | list[Tensor]) -> np.ndarray:
-    return torch.cat(column).double().cpu().numpy() if column else np.zeros(0)
+def _to_numpy(column: Sequence[Tensor]) -> np.ndarray:
+    return torch.cat(list(column)).double().cpu().numpy() if column else np.zeros(0)
 
 
 def _device(name: str) -> torch.device:

@@ -1,6 +1,7 @@
 """Feeds: every row once, in an order that (seed, epoch) alone decides, leaving nothing behind."""
 
 import gc
+import itertools
 import logging
 import os
 import threading
@@ -40,7 +41,7 @@ def rows_table(start, stop, tables=2, numeric=1):
 
 def write(directory, cuts=(0, 300, 310, ROWS), group=70, **shape):
     directory.mkdir(parents=True, exist_ok=True)
-    for part, (start, stop) in enumerate(zip(cuts[:-1], cuts[1:], strict=True)):
+    for part, (start, stop) in enumerate(itertools.pairwise(cuts)):
         path = directory / f"part-{part:05d}-x.snappy.parquet"
         pq.write_table(rows_table(start, stop, **shape), path, row_group_size=group)
     (directory / "_SUCCESS").touch()
@@ -134,7 +135,7 @@ def test_a_buffer_smaller_than_the_data_still_mixes_row_groups(tmp_path):
     write(tmp_path, (0, 500, ROWS), 20)
     first = first_ids(opened(tmp_path, shuffle_buffer_rows=200))[:192]  # 3 batches
     assert len({i // 20 for i in first}) == 10
-    assert sum(abs(a - b) > 20 for a, b in zip(first, first[1:], strict=False)) > 100
+    assert sum(abs(a - b) > 20 for a, b in itertools.pairwise(first)) > 100
 
 
 @given(
@@ -150,11 +151,9 @@ def test_buffer_keeps_every_row_for_any_sizes(groups, batch_size, extra, shuffle
     edges = np.cumsum([0, *groups])
 
     def blocks():
-        for start, stop in zip(edges[:-1], edges[1:], strict=True):
+        for start, stop in itertools.pairwise(edges):
             part = slice(start, stop)
-            yield Block(
-                every.ids[part], every.numeric[part], every.label[part], every.weight[part]
-            )
+            yield Block(every.ids[part], every.numeric[part], every.label[part], every.weight[part])
 
     permutation = np.random.default_rng(0).permutation if shuffle else None
     buffer = Block.empty(batch_size + extra, 1, 0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Generator
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -92,7 +93,7 @@ class PetastormReader:
             reader.stop()
             reader.join()
 
-    def _open(self, order_seed: int | None):
+    def _open(self, order_seed: int | None) -> Any:
         from petastorm import make_batch_reader
 
         _silence_petastorm()
@@ -108,7 +109,7 @@ class PetastormReader:
             seed=order_seed,
         )
 
-    def _next_block(self, reader, group: RowGroup) -> Block:
+    def _next_block(self, reader: Any, group: RowGroup) -> Block:
         path = self.source.file_of(group)
         try:
             columns = next(reader)

@@ -58,7 +58,7 @@ class ParquetSource:
         """
         groups = list(self.row_groups)
         if order_seed is not None:
-            np.random.RandomState(order_seed).shuffle(groups)
+            np.random.RandomState(order_seed).shuffle(groups)  # type: ignore[arg-type]
         return [group for group in groups if group.rows]
 
 
