@@ -39,7 +39,8 @@ def selection_figures(selector_model: Any, max_columns: int = 6) -> list[tuple[s
     for facts in widest[:max_columns]:
         figure, (ax,) = _figure(1, width=6.0, height=4.2)
         selector_model.plotCCDF(facts["column"], ax)
-        for title in (ax.title, ax._left_title):  # a "$" in a name must not start a formula
+        # A "$" in a name must not start a formula.
+        for title in (ax.title, ax._left_title):  # type: ignore[attr-defined]
             title.set_parse_math(False)
         drawn.append((facts["column"], _svg(figure)))
     return drawn
@@ -121,7 +122,7 @@ def training_figure(histories: Mapping[str, Mapping[str, Any]]) -> str | None:
             mew=1.4,
         )
     ax.plot([], [], "o", ms=9, mfc="none", mec=_TEXT, label="epoch that was kept")
-    ax.xaxis.get_major_locator().set_params(integer=True)
+    ax.xaxis.get_major_locator().set_params(integer=True)  # type: ignore[call-arg]
     ax.set_xlabel("epoch")
     ax.set_ylabel("log loss on the validation rows")
     _legend(ax, "best")
@@ -178,7 +179,7 @@ def _figure(panels: int, width: float, height: float) -> tuple[Figure, Sequence[
 
 
 def _legend(ax: Axes, place: str) -> None:
-    ax.legend(frameon=True, framealpha=0.9, edgecolor="none", fontsize=9, loc=place)
+    ax.legend(frameon=True, framealpha=0.9, edgecolor="none", fontsize=9, loc=place)  # type: ignore[call-overload]
 
 
 def _styles(curves: Mapping[str, Any]) -> list[tuple[str, str]]:
