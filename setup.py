@@ -69,6 +69,7 @@ setup(
         "dev": [
             "hypothesis",
             "mypy",
+            "psutil",
             "pytest",
             "pytest-timeout",
             "pytest-xdist",

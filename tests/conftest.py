@@ -14,6 +14,8 @@ os.environ.setdefault("PYSPARK_DRIVER_PYTHON", sys.executable)
 os.environ.setdefault("PYTHONHASHSEED", "0")
 
 CONNECT = os.environ.get("SPARK_CTR_TEST_MODE", "classic") == "connect"
+if CONNECT:
+    os.environ["SPARK_TESTING"] = "1"  # the local Connect server then takes a free port
 SETTINGS = {
     "spark.sql.shuffle.partitions": "2",
     "spark.ui.enabled": "false",
@@ -24,8 +26,11 @@ SETTINGS = {
 
 def spark_session():
     """Return the session of the mode under test."""
+    import pyspark
     from pyspark.sql import SparkSession
 
+    if CONNECT and pyspark.__version__ < "4":
+        pytest.skip("Spark Connect has pyspark.ml from 4.0 on")
     builder = SparkSession.builder.appName("spark_ctr tests")
     for name, value in SETTINGS.items():
         builder = builder.config(name, value)
