@@ -9,11 +9,13 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import multiprocessing
 import os
 import statistics
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 from pyspark.sql import SparkSession
@@ -179,6 +181,46 @@ def table(records: Sequence[Record], peer: str | None = None) -> str:
                 ratio = _ratio(metric, found[name], found[peer])
                 columns.setdefault(f"{name} / {peer}", []).append(ratio)
     return _markdown({head: cells for head, cells in columns.items() if any(cells)})
+
+
+def in_new_process(work: Callable[..., Iterable[Record]], *arguments: object) -> Iterator[Record]:
+    """Yield the records of ``work(*arguments)`` as they come, from a new process.
+
+    It starts with a JVM of its own, so nothing that ran before has warmed it or filled its memory.
+
+    Parameters
+    ----------
+    work
+        Function of a module's top level.
+
+    Raises
+    ------
+    RuntimeError
+        If the process fails; its traceback is on standard error.
+    """
+    context = multiprocessing.get_context("spawn")
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=_send_records, args=(sender, work, arguments))
+    process.start()
+    sender.close()  # so that the end of the process ends the stream
+    try:
+        while True:
+            yield receiver.recv()
+    except EOFError:
+        process.join()
+    finally:
+        if process.is_alive():  # the consumer stopped early
+            process.terminate()
+            process.join()
+    if process.exitcode:
+        raise RuntimeError(f"{work.__name__} failed with exit status {process.exitcode}")
+
+
+def _send_records(
+    sender: Connection, work: Callable[..., Iterable[Record]], arguments: Sequence[object]
+) -> None:
+    for record in work(*arguments):
+        sender.send(record)
 
 
 def spark_session(master: str, name: str) -> SparkSession:

@@ -1,6 +1,7 @@
 """The benchmarks' frame, without Spark."""
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -8,8 +9,16 @@ import time
 import numpy as np
 import pytest
 
-from benchmarks.frame import Record, append_record, read_records, run, summarise, table
-from benchmarks.measure import PeakMemory, machine, seconds
+from benchmarks.frame import (
+    Record,
+    append_record,
+    in_new_process,
+    read_records,
+    run,
+    summarise,
+    table,
+)
+from benchmarks.measure import PeakMemory, cpu_seconds, machine, seconds
 
 
 def _record(value, *, case="fit", system="spark_ctr", metric="time", unit="s", seed=0):
@@ -161,3 +170,33 @@ def test_peak_memory_counts_child_processes():
             pass
         child.communicate(b"\n")
     assert memory.mebibytes - before.mebibytes > 150
+
+
+def test_cpu_time_counts_work_of_a_process_that_ended_but_not_waiting():
+    begin = cpu_seconds()
+    time.sleep(1.0)
+    waited = cpu_seconds()
+    code = "import time\nwhile time.process_time() < 1.0: pass"
+    subprocess.run([sys.executable, "-c", code], check=True)
+    assert waited - begin < 0.5
+    assert cpu_seconds() - waited >= 0.9
+
+
+def _records_of_process(count, fail):
+    for _ in range(count):
+        yield _record(float(os.getpid()))
+    if fail:
+        raise RuntimeError("expected in this test")
+
+
+def test_records_come_from_a_new_process():
+    records = list(in_new_process(_records_of_process, 2, False))
+    assert [record.case for record in records] == ["fit", "fit"]
+    assert records[0].value == records[1].value != os.getpid()
+
+
+def test_failure_of_the_process_is_raised_after_its_records():
+    stream = in_new_process(_records_of_process, 1, True)
+    assert next(stream).case == "fit"
+    with pytest.raises(RuntimeError, match="_records_of_process failed with exit status 1"):
+        next(stream)
