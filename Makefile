@@ -9,14 +9,14 @@ EXTRAS := dev gpu simd
 JVM_SOURCES := jvm_udfs/build_jar.py $(shell find jvm_udfs/src/main -type f)
 export PYTHONPATH := .
 
-.PHONY: help test $(LEGS:%=test-%) test-jvm lint format demo setup jars wheel constraints clean tools
+.PHONY: help test $(LEGS:%=test-%) test-jvm lint format demo setup wheel constraints clean tools
 .NOTPARALLEL:
 .SECONDARY:
 
 help:  ## this list
 	@sed -n 's/^\([a-z%-]*\):.*##/\1:/p' Makefile | column -t -s :
 
-test: lint setup  ## lint, then the tests of every leg (about 25 minutes on two cores)
+test: lint setup  ## lint, then the tests of every leg (every Python test)
 	@$(PY) scripts/run_legs.py $(LEGS)
 
 $(LEGS:%=test-%): test-%: spark_ctr/jars/.%
@@ -39,9 +39,7 @@ demo: spark_ctr/jars/.default  ## the example pipeline; its report lands in buil
 
 setup: $(LEGS:%=spark_ctr/jars/.%)  ## the environments and jars of all legs
 
-jars: $(LEGS:%=spark_ctr/jars/.%)  ## the jars of JVM functions for all legs
-
-wheel: jars  ## the wheel, jars included, in dist/
+wheel: setup  ## the wheel, jars included, in dist/
 	$(UV) build -q --wheel --python $(PY)
 
 constraints: $(UV)  ## pin all legs again; UPGRADE=--upgrade for newer versions

@@ -14,7 +14,7 @@ setup(
     description="Click-through-rate models as Spark ML stages",
     long_description=(HERE / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
-    license="Apache-2.0",
+    license_expression="Apache-2.0 AND CC-BY-4.0",  # the bundled data is CC BY
     license_files=["LICENSE", "spark_ctr/datasets/data/README.md"],
     keywords=[
         "apache-spark",
@@ -57,6 +57,7 @@ setup(
         "scipy",
         "powerlaw>=2.0",
         "safetensors",
+        "threadpoolctl",
         "tqdm",
         "matplotlib",
         "jinja2",
@@ -75,6 +76,7 @@ setup(
             "pytest-xdist",
             "ruff",
             "scikit-learn",
+            "xxhash",
         ],
     },
 )
