@@ -9,20 +9,18 @@ from typing import Any
 import torch
 from pyspark.ml import Estimator, Model
 from pyspark.sql import DataFrame
-from pyspark.sql import functions as F
 
 from spark_ctr.classification.params import CTRParams
 from spark_ctr.networks.inputs import Inputs
 from spark_ctr.networks.network import Network
 from spark_ctr.networks.registry import build_network
 from spark_ctr.networks.serialization import network_from_bytes, network_to_bytes
-from spark_ctr.stage.columns import check_distinct, check_new, column, metadata_of
+from spark_ctr.stage.columns import check_distinct, check_new, metadata_of
 from spark_ctr.stage.invalid_rows import InvalidRows
 from spark_ctr.stage.persistence import PersistentStage
-from spark_ctr.stage.scoring import add_predictions, logit_column
+from spark_ctr.stage.scoring import add_predictions, feature_elements, logit_column
 from spark_ctr.stage.training_data import (
     TrainingData,
-    elements,
     feature_fields,
     inputs_of,
     training_data,
@@ -199,9 +197,7 @@ class CTRModel(CTRParams, PersistentStage, Model):
             [self.getRawPredictionCol(), self.getProbabilityCol(), self.getPredictionCol()],
             "rawPredictionCol, probabilityCol and predictionCol",
         )
-        flat = elements(self.inputs, *names)
-        flat += [F.size(column(name)).alias(f"length{i}") for i, name in enumerate(names)]
-        policy = self.getHandleInvalid()
+        flat, policy = feature_elements(self), self.getHandleInvalid()
         logit = logit_column(flat, self.inputs, self._loader, self.to_bytes(), policy)
         return add_predictions(dataset, logit, self._rows, self)
 

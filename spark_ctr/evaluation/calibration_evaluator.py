@@ -80,26 +80,43 @@ class CalibrationEvaluator(_CalibrationParams, PersistentStage, Evaluator):
         ValueError
             See :meth:`evaluate`.
         """
-        return [
-            {
-                "mean_probability": row["predicted"] / row["rows"],
-                "rate": row["clicks"] / row["rows"],
-                "rows": row["rows"],
-            }
-            for row in self._bins(dataset)
-        ]
+        return self.measure(dataset)["reliability"]
 
-    def _evaluate(self, dataset: DataFrame) -> float:
+    def measure(self, dataset: DataFrame) -> dict[str, Any]:
+        """All metrics and the reliability curve from one pass.
+
+        Returns
+        -------
+        dict
+            A float for each of the metric names, rows and clicks (int), and reliability.
+
+        Raises
+        ------
+        ValueError
+            See :meth:`evaluate`.
+        """
         bins = self._bins(dataset)
         rows, predicted, clicks, loss = (
             sum(row[name] for row in bins) for name in ("rows", "predicted", "clicks", "loss")
         )
-        metric = self.getMetricName()
-        if metric == "calibrationRatio":
-            return predicted / clicks if clicks else float("nan")
-        if metric == "logLoss":
-            return loss / rows
-        return sum(abs(row["predicted"] - row["clicks"]) for row in bins) / rows
+        return {
+            "rows": rows,
+            "clicks": int(clicks),
+            "expectedCalibrationError": sum(abs(b["predicted"] - b["clicks"]) for b in bins) / rows,
+            "calibrationRatio": predicted / clicks if clicks else float("nan"),
+            "logLoss": loss / rows,
+            "reliability": [
+                {
+                    "mean_probability": b["predicted"] / b["rows"],
+                    "rate": b["clicks"] / b["rows"],
+                    "rows": b["rows"],
+                }
+                for b in bins
+            ],
+        }
+
+    def _evaluate(self, dataset: DataFrame) -> float:
+        return self.measure(dataset)[self.getMetricName()]
 
     def _bins(self, dataset: DataFrame) -> list[Any]:
         """Rows, predicted and observed clicks and summed loss of each bin, in one pass."""

@@ -1,6 +1,7 @@
 """Feature stages: cleaning, power-law selection, hashed embedding ids."""
 
 from spark_ctr.feature.click_log_cleaner import ClickLogCleaner, ClickLogCleanerModel
+from spark_ctr.feature.column_roles import ColumnRole, infer_roles
 from spark_ctr.feature.hashed_embedding_encoder import (
     HashedEmbeddingEncoder,
     HashedEmbeddingEncoderModel,
@@ -13,8 +14,10 @@ from spark_ctr.feature.power_law_feature_selector import (
 __all__ = [
     "ClickLogCleaner",
     "ClickLogCleanerModel",
+    "ColumnRole",
     "HashedEmbeddingEncoder",
     "HashedEmbeddingEncoderModel",
     "PowerLawFeatureSelector",
     "PowerLawFeatureSelectorModel",
+    "infer_roles",
 ]

@@ -1,6 +1,23 @@
 """Report of a run: one HTML page, the same figures as JSON, and a table for the terminal."""
 
+from spark_ctr.report.model_comparison import (
+    quality,
+    saved_bytes,
+    serving_times,
+    slot_calibration,
+)
 from spark_ctr.report.plots import selection_figures
-from spark_ctr.report.report import format_table, write_report
+from spark_ctr.report.report import format_table, leak_warnings, write_report
+from spark_ctr.report.serving_time import microseconds_per_row
 
-__all__ = ["format_table", "selection_figures", "write_report"]
+__all__ = [
+    "format_table",
+    "leak_warnings",
+    "microseconds_per_row",
+    "quality",
+    "saved_bytes",
+    "selection_figures",
+    "serving_times",
+    "slot_calibration",
+    "write_report",
+]

@@ -12,9 +12,10 @@ from typing import Any
 
 from jinja2 import Environment
 
-from spark_ctr.report.figures import FILTERS, decimals, significant, size
+from spark_ctr.report.figures import FILTERS, decimals, percent, significant, size
 from spark_ctr.report.plots import cost_figure, reliability_figure, training_figure
 
+_SUSPICIOUS = 0.5
 MODELS = ("teacher", "student", "quantised")
 _MODEL_FACTS = (
     "auc",
@@ -29,6 +30,8 @@ _MODEL_FACTS = (
 _SECTIONS: dict[str, Callable[[], Any]] = {
     "data": dict,
     "models": dict,
+    "slots": list,
+    "columns": list,
     "selection": list,
     "cleaning": list,
     "tables": list,
@@ -52,8 +55,8 @@ def write_report(
     html_path, json_path : str
         Local files; their folders are made where they do not exist.
     facts : mapping
-        title, data, models, selection, cleaning, tables, training, quantisation, environment and
-        seconds; a section that is absent or empty is left out of the page. The JSON file holds
+        title, data, models, slots, columns, selection, cleaning, tables, training, quantisation,
+        environment and seconds; a section that is absent or empty is left out of the page. The JSON file holds
         the facts as they are, with null for nan and infinity.
     figures : iterable of (str, str)
         Column and SVG text, from :func:`selection_figures`.
@@ -108,6 +111,26 @@ def format_table(facts: Mapping[str, Any]) -> str:
         for row in rows
     ]
     return "\n".join([lines[0], "─" * len(lines[0]), *lines[1:]])
+
+
+def leak_warnings(selector_model: Any) -> list[str]:
+    """Name columns that know the label too well to be known before it.
+
+    Parameters
+    ----------
+    selector_model : PowerLawFeatureSelectorModel
+
+    Returns
+    -------
+    list of str
+        A sentence for each column that removes over half of the label's uncertainty by itself.
+    """
+    return [
+        f"column {facts['column']!r} alone removes {percent(facts['relevance'])} of the label's "
+        "uncertainty: leave it out if it is not known before the click"
+        for facts in selector_model.decisions
+        if (facts["relevance"] or 0.0) > _SUSPICIOUS
+    ]
 
 
 def _page(facts: dict[str, Any], figures: list[tuple[str, str]]) -> str:

@@ -17,6 +17,7 @@ from pyspark.sql import functions as F
 from spark_ctr.networks.inputs import Inputs
 from spark_ctr.stage.columns import column
 from spark_ctr.stage.invalid_rows import InvalidRows
+from spark_ctr.stage.training_data import elements
 
 Predictor = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
@@ -35,6 +36,13 @@ def predictor(loader: str, payload: bytes, digest: str) -> Predictor:
     return _predictors[digest]
 
 
+def feature_elements(model: Any) -> list[Column]:
+    """Columns that :func:`checked_features` takes apart: ids, numbers, lengths of both arrays."""
+    names = model.getCategoricalFeaturesCol(), model.getNumericFeaturesCol()
+    lengths = [F.size(column(name)).alias(f"length{i}") for i, name in enumerate(names)]
+    return elements(model.inputs, *names) + lengths
+
+
 def logit_column(
     flat: list[Column], inputs: Inputs, loader: str, payload: bytes, policy: str
 ) -> Column:
@@ -43,8 +51,7 @@ def logit_column(
     Parameters
     ----------
     flat : list of Column
-        Ids (int), then numbers (float), as ``training_data.elements`` gives them, then the
-        lengths of both arrays.
+        From :func:`feature_elements`.
     inputs : Inputs
     loader : str
         "module:function" that makes a predictor from the payload, imported by the worker.
@@ -74,7 +81,7 @@ def logit_column(
         "frames": Iterator[pd.DataFrame],
         "return": Iterator[pd.Series],
     }
-    logit = F.pandas_udf(logits, "double")(F.struct(*flat))
+    logit = F.pandas_udf(logits, "double")(F.struct(*flat))  # type: ignore[call-overload]
     return F.nanvl(logit, F.lit(None)) if policy == "skip" else logit
 
 

@@ -9,7 +9,6 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 import pyarrow.fs
 import pyarrow.parquet as pq
@@ -19,12 +18,13 @@ from pyspark.sql import types as T
 
 from spark_ctr.networks.inputs import Inputs, Table
 from spark_ctr.stage.columns import NUMERIC_TYPES, column, field, metadata_of
+from spark_ctr.training.feeds.location import filesystem_of
+from spark_ctr.training.sample_size import too_few_events
 
 logger = logging.getLogger("spark_ctr")
 
 _FILES = 8
 _SPLIT_STEPS = 1_000_000
-_TOO_FEW_EVENTS = 1_000
 _REASONS = ("label is null or not 0 or 1", "weight is null, negative or not finite", "features")
 
 
@@ -88,7 +88,7 @@ def feature_fields(
         (ids, "categoricalFeaturesCol", T.IntegerType),
         (numbers, "numericFeaturesCol", T.FractionalType),
     ):
-        if not isinstance(found.dataType.elementType, inner):
+        if not isinstance(getattr(found.dataType, "elementType", None), inner):
             raise TypeError(
                 f"column {found.name!r} ({role}) has type {found.dataType.simpleString()}; "
                 "it must be what HashedEmbeddingEncoder makes"
@@ -265,14 +265,9 @@ def _checked(
         )
     if skipped:
         logger.warning("%d of %d rows were skipped as invalid", skipped, rows)
-    if min(positives, negatives) < _TOO_FEW_EVENTS:
-        logger.warning(
-            "%d clicks in %d rows carry too little to learn from: below %d rows of the rarer "
-            "class, differences between models are mostly noise",
-            positives,
-            positives + negatives,
-            _TOO_FEW_EVENTS,
-        )
+    warning = too_few_events(positives, positives + negatives)
+    if warning:
+        logger.warning(warning)
     if not all(counts["valid"]):
         logger.warning(
             "the validation part has %d zeros and %d ones: AUC cannot choose the best epoch",
@@ -291,7 +286,7 @@ def _checked(
 
 
 def _files(folder: str) -> Iterator[pq.ParquetFile]:
-    filesystem, path = pyarrow.fs.FileSystem.from_uri(folder)
+    filesystem, path, _ = filesystem_of(folder)
     selector = pyarrow.fs.FileSelector(path, allow_not_found=True)
     for info in filesystem.get_file_info(selector):
         if info.path.endswith(".parquet"):
@@ -320,15 +315,14 @@ def _reason_counts(folder: str) -> dict[int, int]:
 def _new_folder(cache_dir: str | None) -> str:
     """URI of a new folder; a plain path would mean the cluster's default file system to Spark."""
     if cache_dir is None:
-        return Path(tempfile.mkdtemp(prefix="spark_ctr-")).as_uri()
-    if "://" not in cache_dir and not cache_dir.startswith("file:"):
-        cache_dir = Path(cache_dir).absolute().as_uri()
-    return f"{cache_dir.rstrip('/')}/spark_ctr-{uuid.uuid4().hex}"
+        return f"file://{tempfile.mkdtemp(prefix='spark_ctr-')}"
+    _, _, url = filesystem_of(cache_dir)
+    return f"{url}/spark_ctr-{uuid.uuid4().hex}"
 
 
 def _remove(folder: str) -> None:
     try:
-        filesystem, path = pyarrow.fs.FileSystem.from_uri(folder)
+        filesystem, path, _ = filesystem_of(folder)
         if isinstance(filesystem, pyarrow.fs.LocalFileSystem):
             shutil.rmtree(path, ignore_errors=True)
         elif filesystem.get_file_info(path).type != pyarrow.fs.FileType.NotFound:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 import pyarrow as pa
 from pyarrow import fs
@@ -44,7 +44,7 @@ def locate(path_or_url: str | os.PathLike[str]) -> Location:
         If there is nothing at ``path_or_url``.
     """
     given = os.fspath(path_or_url)
-    filesystem, path, url = _resolve(given)
+    filesystem, path, url = filesystem_of(given)
     info = filesystem.get_file_info(path)
     if info.type == fs.FileType.NotFound:
         raise FileNotFoundError(f"no such file or directory: {given}")
@@ -63,15 +63,17 @@ def locate(path_or_url: str | os.PathLike[str]) -> Location:
     )
 
 
-def _resolve(given: str) -> tuple[fs.FileSystem, str, str]:
-    """Filesystem, path within it, and unescaped URL without a trailing slash."""
+def filesystem_of(given: str) -> tuple[fs.FileSystem, str, str]:
+    """Filesystem, path within it, and unescaped URL without a trailing slash.
+
+    Spark takes the characters of a ``file:`` URL as they are, and so does this; only where
+    nothing has that name, percent escapes are read as ``pathlib`` writes them.
+    """
     if "://" not in given and not given.startswith("file:"):
-        path = os.path.abspath(given)
-        return fs.LocalFileSystem(), path, f"file://{path}"
-    parts = urlsplit(given)
-    if parts.scheme == "file":
-        path = os.path.abspath(unquote(parts.path))
-        return fs.LocalFileSystem(), path, f"file://{path}"
+        return _local(given)
+    if given.startswith("file:"):
+        path = "/" + given.removeprefix("file:").removeprefix("//").lstrip("/")
+        return _local(path if os.path.exists(path) else unquote(path))
     url = given.rstrip("/")
     try:
         filesystem, path = fs.FileSystem.from_uri(url)
@@ -81,3 +83,8 @@ def _resolve(given: str) -> tuple[fs.FileSystem, str, str]:
         wrapped, path = fsspec.core.url_to_fs(url)
         filesystem = fs.PyFileSystem(fs.FSSpecHandler(wrapped))
     return filesystem, path, url
+
+
+def _local(path: str) -> tuple[fs.FileSystem, str, str]:
+    path = os.path.abspath(path)
+    return fs.LocalFileSystem(), path, f"file://{path}"

@@ -1,0 +1,121 @@
+"""Measure models beside each other on the same test rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pyarrow.fs
+from pyspark.ml.evaluation import BinaryClassificationEvaluator
+from pyspark.ml.functions import vector_to_array
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from spark_ctr.classification.ctr_classifier import CTRModel
+from spark_ctr.evaluation import CalibrationEvaluator
+from spark_ctr.report.serving_time import microseconds_per_row
+from spark_ctr.stage.columns import column
+from spark_ctr.stage.scoring import checked_features, feature_elements
+from spark_ctr.training.feeds.location import filesystem_of
+
+TIMED_ROWS = 32_768
+
+
+def quality(scored: DataFrame, label: str) -> dict[str, Any]:
+    """AUC, log loss and calibration of scored rows.
+
+    Parameters
+    ----------
+    scored : DataFrame
+        With ``rawPrediction`` and ``probability``; persist it, two jobs read it.
+    label : str
+
+    Returns
+    -------
+    dict
+        auc (exact; None for labels of one class), log_loss (nats), calibration_ratio,
+        expected_calibration_error, reliability.
+    """
+    found = CalibrationEvaluator(labelCol=label).measure(scored)
+    both = 0 < found["clicks"] < found["rows"]
+    # By default Spark thins the curve to 1000 points.
+    auc = BinaryClassificationEvaluator(labelCol=label, numBins=0)
+    return {
+        "auc": auc.evaluate(scored) if both else None,
+        "log_loss": found["logLoss"],
+        "calibration_ratio": found["calibrationRatio"],
+        "expected_calibration_error": found["expectedCalibrationError"],
+        "reliability": found["reliability"],
+    }
+
+
+def serving_times(encoded: DataFrame, models: Mapping[str, CTRModel]) -> dict[str, float]:
+    """Microseconds per row of each model's own computation, on this machine and one thread.
+
+    Parameters
+    ----------
+    encoded : DataFrame
+        With the features of HashedEmbeddingEncoder; at most 32,768 rows of it are used.
+    models : mapping of str to model
+        Of one encoder.
+
+    Raises
+    ------
+    ValueError
+        If there are no rows.
+    """
+    model = next(iter(models.values()))
+    frame = encoded.select(feature_elements(model)).limit(TIMED_ROWS).toPandas()
+    ids, numeric, _ = checked_features(frame, model.inputs)
+    predictors = {name: model.predictor() for name, model in models.items()}
+    return microseconds_per_row(
+        predictors, np.ascontiguousarray(ids), np.ascontiguousarray(numeric)
+    )
+
+
+def saved_bytes(uri: str) -> int:
+    """Bytes of all files under a folder, checksums and markers included.
+
+    Parameters
+    ----------
+    uri : str
+        Local path, ``file://`` or another file system's URI.
+    """
+    filesystem, path, _ = filesystem_of(uri)
+    files = filesystem.get_file_info(pyarrow.fs.FileSelector(path, recursive=True))
+    return sum(info.size for info in files if info.type == pyarrow.fs.FileType.File)
+
+
+def slot_calibration(scored: DataFrame, slot: str, label: str) -> list[dict[str, Any]]:
+    """Predicted and observed clicks of each value of a column, the most frequent 50 first.
+
+    Parameters
+    ----------
+    scored : DataFrame
+        With ``probability``.
+    slot, label : str
+
+    Returns
+    -------
+    list of dict
+        slot (str), rows, clicks, predicted (sum of probabilities), calibration_ratio (None
+        without a click).
+    """
+    probability = vector_to_array("probability")[1]
+    found = (
+        scored.groupBy(column(slot).cast("string").alias("slot"))
+        .agg(
+            F.count(F.lit(1)).alias("rows"),
+            F.sum(column(label).cast("double")).alias("clicks"),
+            F.sum(probability).alias("predicted"),
+        )
+        .orderBy(F.desc("rows"), "slot")
+        .limit(50)
+        .collect()
+    )
+    return [
+        row.asDict()
+        | {"calibration_ratio": row["predicted"] / row["clicks"] if row["clicks"] else None}
+        for row in found
+    ]

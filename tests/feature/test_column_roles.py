@@ -1,0 +1,124 @@
+"""Roles of columns in unknown logs: the rules, one by one, and three real or generated logs."""
+
+from __future__ import annotations
+
+import datetime
+
+import pytest
+from pyspark.sql import functions as F
+
+from spark_ctr.datasets import adult, click_log, open_bandit
+from spark_ctr.feature import infer_roles
+
+
+def roles_of(log, **more) -> dict[str, str]:
+    return {found.column: found.role for found in infer_roles(log, **more)}
+
+
+@pytest.fixture(scope="module")
+def log(spark):
+    start = datetime.datetime(2024, 1, 1, tzinfo=datetime.UTC)
+    rows = [
+        (
+            i % 2,
+            f"request {i}",
+            i,
+            f"site {i % 7}",
+            i % 70,
+            i % 70,
+            i % 5,
+            i / 3,
+            i % 3 == 0,
+            start + datetime.timedelta(hours=i),
+            start,
+            i % 2,
+            0.5,
+            "one",
+            None,
+            [1],
+        )
+        for i in range(400)
+    ]
+    schema = (
+        "click int, token string, request_id int, site string, adId int, age int, weekday int, "
+        "price double, mobile boolean, at timestamp, also timestamp, conversion int, "
+        "click_probability double, constant string, nothing double, tags array<int>"
+    )
+    return spark.createDataFrame(rows, schema).withColumn(
+        "click_probability", F.rand(1)
+    )
+
+
+def test_each_rule(log):
+    assert roles_of(log) == {
+        "click": "label",
+        "token": "left out",  # a different text in every row
+        "request_id": "left out",  # a different identifier in every row
+        "site": "categorical",
+        "adId": "categorical",  # whole numbers, by its name
+        "age": "numeric",  # the same values as adId
+        "weekday": "categorical",  # few values
+        "price": "numeric",
+        "mobile": "categorical",
+        "at": "time",
+        "also": "left out",
+        "conversion": "left out",  # another outcome
+        "click_probability": "left out",  # named after the outcome
+        "constant": "left out",
+        "nothing": "left out",
+        "tags": "left out",
+    }
+
+
+def test_every_column_gets_a_reason_in_order(log):
+    found = infer_roles(log)
+    assert [role.column for role in found] == log.columns
+    assert all(len(role.reason) > 3 for role in found)
+    assert "array<int>" in found[-1].reason
+
+
+def test_named_roles_stay(log):
+    found = roles_of(log, named={"conversion": "label", "age": "categorical", "also": "time"})
+    assert found["conversion"] == "label"
+    assert found["click"] == "left out"
+    assert found["age"] == "categorical"
+    assert (found["also"], found["at"]) == ("time", "left out")
+
+
+def test_ignore(log):
+    assert roles_of(log, ignore=["site"])["site"] == "left out"
+    found = roles_of(log, named={"site": "categorical"}, ignore=["*"])
+    assert {name for name, role in found.items() if role != "left out"} == {"site", "click"}
+
+
+def test_errors_say_what_is_there(log):
+    with pytest.raises(ValueError, match="no column 'sight'; its columns are click, token"):
+        infer_roles(log, {"sight": "categorical"})
+    with pytest.raises(ValueError, match="looks like the label .*columns are site, age"):
+        infer_roles(log.select("site", "age"))
+    with pytest.raises(ValueError, match="no rows"):
+        infer_roles(log.limit(0))
+
+
+def test_bundled_and_generated_logs(spark):
+    found = roles_of(adult(spark))
+    assert found["income"] == "label"
+    assert "left out" not in found.values()
+    assert [n for n, role in found.items() if role == "numeric"] == [
+        "age",
+        "fnlwgt",
+        "capital_gain",
+        "capital_loss",
+        "hours_per_week",
+    ]
+    found = roles_of(open_bandit(spark))
+    assert (found["click"], found["timestamp"], found["item_id"]) == (
+        "label",
+        "time",
+        "categorical",
+    )
+    generated = click_log(spark, 2000)
+    found = roles_of(generated)
+    for truth in ("conversion", "click_probability", "conversion_probability", "request_id"):
+        assert found[truth] == "left out"
+    assert found["slot"] == "categorical"

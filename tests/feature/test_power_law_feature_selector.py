@@ -1,0 +1,99 @@
+"""PowerLawFeatureSelector against exact counts, planted columns and the pure rule."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+from pyspark.ml.feature import StringIndexer
+
+from spark_ctr.datasets import ClickLogConfig, click_log
+from spark_ctr.feature import HashedEmbeddingEncoder, PowerLawFeatureSelector
+
+
+@pytest.fixture(scope="module")
+def log(spark):
+    return click_log(spark, 20_000, seed=3).cache()
+
+
+@pytest.fixture(scope="module")
+def columns():
+    config = ClickLogConfig()
+    return [c.name for c in config.identifiers] + [name for name, _ in config.constants]
+
+
+@pytest.fixture(scope="module")
+def model(log, columns):
+    return PowerLawFeatureSelector(
+        inputCols=columns, labelCol="click", rowBudget=5_000
+    ).fit(log)
+
+
+def test_counts_are_exact(log, columns, model):
+    frame = log.select(*columns).toPandas()
+    for facts in model.decisions:
+        values = frame[facts["column"]]
+        assert facts["distinct"] == values.nunique()
+        assert facts["missing"] == values.isna().sum()
+        assert facts["rows"] == values.notna().sum()
+
+
+def test_histogram_is_that_of_the_counts(log, columns, model):
+    name = max(model.decisions, key=lambda facts: facts["distinct"])["column"]
+    counts = Counter(row[0] for row in log.select(name).collect() if row[0] is not None)
+    wanted = Counter(counts.values())
+    found = model._histograms[name]
+    assert dict(zip(found["values"], found["multiplicities"], strict=True)) == dict(wanted)
+
+
+def test_constants_are_dropped_and_budget_is_kept(model):
+    by_name = {facts["column"]: facts for facts in model.decisions}
+    for name, _ in ClickLogConfig().constants:
+        assert by_name[name]["decision"] == "drop"
+        assert "fewer than two distinct" in by_name[name]["reason"]
+    kept = [facts for facts in model.decisions if facts["decision"] != "drop"]
+    assert sum(1 + f["private_rows"] + f["buckets"] for f in kept) <= 5_000
+    assert model.selectedCols == [f["column"] for f in kept]
+
+
+def test_encoder_follows_the_plan(log, model):
+    encoder = HashedEmbeddingEncoder(numericCols=[]).fit(model.transform(log))
+    plans = {f["column"]: f for f in model.decisions if f["decision"] != "drop"}
+    assert [t["name"] for t in encoder.tables] == list(plans)
+    for table in encoder.tables:
+        plan = plans[table["name"]]
+        assert (table["private"], table["buckets"], table["dim"]) == (
+            plan["private_rows"],
+            plan["buckets"],
+            plan["dimension"],
+        )
+
+
+def test_report_has_a_row_a_column(model, columns):
+    rows = model.report.collect()
+    assert [row["column"] for row in rows] == columns
+    for row in rows:
+        assert row["reason"]
+        if row["alpha"] is not None:
+            assert row["alpha"] > 1 and row["alpha_se"] > 0 and row["xmin"] >= 1
+
+
+def test_plot_names_unknown_columns(model):
+    with pytest.raises(ValueError, match="no column 'x'; the selector saw"):
+        model.plotCCDF("x")
+
+
+def test_a_budget_below_two_rows_a_column_is_refused(log, columns):
+    selector = PowerLawFeatureSelector(inputCols=columns, labelCol="click", rowBudget=2)
+    with pytest.raises(ValueError, match="rowBudget|row_budget"):
+        selector.fit(log)
+
+
+def test_string_indexer_counts_the_same_head(log, model):
+    facts = next(f for f in model.decisions if f["decision"] == "head_and_tail")
+    name = facts["column"]
+    present = log.filter(log[name].isNotNull())
+    labels = StringIndexer(inputCol=name, outputCol="i").fit(present).labels
+    encoder = HashedEmbeddingEncoder(numericCols=[]).fit(model.transform(log))
+    values = next(t["values"] for t in encoder._tables if t["name"] == name)
+    assert values == labels[: facts["private_rows"]]
