@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-# Elements of an int8 weight cast to float32 at a time (1 MiB of float32).
+# Elements of an int8 weight dequantised at a time (1 MiB of float32).
 _BLOCK = 1 << 18
 
 
@@ -48,25 +48,25 @@ def index8_embedding(
 def index8_linear(
     x: np.ndarray,
     weight: np.ndarray,
-    scale: np.float32,
-    minimum: np.float32,
+    scale: np.ndarray | np.float32,
+    minimum: np.ndarray | np.float32,
     bias: np.ndarray | None = None,
 ) -> np.ndarray:
     """Apply a linear layer whose weight is stored as 8-bit indices.
 
-    Computes ``scale * (x @ index.T) + (minimum + 128 * scale) * sum(x) + bias``. The product
-    accumulates in float32 in the order of the BLAS in use, so the result agrees with the exact
-    one to about ``K * 2**-24 * sum(|x| * |w|)`` and may differ in the last bits between machines
-    and batch heights.
+    Computes ``x @ (index * scale + (minimum + 128 * scale)).T + bias``. The product accumulates in
+    float32 in the order of the BLAS in use, so the result agrees with the exact one to about
+    ``K * 2**-24 * sum(|x| * (|index * scale| + |minimum + 128 * scale|))`` and may differ in the
+    last bits between machines and batch heights.
 
     Parameters
     ----------
     x : ndarray [B, K], float32
         Inputs.
     weight : ndarray [N, K], int8
-        Indices of the weight, cast to float32 a block of rows at a time.
-    scale, minimum : float32
-        The affine map of the weight.
+        Indices of the weight, dequantised to float32 a block of rows at a time.
+    scale, minimum : float32, or ndarray [N], float32
+        The affine map of the weight, or of each output's weights.
     bias : ndarray [N], float32, optional
         Bias of each output.
 
@@ -75,14 +75,17 @@ def index8_linear(
     ndarray [B, N], float32
         The outputs.
     """
-    scale = np.float32(scale)
     outputs = np.empty((len(x), len(weight)), dtype=np.float32)
+    scales = np.broadcast_to(np.asarray(scale, dtype=np.float32), len(weight))
+    offsets = np.broadcast_to(offset_of(scale, minimum), len(weight))
     step = max(1, _BLOCK // max(1, weight.shape[1]))
     for start in range(0, len(weight), step):
         rows = slice(start, start + step)
-        np.matmul(x, weight[rows].astype(np.float32).T, out=outputs[:, rows])
-    outputs *= scale
-    outputs += offset_of(scale, minimum) * x.sum(axis=1, dtype=np.float32, keepdims=True)
+        # The weight is smaller than the outputs, so it is what gets scaled.
+        values = weight[rows].astype(np.float32)
+        values *= scales[rows, None]
+        values += offsets[rows, None]
+        np.matmul(x, values.T, out=outputs[:, rows])
     if bias is not None:
         outputs += bias
     return outputs
@@ -92,4 +95,5 @@ def offset_of(
     scale: np.ndarray | np.float32, minimum: np.ndarray | np.float32
 ) -> np.ndarray | np.float32:
     """Return the value of index 0, ``minimum + 128 * scale``, in float32."""
-    return np.asarray(minimum, dtype=np.float32) + np.float32(128) * np.float32(scale)
+    scale = np.asarray(scale, dtype=np.float32)
+    return np.asarray(minimum, dtype=np.float32) + np.float32(128) * scale

@@ -26,7 +26,7 @@ class PackedModel:
         JSON-able: `format_version`, `network`, `inputs` and, by layer name, `layers`.
     arrays : dict of str to ndarray
         Weights under ``<layer>.<part>``. They are used as they are: a float32 copy of a weight
-        exists only inside a kernel.
+        exists only inside a kernel. Batch normalisation is folded into the layer before it.
 
     Raises
     ------
@@ -53,9 +53,15 @@ class PackedModel:
         self._arrays = arrays
         self._tables: list[dict[str, Any]] = header["inputs"]["tables"]
         self._dims = [table["dim"] for table in self._tables]
-        self._rows = np.array([table["rows"] for table in self._tables], dtype=np.int64)
+        self._rows = np.array([table["rows"] for table in self._tables], dtype=np.uint64)
         self._n_numeric = len(header["inputs"]["numeric"])
         self._compute = _FORWARDS[header["network"]]
+        self._maps = {
+            name: self._embedding_map(name) if "embedding" in layer["kind"] else self._map(name)
+            for name, layer in self._layers.items()
+        }
+        widest = max((layer.get("outputs", 0) for layer in self._layers.values()), default=0)
+        self._zeros = np.zeros(_BLOCK * widest, dtype=np.float32)
 
     @property
     def nbytes(self) -> int:
@@ -102,11 +108,12 @@ class PackedModel:
                 raise ValueError(f"{kind} must have shape [B, {width}], got {list(array.shape)}")
         if len(ids) != len(numeric):
             raise ValueError(f"ids has {len(ids)} rows but numeric {len(numeric)}")
+        ids = ids.astype(np.int64)
         self._check_ids(ids)
         logits = np.empty(len(ids), dtype=np.float32)
         for start in range(0, len(ids), _BLOCK):
             rows = slice(start, start + _BLOCK)
-            block = ids[rows].astype(np.int64), numeric[rows]
+            block = ids[rows], numeric[rows]
             padding = ((0, -len(block[0]) % _MULTIPLE), (0, 0))
             if padding[0][1]:
                 block = np.pad(block[0], padding), np.pad(block[1], padding)
@@ -115,7 +122,7 @@ class PackedModel:
 
     def _check_ids(self, ids: np.ndarray) -> None:
         # Columns share an array, so without it a wrong id would read another column's row.
-        outside = (ids < 0) | (ids >= self._rows)
+        outside = ids.view(np.uint64) >= self._rows  # a negative id is a huge unsigned one
         if outside.any():
             row, column = (int(i) for i in np.argwhere(outside)[0])
             table = self._tables[column]
@@ -127,21 +134,38 @@ class PackedModel:
     def _array(self, layer: str, part: str) -> np.ndarray:
         return self._arrays[f"{layer}.{part}"]
 
+    def _map(self, layer: str) -> tuple[np.ndarray | None, ...]:
+        """Return scale, minimum and bias of a layer, batch normalisation behind it included."""
+        scale, minimum, bias = (
+            self._arrays.get(f"{layer}.{part}") for part in ("scale", "minimum", "bias")
+        )
+        norm = layer.removesuffix("linear") + "norm"
+        if norm == layer or self._layers.get(norm, {}).get("kind") != "affine":
+            return scale, minimum, bias
+        factor = self._array(norm, "scale")
+        minimum = None if minimum is None else minimum * factor
+        return scale * factor, minimum, bias * factor + self._array(norm, "bias")
+
+    def _embedding_map(self, layer: str) -> tuple[np.ndarray, ...]:
+        """Return scale and minimum [columns, dim] and the first row of each column's table."""
+        rows, dim = self._layers[layer]["rows"], self._layers[layer]["dim"]
+        # One number per element: NumPy is slow at repeating one over a few elements.
+        scale, minimum = (
+            np.repeat(self._array(layer, part)[:, None], dim, axis=1)
+            for part in ("scale", "minimum")
+        )
+        return scale, minimum, np.cumsum([0, *rows[:-1]])
+
     def _linear(self, layer: str, x: np.ndarray) -> np.ndarray:
+        scale, minimum, bias = self._maps[layer]
         if self._layers[layer]["kind"] == "binary_linear":
-            parts = (self._array(layer, part) for part in ("signs", "scale", "bias"))
-            return binary_linear(x, *parts)
-        scale, minimum = self._array(layer, "scale")[0], self._array(layer, "minimum")[0]
-        bias = self._arrays.get(f"{layer}.bias")
+            return binary_linear(x, self._array(layer, "signs"), scale, bias)
         return index8_linear(x, self._array(layer, "index"), scale, minimum, bias)
 
-    def _norm(self, layer: str, x: np.ndarray) -> np.ndarray:
-        if layer not in self._layers:
-            return x
-        if self._layers[layer]["kind"] == "layer_norm":
-            x = x - x.mean(axis=1, keepdims=True)
-            variance = np.square(x).mean(axis=1, keepdims=True)
-            x /= np.sqrt(variance + np.float32(self._layers[layer]["epsilon"]))
+    def _layer_norm(self, layer: str, x: np.ndarray) -> np.ndarray:
+        x = x - x.mean(axis=1, keepdims=True)
+        variance = np.square(x).mean(axis=1, keepdims=True)
+        x /= np.sqrt(variance + np.float32(self._layers[layer]["epsilon"]))
         x *= self._array(layer, "scale")
         x += self._array(layer, "bias")
         return x
@@ -152,9 +176,7 @@ class PackedModel:
         for g, dim in enumerate(sorted(set(dims))):
             layer = f"{name}.weights.{g}"
             columns = [c for c, d in enumerate(dims) if d == dim]
-            first_rows = np.cumsum([0, *self._layers[layer]["rows"][:-1]])
-            scale = self._array(layer, "scale")[:, None]
-            minimum = self._array(layer, "minimum")[:, None]
+            scale, minimum, first_rows = self._maps[layer]
             local = ids if len(columns) == len(dims) else ids[:, columns]
             index = self._array(layer, "index")
             values = index8_embedding(index, scale, minimum, local + first_rows)
@@ -173,9 +195,12 @@ class PackedModel:
     def _mlp(self, x: np.ndarray) -> np.ndarray:
         depth = 0
         while f"mlp.layers.hidden_{depth}.linear" in self._layers:
-            x = self._linear(f"mlp.layers.hidden_{depth}.linear", x)
-            x = self._norm(f"mlp.layers.hidden_{depth}.norm", x)
-            np.maximum(x, 0, out=x)
+            layer = f"mlp.layers.hidden_{depth}"
+            x = self._linear(f"{layer}.linear", x)
+            if self._layers.get(f"{layer}.norm", {}).get("kind") == "layer_norm":
+                x = self._layer_norm(f"{layer}.norm", x)
+            # Four times as fast as a maximum with the number 0, which NumPy does not vectorise.
+            np.maximum(x, self._zeros[: x.size].reshape(x.shape), out=x)
             depth += 1
         return x
 
