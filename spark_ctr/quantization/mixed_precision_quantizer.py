@@ -76,9 +76,7 @@ class MixedPrecisionQuantizer(MetaStage, Stage, CTREstimator):
         number("tolerance", float, at_least=0.0),
         0.002,
     )
-    maxIter = param(
-        "maxIter", "epochs of fine-tuning", number("maxIter", int, at_least=1), 6
-    )
+    maxIter = param("maxIter", "epochs of fine-tuning", number("maxIter", int, at_least=1), 6)
     learningRate = param(
         "learningRate", "of fine-tuning", number("learningRate", float, above=0.0), 5e-4
     )

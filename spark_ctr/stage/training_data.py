@@ -236,9 +236,7 @@ def _is_validation(columns: TrainingColumns) -> Column:
 def _checked(
     folder: str, columns: TrainingColumns, inputs: Inputs, expected: int | None
 ) -> TrainingData:
-    counts = {
-        split: _label_counts(f"{folder}/data/split={split}") for split in ("train", "valid")
-    }
+    counts = {split: _label_counts(f"{folder}/data/split={split}") for split in ("train", "valid")}
     invalid = _reason_counts(f"{folder}/data/split=invalid")
     rows = sum(map(sum, counts.values())) + sum(invalid.values())
     if expected is not None and rows != expected:
