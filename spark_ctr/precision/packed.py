@@ -56,7 +56,7 @@ class PackedModel:
         self._rows = np.array([table["rows"] for table in self._tables], dtype=np.uint64)
         self._n_numeric = len(header["inputs"]["numeric"])
         self._compute = _FORWARDS[header["network"]]
-        self._maps = {
+        self._maps: dict[str, tuple[Any, ...]] = {
             name: self._embedding_map(name) if "embedding" in layer["kind"] else self._map(name)
             for name, layer in self._layers.items()
         }
