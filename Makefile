@@ -39,7 +39,9 @@ demo: spark_ctr/jars/.default  ## the example pipeline; its report lands in buil
 
 setup: $(LEGS:%=spark_ctr/jars/.%)  ## the environments and jars of all legs
 
+# setuptools would pack what a former build left in build/lib.
 wheel: setup  ## the wheel, jars included, in dist/
+	@rm -rf build/lib build/bdist.*
 	$(UV) build -q --wheel --python $(PY)
 
 constraints: $(UV)  ## pin all legs again; UPGRADE=--upgrade for newer versions
