@@ -199,9 +199,14 @@ def build_pipeline(
 
 
 def main(words: list[str] | None = None) -> None:
-    """Run the job."""
+    """Run the job with the command line's words."""
     arguments = parse_arguments(words)
-    warnings = show_log()
+    with shown_log() as warnings:
+        run(arguments, warnings)
+
+
+def run(arguments: argparse.Namespace, warnings: list[str]) -> None:
+    """Fit, save, load, score, compare; ``warnings`` fills while the stages run."""
     spark = SparkSession.builder.appName("spark_ctr").getOrCreate()
     output, seconds = spark_path(arguments.output), {}
     if arguments.input:
@@ -209,7 +214,9 @@ def main(words: list[str] | None = None) -> None:
         test = arguments.test_input and read(spark, arguments.test_input, arguments.format)
     else:
         arguments.input, arguments.label = "Adult (bundled)", arguments.label or "income"
-        log, test = (read(spark, f"file://{bundled_path('adult', s)}", "parquet") for s in ("train", "test"))
+        log, test = (
+            read(spark, f"file://{bundled_path('adult', s)}", "parquet") for s in ("train", "test")
+        )
     names = log.columns
     found = name_columns(arguments, log)
     roles = {role: [r.column for r in found if r.role == role] for role in ROLES}
@@ -223,7 +230,9 @@ def main(words: list[str] | None = None) -> None:
     features = roles["categorical"] + roles["numeric"]
     train = log
     if test is None:
-        train, test = split(log, [*features, label], moment, arguments.test_fraction, arguments.seed)
+        train, test = split(
+            log, [*features, label], moment, arguments.test_fraction, arguments.seed
+        )
     else:
         test = with_label(test, label)
     ordered = moment is not None
@@ -370,21 +379,28 @@ def step(title: str, seconds: dict[str, float], name: str) -> Iterator[None]:
     seconds[name] = time.monotonic() - began
 
 
-def show_log() -> list[str]:
-    """Show what the stages log; returns the list that their warnings are added to."""
+@contextmanager
+def shown_log() -> Iterator[list[str]]:
+    """Show what the stages log; gives the list that their warnings are added to."""
     warnings: list[str] = []
 
     class Handler(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
-            warning = record.levelno >= logging.WARNING
-            say(f"{'warning: ' if warning else ''}{record.getMessage()}")
-            if warning and record.getMessage() not in warnings:
-                warnings.append(record.getMessage())
+            text = record.getMessage()
+            if record.levelno < logging.WARNING:
+                say(text)
+            elif text not in warnings:
+                say(f"warning: {text}")
+                warnings.append(text)
 
+    handler, level = Handler(), logger.level
+    logger.addHandler(handler)
     logger.setLevel(logging.INFO)
-    logger.addHandler(Handler())
-    logger.propagate = False
-    return warnings
+    try:
+        yield warnings
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
 
 
 if __name__ == "__main__":

@@ -61,6 +61,7 @@ class CTREstimator(PersistentStage, Estimator):
         owner = self._column_owner()
         columns = owner.training_columns()
         self._check(inputs_of(dataset, columns))
+        check_outputs(dataset, owner)  # now rather than when the trained model is first used
         with training_data(dataset, columns) as data:
             return self._train(data)
 
@@ -133,7 +134,7 @@ class CTRClassifier(CTRParams, CTREstimator):
 
 
 def open_feeds(params: CTRParams, data: TrainingData) -> tuple[Feed, Feed | None]:
-    """Feeds of the training and the validation rows; None for no validation rows."""
+    """Open the feeds of training and validation rows; None for no validation rows."""
     tables, numbers = len(data.inputs.tables), len(data.inputs.numeric)
 
     def feed(path: str, shuffle: bool) -> Feed:
@@ -149,6 +150,20 @@ def open_feeds(params: CTRParams, data: TrainingData) -> tuple[Feed, Feed | None
         )
 
     return feed(data.train_path, True), feed(data.valid_path, False) if data.valid_rows else None
+
+
+def check_outputs(dataset: DataFrame, params: CTRParams) -> None:
+    """Refuse prediction columns that the dataset has already or that share a name.
+
+    Raises
+    ------
+    ValueError
+    """
+    names = ("rawPredictionCol", "probabilityCol", "predictionCol")
+    columns = [params.getOrDefault(name) for name in names]
+    for name, output in zip(names, columns, strict=True):
+        check_new(dataset, [output], name)
+    check_distinct(columns, "rawPredictionCol, probabilityCol and predictionCol")
 
 
 class CTRModel(CTRParams, PersistentStage, Model):
@@ -190,13 +205,7 @@ class CTRModel(CTRParams, PersistentStage, Model):
     def _transform(self, dataset: DataFrame) -> DataFrame:
         names = self.getCategoricalFeaturesCol(), self.getNumericFeaturesCol()
         check_features(dataset, names, self.inputs)
-        check_new(dataset, [self.getRawPredictionCol()], "rawPredictionCol")
-        check_new(dataset, [self.getProbabilityCol()], "probabilityCol")
-        check_new(dataset, [self.getPredictionCol()], "predictionCol")
-        check_distinct(
-            [self.getRawPredictionCol(), self.getProbabilityCol(), self.getPredictionCol()],
-            "rawPredictionCol, probabilityCol and predictionCol",
-        )
+        check_outputs(dataset, self)
         flat, policy = feature_elements(self), self.getHandleInvalid()
         logit = logit_column(flat, self.inputs, self._loader, self.to_bytes(), policy)
         return add_predictions(dataset, logit, self._rows, self)

@@ -30,11 +30,44 @@ OUTCOMES = (
 )
 FEW_VALUES = 30
 UNIQUE_SHARE = 0.9
-_IDENTIFIERS = (
-    "id ids user item ad ads advertiser campaign creative slot position placement site page domain "
-    "publisher app device os browser ip channel country region city zip category brand shop seller "
-    "product query code hash cookie segment"
-).split()
+_IDENTIFIERS = [
+    "id",
+    "ids",
+    "user",
+    "item",
+    "ad",
+    "ads",
+    "advertiser",
+    "campaign",
+    "creative",
+    "slot",
+    "position",
+    "placement",
+    "site",
+    "page",
+    "domain",
+    "publisher",
+    "app",
+    "device",
+    "os",
+    "browser",
+    "ip",
+    "channel",
+    "country",
+    "region",
+    "city",
+    "zip",
+    "category",
+    "brand",
+    "shop",
+    "seller",
+    "product",
+    "query",
+    "code",
+    "hash",
+    "cookie",
+    "segment",
+]
 
 
 @dataclass(frozen=True)
@@ -156,7 +189,9 @@ def _facts(dataset: DataFrame, fields: list[T.StructField]) -> dict[str, dict[st
 
 
 def _is_flat(kind: Any) -> bool:
-    return isinstance(kind, (*CATEGORICAL_TYPES, T.NumericType, T.TimestampType, T.TimestampNTZType))
+    return isinstance(
+        kind, (*CATEGORICAL_TYPES, T.NumericType, T.TimestampType, T.TimestampNTZType)
+    )
 
 
 def _role(

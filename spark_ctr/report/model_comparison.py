@@ -20,6 +20,7 @@ from spark_ctr.stage.scoring import checked_features, feature_elements
 from spark_ctr.training.feeds.location import filesystem_of
 
 TIMED_ROWS = 32_768
+RELIABILITY_POINTS = 20
 
 
 def quality(scored: DataFrame, label: str) -> dict[str, Any]:
@@ -35,7 +36,7 @@ def quality(scored: DataFrame, label: str) -> dict[str, Any]:
     -------
     dict
         auc (exact; None for labels of one class), log_loss (nats), calibration_ratio,
-        expected_calibration_error, reliability.
+        expected_calibration_error, reliability (at most 20 points).
     """
     found = CalibrationEvaluator(labelCol=label).measure(scored)
     both = 0 < found["clicks"] < found["rows"]
@@ -46,8 +47,38 @@ def quality(scored: DataFrame, label: str) -> dict[str, Any]:
         "log_loss": found["logLoss"],
         "calibration_ratio": found["calibrationRatio"],
         "expected_calibration_error": found["expectedCalibrationError"],
-        "reliability": found["reliability"],
+        "reliability": merged(found["reliability"], RELIABILITY_POINTS),
     }
+
+
+def merged(points: list[dict[str, Any]], most: int) -> list[dict[str, Any]]:
+    """Join neighbours of a reliability curve into at most so many points of similar rows.
+
+    Parameters
+    ----------
+    points : list of dict
+        mean_probability, rate and rows, by increasing probability.
+    most : int
+    """
+    wanted = sum(point["rows"] for point in points) / most
+    groups: list[list[dict[str, Any]]] = []
+    before = 0
+    for point in points:
+        # A group is numbered by the rows before it, so no group can hold less than its share.
+        if not groups or before // wanted > (before - groups[-1][-1]["rows"]) // wanted:
+            groups.append([])
+        groups[-1].append(point)
+        before += point["rows"]
+    return [_joined(group) for group in groups]
+
+
+def _joined(group: list[dict[str, Any]]) -> dict[str, Any]:
+    rows = sum(point["rows"] for point in group)
+    means = {
+        name: sum(point[name] * point["rows"] for point in group) / rows
+        for name in ("mean_probability", "rate")
+    }
+    return means | {"rows": rows}
 
 
 def serving_times(encoded: DataFrame, models: Mapping[str, CTRModel]) -> dict[str, float]:
@@ -102,7 +133,7 @@ def slot_calibration(scored: DataFrame, slot: str, label: str) -> list[dict[str,
         slot (str), rows, clicks, predicted (sum of probabilities), calibration_ratio (None
         without a click).
     """
-    probability = vector_to_array("probability")[1]
+    probability = vector_to_array(column("probability"))[1]
     found = (
         scored.groupBy(column(slot).cast("string").alias("slot"))
         .agg(

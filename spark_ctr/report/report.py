@@ -56,8 +56,8 @@ def write_report(
         Local files; their folders are made where they do not exist.
     facts : mapping
         title, data, models, slots, columns, selection, cleaning, tables, training, quantisation,
-        environment and seconds; a section that is absent or empty is left out of the page. The JSON file holds
-        the facts as they are, with null for nan and infinity.
+        environment and seconds; a section that is absent or empty is left out of the page. The JSON
+        file holds the facts as they are, with null for nan and infinity.
     figures : iterable of (str, str)
         Column and SVG text, from :func:`selection_figures`.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -56,16 +57,17 @@ def test_clashing_output_names_column_and_param(
     case: Case, param: str, output: str, data: Any, fitted: Callable[[Case], Any]
 ) -> None:
     clashing = data.withColumn(output, F.lit(1))
-    with pytest.raises(ValueError, match=f"'{output}'") as error:
-        fitted(case).transform(clashing)
-    assert param in str(error.value)
+    for use in (case.make(str).fit, fitted(case).transform):
+        with pytest.raises(ValueError, match=f"'{output}'") as error:
+            use(clashing)
+        assert param in str(error.value)
 
 
 def test_two_outputs_of_one_name_are_refused(
     case: Case, data: Any, fitted: Callable[[Case], Any]
 ) -> None:
     params = [param for param, _ in case.adds if param != "outputSuffix"]
-    for first, second in zip(params, params[1:], strict=False):
+    for first, second in itertools.pairwise(params):
         model = fitted(case).copy()
         model._set(**{first: "same", second: "same"})
         with pytest.raises(ValueError, match="same"):

@@ -1,0 +1,111 @@
+"""Measures of models beside each other: exact quality, bytes on disk, time, slots."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from pyspark.ml.linalg import Vectors
+from sklearn.metrics import log_loss, roc_auc_score
+
+from spark_ctr.report import (
+    microseconds_per_row,
+    quality,
+    saved_bytes,
+    slot_calibration,
+)
+from spark_ctr.report.model_comparison import merged
+
+
+@pytest.fixture(scope="module")
+def scored(spark):
+    rng = np.random.default_rng(2)
+    p = np.round(rng.random(3000), 3)
+    y = (rng.random(3000) < p).astype(float)
+    slots = rng.integers(1, 4, 3000)
+    rows = [
+        (float(a), int(s), Vectors.dense([-b, b]), Vectors.dense([1 - b, b]))
+        for a, b, s in zip(y, p.tolist(), slots, strict=True)
+    ]
+    frame = spark.createDataFrame(rows, ["label", "slot", "rawPrediction", "probability"])
+    return y, p, slots, frame.cache()
+
+
+def test_quality_is_exact(scored):
+    y, p, _, frame = scored
+    found = quality(frame, "label")
+    assert found["auc"] == pytest.approx(roc_auc_score(y, p), abs=1e-12)
+    assert found["log_loss"] == pytest.approx(log_loss(y, np.clip(p, 1e-15, 1 - 1e-15)), rel=1e-9)
+    assert found["calibration_ratio"] == pytest.approx(p.sum() / y.sum())
+    assert 10 < len(found["reliability"]) <= 20
+    assert sum(point["rows"] for point in found["reliability"]) == 3000
+
+
+def test_quality_of_one_class_has_no_auc(scored):
+    clicked = scored[3].filter("label = 1")
+    assert quality(clicked, "label")["auc"] is None
+
+
+def test_slots_are_counted_apart(scored):
+    y, p, slots, frame = scored
+    found = slot_calibration(frame, "slot", "label")
+    assert [row["slot"] for row in sorted(found, key=lambda row: row["slot"])] == ["1", "2", "3"]
+    for row in found:
+        here = slots == int(row["slot"])
+        assert row["rows"] == here.sum()
+        assert row["calibration_ratio"] == pytest.approx(p[here].sum() / y[here].sum())
+
+
+def test_a_slot_without_clicks_has_no_ratio(scored):
+    (row,) = slot_calibration(scored[3].filter("label = 0 and slot = 2"), "slot", "label")
+    assert (row["clicks"], row["calibration_ratio"]) == (0, None)
+
+
+point = st.fixed_dictionaries(
+    {
+        "mean_probability": st.floats(0, 1),
+        "rate": st.floats(0, 1),
+        "rows": st.integers(1, 1000),
+    }
+)
+
+
+@given(st.lists(point, min_size=1, max_size=120), st.integers(1, 30))
+def test_merging_keeps_rows_and_sums(points, most):
+    found = merged(points, most)
+    assert 1 <= len(found) <= most
+    for name in ("mean_probability", "rate"):
+        before, after = (sum(p[name] * p["rows"] for p in part) for part in (points, found))
+        assert after == pytest.approx(before)
+    assert sum(p["rows"] for p in found) == sum(p["rows"] for p in points)
+
+
+def test_saved_bytes_counts_every_file(tmp_path):
+    folder = tmp_path / "a b%20"
+    (folder / "deep").mkdir(parents=True)
+    (folder / "one").write_bytes(b"12345")
+    (folder / "deep" / ".crc").write_bytes(b"123")
+    assert saved_bytes(str(folder)) == saved_bytes(f"file://{folder}") == 8
+
+
+def test_times_are_of_all_rows_and_threads_are_given_back():
+    seen = []
+
+    def slow(ids, numeric):
+        seen.append((len(ids), torch.get_num_threads()))
+        time.sleep(0.002)
+        return ids[:, 0]
+
+    threads = torch.get_num_threads()
+    ids, numeric = np.zeros((25, 2), np.int32), np.zeros((25, 1), np.float32)
+    found = microseconds_per_row({"slow": slow}, ids, numeric, repeats=2, batch_rows=10)
+    assert [rows for rows, _ in seen] == [10, 10, 5] * 3
+    assert {n for _, n in seen} == {1}
+    assert found["slow"] >= 3 * 2000 / 25
+    assert torch.get_num_threads() == threads
+    with pytest.raises(ValueError, match="no rows"):
+        microseconds_per_row({"slow": slow}, ids[:0], numeric[:0])
