@@ -21,6 +21,7 @@ from spark_ctr.stage.columns import (
     check_distinct,
     check_new,
     column,
+    compiled_apart,
     field,
     quoted,
     with_metadata,
@@ -127,7 +128,8 @@ class _CleanerParams(HasInvalid):
 
     def _categorical(self, name: str) -> Column:
         text = self._normalised(name)
-        return F.when(~text.isin(self.getMissingValues()), text)
+        missing = compiled_apart(F.lit(None).cast("string"))
+        return F.when(~text.isin(self.getMissingValues()), text).otherwise(missing)
 
     def _finite(self, name: str) -> Column:
         """Return the number as double, null where it is null, NaN or infinite."""

@@ -19,6 +19,7 @@ from spark_ctr.stage.columns import (
     check_new,
     column,
     columns_of_kind,
+    compiled_apart,
     field,
     metadata_of,
     with_metadata,
@@ -250,7 +251,8 @@ def _row_of(table: dict[str, Any]) -> Column:
     row = (hashed + 1 + len(table["values"])).cast("int")
     if table["values"]:
         row = F.coalesce(_private_row(table, value), row)
-    return F.when(value.isNull(), F.lit(0)).otherwise(row)
+    missing = F.coalesce(compiled_apart(F.lit(0)), F.lit(0))
+    return F.when(value.isNull(), missing).otherwise(row)
 
 
 def _private_row(table: dict[str, Any], value: Column) -> Column:

@@ -1,0 +1,20 @@
+"""Wide projections stay out of Spark's whole-stage methods, which would be too long to compile."""
+
+from spark_ctr.feature import ClickLogCleaner, HashedEmbeddingEncoder
+
+
+def _projections(dataset, capsys):
+    dataset.explain()
+    return [line for line in capsys.readouterr().out.splitlines() if "Project [" in line]
+
+
+def test_cleaner_and_encoder_are_compiled_apart(spark, capsys):
+    log = spark.range(20).selectExpr("concat('s', id) AS site", "rand(0) AS price")
+    assert all("*(" in line for line in _projections(log, capsys))
+    cleaned = ClickLogCleaner(categoricalCols=["site"], numericCols=["price"]).fit(log)
+    cleaned = cleaned.transform(log)
+    encoded = HashedEmbeddingEncoder().fit(cleaned).transform(cleaned)
+    for dataset, output in (cleaned, "site_clean"), (encoded, "categoricalFeatures"):
+        made = [line for line in _projections(dataset, capsys) if f"AS {output}#" in line]
+        assert made
+        assert not any("*(" in line for line in made)
