@@ -59,7 +59,7 @@ class CTRParams(HasFeatures, HasLabel, HasPredictions, HasInvalid, HasRandomSeed
         0.2,
     )
     batchNorm = param(
-        "batchNorm", "batch normalisation of hidden layers", TypeConverters.toBoolean, False
+        "batchNorm", "batch normalisation of hidden layers", TypeConverters.toBoolean, True
     )
     learningRate = param("learningRate", "of Adam", number("learningRate", float, above=0.0), 1e-3)
     learningRateDecay = param(
@@ -78,7 +78,7 @@ class CTRParams(HasFeatures, HasLabel, HasPredictions, HasInvalid, HasRandomSeed
         "embeddingRegularization",
         "L2 penalty of the embedding rows in a batch",
         number("embeddingRegularization", float, at_least=0.0),
-        0.0,
+        1e-3,
     )
     batchSize = param("batchSize", "rows a step", number("batchSize", int, at_least=1), 1024)
     maxIter = param("maxIter", "most epochs", number("maxIter", int, at_least=1), 20)

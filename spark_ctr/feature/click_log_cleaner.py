@@ -72,7 +72,7 @@ class _CleanerParams(HasInvalid):
         "numBuckets",
         "quantile buckets per numeric column",
         number("numBuckets", int, at_least=2, at_most=4096),
-        32,
+        64,
     )
     lowercase = param("lowercase", "lower-case categorical values", TypeConverters.toBoolean, False)
     missingValues = param(

@@ -83,7 +83,7 @@ class _SelectorParams(HasInputs, HasLabel, HasInvalid):
         "dimensionScale",
         "embedding dimension is this times rows**(1/4), a multiple of 4 from 4 to 16",
         number("dimensionScale", float, above=0.0),
-        1.0,
+        4.0,
     )
     alternatives = param(
         "alternatives",

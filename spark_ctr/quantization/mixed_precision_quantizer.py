@@ -76,9 +76,9 @@ class MixedPrecisionQuantizer(MetaStage, Stage, CTREstimator):
         number("tolerance", float, at_least=0.0),
         0.002,
     )
-    maxIter = param("maxIter", "epochs of fine-tuning", number("maxIter", int, at_least=1), 6)
+    maxIter = param("maxIter", "epochs of fine-tuning", number("maxIter", int, at_least=1), 10)
     learningRate = param(
-        "learningRate", "of fine-tuning", number("learningRate", float, above=0.0), 5e-4
+        "learningRate", "of fine-tuning", number("learningRate", float, above=0.0), 2e-3
     )
     logitWeight = param(
         "logitWeight",
@@ -96,7 +96,7 @@ class MixedPrecisionQuantizer(MetaStage, Stage, CTREstimator):
         "prioritizedEpochs",
         "prioritised training: epochs in which 1-bit layers still use their real-valued weights",
         number("prioritizedEpochs", int, at_least=0),
-        1,
+        2,
     )
     inverseLayerwise = param(
         "inverseLayerwise",
