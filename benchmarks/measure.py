@@ -120,6 +120,7 @@ def machine() -> list[str]:
     return [
         f"python {platform.python_version()}, {libraries}, spark_ctr {__version__}",
         f"CPU {_cpu_model()}, SIMD {_simd()}, {_cores()} cores",
+        f"torch threads {torch.get_num_threads()}",
         f"load average before the run (1, 5, 15 minutes): {load}",
     ]
 
