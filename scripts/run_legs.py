@@ -15,10 +15,15 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 CLOSING_LINES = ROOT / "build" / "closing-lines.txt"
+# The same in every environment.
+ONCE = tuple(
+    f"tests/{part}"
+    for part in ("benchmarks", "test_check_tools.py", "test_layout.py", "test_wheel.py")
+)
 # These need no Spark, so they only depend on NumPy, pandas and torch.
-WITHOUT_SPARK = [
+WITHOUT_SPARK = tuple(
     f"tests/{part}" for part in ("kernels", "networks", "power_law", "precision", "report")
-]
+)
 
 
 @dataclass(frozen=True)
@@ -38,13 +43,12 @@ class Run:
     ignored: tuple[str, ...] = ()
 
 
-CLASSIC = Run("classic", ("tests",))
 CONNECT = Run("connect", ("tests/contract",))
 LEGS = {
-    "default": (CLASSIC, CONNECT),
-    "newest": (CLASSIC, CONNECT),
+    "default": (Run("classic", ("tests",)), CONNECT),
+    "newest": (Run("classic", ("tests",), ONCE), CONNECT),
     # Its NumPy, pandas and torch are those of the default leg.
-    "spark35": (Run("classic", ("tests",), tuple(WITHOUT_SPARK)),),
+    "spark35": (Run("classic", ("tests",), ONCE + WITHOUT_SPARK),),
 }
 CANNOT = {
     "newest": "newest leg: no Petastorm, which needs pyarrow<15 where Spark 4.3 needs more",
@@ -56,7 +60,8 @@ def pytest_run(leg: str, run: Run) -> tuple[bool, str]:
     """Run pytest, pass its output on, and return whether it passed and its closing line."""
     command = [str(ROOT / ".venvs" / leg / "bin" / "python"), "-m", "pytest", "-q", "-rs"]
     # A file stays with one worker, so that its fixtures are made once.
-    command += ["-n", "2", "--dist", "loadfile", "--durations", "10", "-p", "no:cacheprovider"]
+    command += ["-n", "2", "--dist", "loadfile", "--no-loadscope-reorder"]
+    command += ["--durations", "10", "-p", "no:cacheprovider"]
     command += [f"--ignore={path}" for path in run.ignored] + list(run.paths)
     environment = dict(
         os.environ,
