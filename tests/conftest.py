@@ -12,6 +12,8 @@ import pytest
 os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
 os.environ.setdefault("PYSPARK_DRIVER_PYTHON", sys.executable)
 os.environ.setdefault("PYTHONHASHSEED", "0")
+# Half the time: jobs this small are over before the JVM's second compiler pays.
+os.environ.setdefault("JDK_JAVA_OPTIONS", "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC")
 
 CONNECT = os.environ.get("SPARK_CTR_TEST_MODE", "classic") == "connect"
 if CONNECT:

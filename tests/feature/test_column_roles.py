@@ -44,9 +44,7 @@ def log(spark):
         "price double, mobile boolean, at timestamp, also timestamp, conversion int, "
         "click_probability double, constant string, nothing double, tags array<int>"
     )
-    return spark.createDataFrame(rows, schema).withColumn(
-        "click_probability", F.rand(1)
-    )
+    return spark.createDataFrame(rows, schema).withColumn("click_probability", F.rand(1))
 
 
 def test_each_rule(log):

@@ -76,9 +76,7 @@ def test_values_over_the_length_limit_are_hashed(spark):
 
 def test_many_private_values_are_found_again(spark):
     values = [f"user {i}" for i in range(3000)]
-    data = spark.createDataFrame(
-        [(i, v) for i, v in enumerate(values * 2)], "row int, site string"
-    )
+    data = spark.createDataFrame([(i, v) for i, v in enumerate(values * 2)], "row int, site string")
     model = HashedEmbeddingEncoder(inputCols=["site"], numericCols=[], numBuckets=2).fit(data)
     found = [row[0] for row in ids(model, data)]
     assert found[:3000] == found[3000:]

@@ -24,9 +24,7 @@ def columns():
 
 @pytest.fixture(scope="module")
 def model(log, columns):
-    return PowerLawFeatureSelector(
-        inputCols=columns, labelCol="click", rowBudget=5_000
-    ).fit(log)
+    return PowerLawFeatureSelector(inputCols=columns, labelCol="click", rowBudget=5_000).fit(log)
 
 
 def test_counts_are_exact(log, columns, model):
