@@ -185,7 +185,7 @@ def build_pipeline(
         "seed": arguments.seed,
     }
     teacher = CTRClassifier(network="dcnv2", hiddenLayers=[400, 400], **shared)
-    student = CTRClassifier(network="dnn", hiddenLayers=[64, 64, 32], **shared)
+    student = CTRClassifier(network="dnn", hiddenLayers=[128, 128, 64], dropout=0.0, **shared)
     return Pipeline(
         stages=[
             cleaner,
