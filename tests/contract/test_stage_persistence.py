@@ -203,9 +203,7 @@ def test_damaged_file_is_named(
 @pytest.mark.parametrize(
     "case", [case for case in CASES if case.nested], ids=lambda case: case.name
 )
-def test_damaged_nested_stage_is_named(
-    case: Case, saved: dict[str, Path], tmp_path: Path
-) -> None:
+def test_damaged_nested_stage_is_named(case: Case, saved: dict[str, Path], tmp_path: Path) -> None:
     folder = _copy(saved, f"{case.name}-stage", tmp_path)
     for param, _ in case.nested:
         _half(f"{param}/metadata")(folder)

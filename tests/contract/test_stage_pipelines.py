@@ -49,9 +49,7 @@ def test_extra_params_change_the_model(
     assert inner.getLearningRate() == 0.01
 
 
-def test_transform_takes_extra_params(
-    case: Case, data: Any, fitted: Callable[[Case], Any]
-) -> None:
+def test_transform_takes_extra_params(case: Case, data: Any, fitted: Callable[[Case], Any]) -> None:
     model = fitted(case)
     for param, output in case.adds:
         if param == "outputSuffix":

@@ -88,6 +88,4 @@ def test_awkward_column_names_change_nothing(
     model = case.make(_awkward).fit(renamed)
     plain = rows_of(fitted(case).transform(data))
     found = rows_of(model.transform(renamed))
-    assert_same_rows(
-        [dict(zip(plain[0], row.values(), strict=True)) for row in found], plain, 1e-6
-    )
+    assert_same_rows([dict(zip(plain[0], row.values(), strict=True)) for row in found], plain, 1e-6)

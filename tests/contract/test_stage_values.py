@@ -57,9 +57,7 @@ def test_empty_partitions_and_partitions_of_one_row(
 
 
 @WITH_NULLS
-def test_column_of_nulls(
-    case: Case, name: str, data: Any, fitted: Callable[[Case], Any]
-) -> None:
+def test_column_of_nulls(case: Case, name: str, data: Any, fitted: Callable[[Case], Any]) -> None:
     nulls = set_column(data, name, F.lit(None).cast(data.schema[name].dataType))
     refitted = case.policy(case.make(str), "keep").fit(nulls)
     for model in (refitted, fitted(case).copy().setHandleInvalid("keep")):
