@@ -63,9 +63,10 @@ class _SelectorParams(HasInputs, HasLabel, HasInvalid):
     minRelevance = param(
         "minRelevance",
         "columns whose bias-corrected mutual information with the label is a smaller share of the "
-        "label's entropy are dropped",
+        "label's entropy are dropped; 0 drops none, as a column that tells nothing alone may tell "
+        "much together with others",
         number("minRelevance", float, at_least=0.0, at_most=1.0),
-        1e-5,
+        0.0,
     )
     wholeBelow = param(
         "wholeBelow",

@@ -147,7 +147,7 @@ def select_columns(
     columns: Sequence[ColumnStats],
     row_budget: int,
     *,
-    min_relevance: float = 1e-5,
+    min_relevance: float = 0.0,
     min_count: int = 2,
     whole_below: int = 100,
     tail_loading: float = 4.0,
@@ -185,8 +185,9 @@ def select_columns(
     row_budget : int
         Embedding rows over all columns, at least two per kept column.
     min_relevance : float
-        Share of the label's entropy. The default 1e-5 is a tenth of what BARS counts as noise in
-        log loss, because a column useless alone may still matter in interactions.
+        Share of the label's entropy. The default drops no column for it: on Frappe the user and
+        the context tell nothing alone and much together with the item, and a model without them
+        falls from an AUC of 0.971 to 0.926.
     min_count, whole_below : int
         See 3.
     tail_loading : float

@@ -78,10 +78,12 @@ def test_dropped_columns():
     ids = ColumnStats("ids", CountHistogram([1], [10**6]), relevance=0.5)
     weak = ColumnStats("weak", CountHistogram([10, 20], [5, 5]), relevance=1e-7)
     empty = ColumnStats("empty", CountHistogram.from_counts([]), missing=10)
-    decisions = select_columns([one, ids, weak, empty], 0)
+    decisions = select_columns([one, ids, weak, empty], 0, min_relevance=1e-5)
     assert {d.decision for d in decisions} == {"drop"}
     assert "fewer than two" in decisions[0].reason and "own value" in decisions[1].reason
     assert "1e-07" in decisions[2].reason and "fewer than two" in decisions[3].reason
+    # Useless alone, perhaps useful together with others: kept unless asked otherwise.
+    assert select_columns([weak], 100)[0].decision == "keep_whole"
 
 
 def test_flag_with_missing_is_kept():
