@@ -7,7 +7,7 @@ UV := .venvs/uv/bin/uv
 PY := .venvs/default/bin/python
 EXTRAS := dev gpu simd
 JVM_SOURCES := jvm_udfs/build_jar.py $(shell find jvm_udfs/src/main -type f)
-export PYTHONPATH := .
+export PYTHONPATH := $(CURDIR)
 
 .PHONY: help test $(LEGS:%=test-%) test-jvm lint format demo setup wheel constraints clean tools
 .NOTPARALLEL:

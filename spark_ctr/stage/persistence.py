@@ -77,7 +77,7 @@ class StageWriter(MLWriter):
     def saveImpl(self, path: str) -> None:
         """Write the parts; ``save`` has made room for them."""
         spark, stage = self.sparkSession, self.stage
-        mode = "overwrite" if self.shouldOverwrite else "errorifexists"
+        mode = "overwrite" if self.shouldOverwrite else "error"
         state, payload = stage._state()
         nested = {
             name: stage.getOrDefault(name) for name in stage._nested_params if stage.isSet(name)

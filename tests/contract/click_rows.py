@@ -12,6 +12,8 @@ from typing import Any
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from spark_ctr.stage.columns import replace_columns
+
 ROWS = 120
 _SCHEMA = (
     "row int, site string, device int, price double, time timestamp, label int, weight double, "
@@ -103,7 +105,9 @@ class Break:
 
 def set_column(data: DataFrame, name: str, value: Any) -> DataFrame:
     """Replace a column; spark_ctr's metadata stays on it."""
-    return data.withColumn(name, value.alias(name, metadata=data.schema[name].metadata or {}))
+    kept = value.alias(name, metadata=data.schema[name].metadata or {})
+    # Not withColumn, which drops an alias's metadata on Spark 4.3's Connect.
+    return replace_columns(data, {name: kept})
 
 
 def rows_of(data: DataFrame) -> list[dict[str, Any]]:

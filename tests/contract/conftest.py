@@ -13,6 +13,11 @@ from stages import CASES, Case
 from spark_ctr.feature import HashedEmbeddingEncoder
 
 
+@pytest.fixture(autouse=True, scope="session")
+def session(spark: Any) -> None:
+    """Start the session for all: saving takes the active one and starts none on Connect."""
+
+
 @pytest.fixture(scope="session")
 def clicks(spark: Any, tmp_path_factory: pytest.TempPathFactory) -> ClickRows:
     """Raw and encoded rows, read from Parquet files of two partitions."""
