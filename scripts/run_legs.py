@@ -15,10 +15,16 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 CLOSING_LINES = ROOT / "build" / "closing-lines.txt"
-# The same in every environment.
+# The same in every environment, or too slow to do again: one leg is enough.
 ONCE = tuple(
     f"tests/{part}"
-    for part in ("benchmarks", "test_check_tools.py", "test_layout.py", "test_wheel.py")
+    for part in (
+        "benchmarks",
+        "examples/test_launchers.py",
+        "test_check_tools.py",
+        "test_layout.py",
+        "test_wheel.py",
+    )
 )
 # These need no Spark, so they only depend on NumPy, pandas and torch.
 WITHOUT_SPARK = tuple(

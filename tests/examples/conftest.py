@@ -1,0 +1,43 @@
+"""A log, the main job as a module, and its output on the log."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+from job_process import JOB, run
+
+
+@pytest.fixture(scope="session")
+def job(spark):
+    """The job as a module; its ``main`` finds the session of the tests."""
+    spec = importlib.util.spec_from_file_location("ctr_pipeline", JOB)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session")
+def log(spark, tmp_path_factory) -> Path:
+    """A generated log of 3,000 rows as Parquet, CSV and JSON."""
+    from spark_ctr.datasets import click_log
+
+    folder = tmp_path_factory.mktemp("log with a blank")
+    rows = click_log(spark, 3_000, seed=1).coalesce(2)
+    rows.write.parquet(f"{folder}/log.parquet")
+    saved = spark.read.parquet(f"{folder}/log.parquet")
+    saved.write.csv(f"{folder}/log.csv", header=True)
+    saved.write.json(f"{folder}/log.json")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def generated(log, tmp_path_factory):
+    """The job's output on the Parquet log."""
+    output = tmp_path_factory.mktemp("output")
+    done = run(
+        *("--input", log / "log.parquet", "--slot", "slot", "--epochs", "2"),
+        *("--output", output, "--row-budget", "2000"),
+    )
+    return done, output
