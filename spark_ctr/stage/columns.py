@@ -33,9 +33,9 @@ def compiled_apart(constant: Column) -> Column:
     """Return a constant that makes Spark compile the projection it is in by itself.
 
     Merged into one whole-stage method a wide projection exceeds what the JVM's just-in-time
-    compiler takes (8,000 bytes) and runs three times slower. A higher-order function, which has no
-    generated code and is not folded, keeps it out of the whole-stage method. From Spark 4.3 on it
-    has such code, and this changes nothing.
+    compiler takes (8,000 bytes) and runs interpreted. A higher-order function, which has no
+    generated code and is not folded, keeps it out of the whole-stage method. Spark 4.3 has
+    generated code for it too, so there this changes nothing.
     """
     return F.element_at(F.transform(F.array(constant), lambda x: x), 1)
 

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import SparkSession
 
 
 def is_connect(spark: SparkSession) -> bool:
     """Whether the session talks to a Spark Connect server."""
     return ".connect." in type(spark).__module__
-
-
-def session_of(dataset: DataFrame) -> SparkSession:
-    """Session a DataFrame belongs to."""
-    return dataset.sparkSession

@@ -34,8 +34,6 @@ def submit(*options: str) -> tuple[str, ...]:
     return (str(Path(sys.executable).with_name("spark-submit")), *options)
 
 
-def scores(output: Path, *keys: str) -> list[tuple]:
-    table = pq.read_table(output / "scored").to_pylist()
-    return sorted(
-        (tuple(row[key] for key in keys), row["probability"]["values"][1]) for row in table
-    )
+def scores(output: Path) -> list[tuple[str, float]]:
+    rows = pq.read_table(output / "scored").to_pylist()
+    return sorted((row["request_id"], row["probability"]["values"][1]) for row in rows)

@@ -48,8 +48,7 @@ def test_two_workers_give_the_same_scores(generated, log, tmp_path):
         *("--output", tmp_path, "--row-budget", "2000"),
         launcher=submit("--master", "local-cluster[2,1,1024]"),
     )
-    keys = ("request_id",)
-    assert scores(tmp_path, *keys) == scores(generated[1], *keys)
+    assert scores(tmp_path) == scores(generated[1])
 
 
 def test_connect_gives_the_same_scores(generated, log, tmp_path):
@@ -61,4 +60,4 @@ def test_connect_gives_the_same_scores(generated, log, tmp_path):
         SPARK_REMOTE="local[2]",
         SPARK_TESTING="1",  # a free port
     )
-    assert scores(tmp_path, "request_id") == scores(generated[1], "request_id")
+    assert scores(tmp_path) == scores(generated[1])

@@ -10,6 +10,7 @@ from spark_ctr.power_law import (
     CountHistogram,
     embedding_dimension,
     fit_discrete,
+    label_relevance,
     select_columns,
 )
 
@@ -84,6 +85,15 @@ def test_dropped_columns():
     assert "1e-07" in decisions[2].reason and "fewer than two" in decisions[3].reason
     # Useless alone, perhaps useful together with others: kept unless asked otherwise.
     assert select_columns([weak], 100)[0].decision == "keep_whole"
+
+
+def test_columns_that_only_tell_together_are_kept():
+    # The label is x xor y: of 500 rows with either value of x (or of y), 250 are clicked.
+    relevance = label_relevance(np.array([500, 500]), np.array([250, 250]), 0, 0)
+    assert relevance == 0
+    inputs = [ColumnStats(n, CountHistogram([500], [2]), relevance=relevance) for n in "xy"]
+    assert [d.decision for d in select_columns(inputs, 100)] == ["keep_whole"] * 2
+    assert [d.decision for d in select_columns(inputs, 0, min_relevance=1e-5)] == ["drop"] * 2
 
 
 def test_flag_with_missing_is_kept():
