@@ -11,7 +11,7 @@ from pyspark.ml import Estimator, Model
 from pyspark.sql import DataFrame
 
 from spark_ctr.classification.params import CTRParams
-from spark_ctr.networks.inputs import Inputs
+from spark_ctr.networks.inputs import Inputs, Table
 from spark_ctr.networks.network import Network
 from spark_ctr.networks.registry import build_network
 from spark_ctr.networks.serialization import network_from_bytes, network_to_bytes
@@ -135,12 +135,12 @@ class CTRClassifier(CTRParams, CTREstimator):
 
 def open_feeds(params: CTRParams, data: TrainingData) -> tuple[Feed, Feed | None]:
     """Open the feeds of training and validation rows; None for no validation rows."""
-    tables, numbers = len(data.inputs.tables), len(data.inputs.numeric)
+    width, numbers = data.inputs.ids_width, len(data.inputs.numeric)
 
     def feed(path: str, shuffle: bool) -> Feed:
         return open_feed(
             path,
-            tables,
+            width,
             numbers,
             kind=params.getFeed(),
             batch_size=params.getBatchSize() if shuffle else 8192,
@@ -222,8 +222,9 @@ def check_features(dataset: DataFrame, names: tuple[str, str], inputs: Inputs) -
     ValueError, TypeError
     """
     ids, _ = feature_fields(dataset, *names)
-    found = [(t["name"], t["rows"]) for t in metadata_of(ids).get("tables", [])]
-    wanted = [(t.name, t.rows) for t in inputs.tables]
+    tables = map(Table.from_dict, metadata_of(ids).get("tables", []))
+    found = [table.ids_layout for table in tables]
+    wanted = [table.ids_layout for table in inputs.tables]
     if found and found != wanted:
         raise ValueError(
             f"column {names[0]!r} (categoricalFeaturesCol) was encoded with tables {found}, the "
@@ -266,7 +267,7 @@ class CTRClassificationModel(CTRModel):
         return network_to_bytes(self.torchNetwork)
 
     def predictor(self) -> Callable[..., Any]:
-        """Return a function from ids [B, C] and numbers [B, M] (numpy) to logits [B]."""
+        """Return a function from ids [B, ids_width] and numbers [B, M] (numpy) to logits [B]."""
 
         def predict(ids: Any, numeric: Any) -> Any:
             with torch.inference_mode():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from spark_ctr.networks.bags import Bags
 from spark_ctr.networks.inputs import Inputs
 
 INITIAL_STD = 0.01
@@ -15,8 +16,9 @@ SPARSE_FROM_ROWS = 20_000
 class EmbeddingTables(nn.Module):
     """One lookup per distinct dimension for all categorical columns.
 
-    Columns of equal dimension share one weight, each column at its own row offset. A weight of
-    many rows passes row-sparse gradients, so a step touches only the rows of its batch.
+    Columns of equal dimension share one weight, each column at its own row offset unless tables
+    share their rows. A weight of many rows passes row-sparse gradients, so a step touches only the
+    rows of its batch.
 
     Parameters
     ----------
@@ -32,6 +34,8 @@ class EmbeddingTables(nn.Module):
         One per distinct dimension, ascending.
     groups : tuple of tuple of int
         For each weight, the column positions it holds, in row order.
+    bags : ModuleList of Bags
+        For each weight, which of its rows the columns' ids name.
     """
 
     def __init__(self, inputs: Inputs, field_dim: int | None = None) -> None:
@@ -43,22 +47,19 @@ class EmbeddingTables(nn.Module):
             tuple(c for c, table in enumerate(inputs.tables) if table.dim == dim)
             for dim in self.dims
         )
+        lookups = [Bags(inputs, columns) for columns in self.groups]
+        self.bags = nn.ModuleList(lookups)
         self.weights = nn.ModuleList()
         self.projections = nn.ModuleDict()
-        for g, (dim, columns) in enumerate(zip(self.dims, self.groups, strict=True)):
-            rows = [inputs.tables[c].rows for c in columns]
-            weight = nn.Embedding(sum(rows), dim, sparse=sum(rows) >= SPARSE_FROM_ROWS)
+        for dim, bags in zip(self.dims, lookups, strict=True):
+            rows = sum(bags.rows)
+            weight = nn.Embedding(rows, dim, sparse=rows >= SPARSE_FROM_ROWS)
             nn.init.normal_(weight.weight, std=INITIAL_STD)
             self.weights.append(weight)
-            offsets = torch.tensor([0, *rows[:-1]], dtype=torch.int64).cumsum(0)
-            self._constant(f"offsets_{g}", offsets)
-            self._constant(f"columns_{g}", torch.tensor(columns, dtype=torch.int64))
             if field_dim is not None and dim != field_dim:
                 self.projections[str(dim)] = nn.Linear(dim, field_dim, bias=False)
-
-    def _constant(self, name: str, value: Tensor) -> None:
-        # Derived from the inputs, so it follows the device but is not part of the state.
-        self.register_buffer(name, value, persistent=False)
+        self._orders = [bags.order for bags in lookups]
+        self._in_order = self._orders == [tuple(range(len(inputs.tables)))]
 
     @property
     def width(self) -> int:
@@ -70,7 +71,7 @@ class EmbeddingTables(nn.Module):
 
         Parameters
         ----------
-        ids : Tensor, int32 or int64, [B, C]
+        ids : Tensor, int32 or int64, [B, inputs.ids_width]
 
         Returns
         -------
@@ -79,12 +80,11 @@ class EmbeddingTables(nn.Module):
         if not self.dims:
             return torch.zeros(ids.shape[0], 0, device=ids.device)
         ids = ids.long()
-        if len(self.dims) == 1:
-            return self.weights[0](ids + self.get_buffer("offsets_0")).flatten(1)
+        if self._in_order:
+            return self.bags[0](ids, self.weights[0]).flatten(1)
         columns: dict[int, Tensor] = {}
-        for g, weight in enumerate(self.weights):
-            group = ids[:, getattr(self, f"columns_{g}")] + getattr(self, f"offsets_{g}")
-            columns.update(zip(self.groups[g], weight(group).unbind(1), strict=True))
+        for bags, weight, order in zip(self.bags, self.weights, self._orders, strict=True):
+            columns.update(zip(order, bags(ids, weight).unbind(1), strict=True))
         return torch.cat([columns[c] for c in range(len(columns))], 1)
 
     def fields(self, ids: Tensor) -> Tensor:
@@ -92,7 +92,7 @@ class EmbeddingTables(nn.Module):
 
         Parameters
         ----------
-        ids : Tensor, int32 or int64, [B, C]
+        ids : Tensor, int32 or int64, [B, inputs.ids_width]
 
         Returns
         -------

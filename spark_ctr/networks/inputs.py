@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
+
+# An id of a padded table that names no row: the least int32.
+PADDING = -(2**31)
+POOLINGS = ("mean", "sum")
 
 
 @dataclass(frozen=True)
 class Table:
     """Embedding table of one categorical column.
+
+    A row of data holds `slots` ids of the column; its embedding is the mean or the sum of the
+    rows that they name.
 
     Parameters
     ----------
@@ -18,23 +25,70 @@ class Table:
         Number of rows; ids lie in ``[0, rows)`` and 0 stands for a missing value.
     dim : int
         Width of one row.
+    slots : int
+        Ids per value: 2 for a value hashed twice, or the most values that a list may hold.
+    pooling : {"mean", "sum"}
+        How the rows of the slots become one embedding.
+    signed : bool
+        Whether an id may be negative: ``~row`` counts that row with factor -1.
+    padded : bool
+        Whether an id may be `PADDING`, which contributes nothing: the mean is over the other
+        slots, and the embedding of nothing but padding is zero.
+    shared : str
+        Tables of equal, non-empty `shared` are one block of rows, and equal in rows and dim.
 
     Raises
     ------
     ValueError
-        If ``rows`` or ``dim`` is below 1.
+        If ``rows``, ``dim`` or ``slots`` is below 1, or the pooling is unknown.
     """
 
     name: str
     rows: int
     dim: int
+    slots: int = 1
+    pooling: str = "mean"
+    signed: bool = False
+    padded: bool = False
+    shared: str = ""
 
     def __post_init__(self) -> None:
-        if self.rows < 1 or self.dim < 1:
+        if self.rows < 1 or self.dim < 1 or self.slots < 1:
             raise ValueError(
-                f"table of column '{self.name}' needs rows >= 1 and dim >= 1, "
-                f"got rows={self.rows}, dim={self.dim}"
+                f"table of column '{self.name}' needs rows >= 1, dim >= 1 and slots >= 1, "
+                f"got rows={self.rows}, dim={self.dim}, slots={self.slots}"
             )
+        if self.pooling not in POOLINGS:
+            raise ValueError(
+                f"table of column '{self.name}' has pooling {self.pooling!r}; "
+                f"choose one of {', '.join(POOLINGS)}"
+            )
+
+    @property
+    def lowest(self) -> int:
+        """Least id that names a row."""
+        return -self.rows if self.signed else 0
+
+    @property
+    def ids_layout(self) -> dict[str, Any]:
+        """All of `to_dict` but `dim`; where two tables' are equal, the same ids mean the same."""
+        return {key: value for key, value in self.to_dict().items() if key != "dim"}
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return a JSON-able description without what has its default value."""
+        return {
+            key: value
+            for key, value in asdict(self).items()
+            if key in ("name", "rows", "dim") or value != _DEFAULTS[key]
+        }
+
+    @classmethod
+    def from_dict(cls, description: dict[str, Any]) -> Table:
+        """Build from what `to_dict` returned; other keys are ignored."""
+        return cls(**{key: description[key] for key in _DEFAULTS if key in description})
+
+
+_DEFAULTS = {field.name: field.default for field in fields(Table)}
 
 
 @dataclass(frozen=True)
@@ -51,7 +105,8 @@ class Inputs:
     Raises
     ------
     ValueError
-        If there is no column at all, or two columns share a name within a kind.
+        If there is no column at all, two columns share a name within a kind, or tables that share
+        their rows differ in rows or dim.
     """
 
     tables: tuple[Table, ...]
@@ -69,6 +124,25 @@ class Inputs:
             twice = sorted({name for name in names if names.count(name) > 1})
             if twice:
                 raise ValueError(f"{kind} column(s) {twice} appear twice; name each column once")
+        blocks: dict[str, Table] = {}
+        for table in self.tables:
+            first = blocks.setdefault(table.shared, table) if table.shared else table
+            if (first.rows, first.dim) != (table.rows, table.dim):
+                raise ValueError(
+                    f"columns '{first.name}' and '{table.name}' share the rows "
+                    f"'{table.shared}' and must agree in rows and dim, got "
+                    f"{first.rows} x {first.dim} and {table.rows} x {table.dim}"
+                )
+
+    @property
+    def ids_width(self) -> int:
+        """Ids per row of data: the slots of all tables."""
+        return sum(table.slots for table in self.tables)
+
+    @property
+    def slot_tables(self) -> tuple[Table, ...]:
+        """The table of each id of a row of data."""
+        return tuple(table for table in self.tables for _ in range(table.slots))
 
     @property
     def embedded_width(self) -> int:
@@ -83,17 +157,12 @@ class Inputs:
     def to_dict(self) -> dict[str, Any]:
         """Return a JSON-able description; `from_dict` reads it back."""
         return {
-            "tables": [
-                {"name": table.name, "rows": table.rows, "dim": table.dim} for table in self.tables
-            ],
+            "tables": [table.to_dict() for table in self.tables],
             "numeric": list(self.numeric),
         }
 
     @classmethod
     def from_dict(cls, description: dict[str, Any]) -> Inputs:
         """Build from what `to_dict` returned."""
-        tables = tuple(
-            Table(str(table["name"]), int(table["rows"]), int(table["dim"]))
-            for table in description["tables"]
-        )
+        tables = tuple(map(Table.from_dict, description["tables"]))
         return cls(tables, tuple(str(name) for name in description["numeric"]))

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from spark_ctr.networks.embedding import EmbeddingTables
-from spark_ctr.networks.inputs import Inputs
+from spark_ctr.networks.inputs import PADDING, Inputs
 
 
 class Network(nn.Module):
@@ -39,16 +39,19 @@ class Network(nn.Module):
         super().__init__()
         self.inputs = inputs
         self.config = config
-        rows = torch.tensor([table.rows for table in inputs.tables], dtype=torch.int64)
-        # Not a buffer: it stays on the CPU, where ids are checked.
-        self._rows = rows
+        tables = inputs.slot_tables
+        # Not buffers: they stay on the CPU, where ids are checked.
+        self._rows = torch.tensor([table.rows for table in tables], dtype=torch.int64)
+        signed, padded = (any(getattr(t, kind) for t in tables) for kind in ("signed", "padded"))
+        self._lowest = torch.tensor([table.lowest for table in tables]) if signed else 0
+        self._padded = torch.tensor([table.padded for table in tables]) if padded else None
 
     def forward(self, ids: Tensor, numeric: Tensor) -> Tensor:
         """Compute the logit of a click.
 
         Parameters
         ----------
-        ids : Tensor, int32 or int64, [B, len(inputs.tables)]
+        ids : Tensor, int32 or int64, [B, inputs.ids_width]
         numeric : Tensor, float32, [B, len(inputs.numeric)]
 
         Returns
@@ -71,7 +74,7 @@ class Network(nn.Module):
         ...; each is [B, width], after the ReLU and before dropout.
         """
         for kind, tensor, names in (
-            ("ids", ids, [table.name for table in self.inputs.tables]),
+            ("ids", ids, [table.name for table in self.inputs.slot_tables]),
             ("numeric", numeric, list(self.inputs.numeric)),
         ):
             if tensor.ndim != 2 or tensor.shape[1] != len(names):
@@ -84,17 +87,20 @@ class Network(nn.Module):
         return self._compute(ids, numeric)
 
     def check_ids(self, ids: Tensor) -> None:
-        """Raise IndexError if an id of this CPU tensor [B, C] lies outside its table.
+        """Raise IndexError if an id of this CPU tensor [B, ids_width] lies outside its table.
 
         Columns share a weight, so without it a wrong id would read another column's row.
         """
-        outside = (ids < 0) | (ids >= self._rows)
+        outside = (ids < self._lowest) | (ids >= self._rows)
+        if self._padded is not None:
+            outside &= ~(self._padded & (ids == PADDING))
         if outside.any():
-            row, column = (int(i) for i in outside.nonzero()[0])
-            table = self.inputs.tables[column]
+            row, slot = (int(i) for i in outside.nonzero()[0])
+            table = self.inputs.slot_tables[slot]
             raise IndexError(
-                f"id {int(ids[row, column])} of column '{table.name}' lies outside "
-                f"[0, {table.rows}); use the encoder that described the network's inputs"
+                f"id {int(ids[row, slot])} of column '{table.name}' lies outside "
+                f"[{table.lowest}, {table.rows}); use the encoder that described the network's "
+                "inputs"
             )
 
     def _compute(self, ids: Tensor, numeric: Tensor) -> tuple[Tensor, dict[str, Tensor]]:

@@ -40,7 +40,7 @@ def network_from_bytes(data: bytes) -> Network:
 
 
 def predictor_from_bytes(data: bytes) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
-    """Return a function from ids [B, C] int32 and numbers [B, M] float32 to logits [B]."""
+    """Return a function from ids [B, ids_width] int32 and numbers [B, M] float32 to logits [B]."""
     network = network_from_bytes(data)
     # Spark already runs one Python worker per core.
     torch.set_num_threads(1)

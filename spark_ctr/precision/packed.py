@@ -7,10 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from spark_ctr.kernels import binary_linear, index8_embedding, index8_linear
+from spark_ctr.kernels import binary_linear, index8_linear
+from spark_ctr.precision.packed_embedding import IdRange, PackedBags, slot_tables
 from spark_ctr.precision.packed_layout import check_layout
 
-FORMAT_VERSION = 1
+# Format 1 has one id in [0, rows) for each column and a block of rows for each table.
+FORMAT_VERSIONS = (1, 2)
 # Rows computed at a time: their activations stay in the processor's cache.
 _BLOCK = 1024
 # Heights of matrix products are multiples of this, so BLAS sums every row in the same order.
@@ -37,9 +39,9 @@ class PackedModel:
 
     def __init__(self, header: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
         version = header.get("format_version")
-        if version != FORMAT_VERSION:
+        if version not in FORMAT_VERSIONS:
             raise ValueError(
-                f"packed model of format {version!r}, this version reads {FORMAT_VERSION}; "
+                f"packed model of format {version!r}, this version reads {FORMAT_VERSIONS}; "
                 "upgrade spark_ctr"
             )
         if header.get("network") not in _FORWARDS:
@@ -53,13 +55,20 @@ class PackedModel:
         self._arrays = arrays
         self._tables: list[dict[str, Any]] = header["inputs"]["tables"]
         self._dims = [table["dim"] for table in self._tables]
-        self._rows = np.array([table["rows"] for table in self._tables], dtype=np.uint64)
-        self._n_numeric = len(header["inputs"]["numeric"])
+        self._id_range = IdRange(self._tables)
+        self._widths = len(slot_tables(self._tables)), len(header["inputs"]["numeric"])
         self._compute = _FORWARDS[header["network"]]
         self._maps: dict[str, tuple[Any, ...]] = {
-            name: self._embedding_map(name) if "embedding" in layer["kind"] else self._map(name)
+            name: self._map(name)
             for name, layer in self._layers.items()
+            if layer["kind"] != "int8_embedding"
         }
+        scalar = [1] * len(self._dims)
+        self._dims_of = {
+            "embedding": scalar if header["network"] == "lr" else self._dims,
+            "first_order": scalar if header["network"] == "deepfm" else [],
+        }
+        self._bags = {name: self._bags_of(name) for name in self._dims_of}
         widest = max((layer.get("outputs", 0) for layer in self._layers.values()), default=0)
         self._zeros = np.zeros(_BLOCK * widest, dtype=np.float32)
 
@@ -82,8 +91,8 @@ class PackedModel:
 
         Parameters
         ----------
-        ids : ndarray [B, C], int
-            Ids of the categorical columns; cast to int64.
+        ids : ndarray [B, S], int
+            Ids of the slots of the categorical columns; cast to int64.
         numeric : ndarray [B, M], float
             Values of the numeric columns; cast to float32.
 
@@ -100,16 +109,15 @@ class PackedModel:
             If an id lies outside its table.
         """
         ids, numeric = np.asarray(ids), np.asarray(numeric, dtype=np.float32)
-        for kind, array, width in (
-            ("ids", ids, len(self._tables)),
-            ("numeric", numeric, self._n_numeric),
+        for kind, array, width in zip(
+            ("ids", "numeric"), (ids, numeric), self._widths, strict=True
         ):
             if array.ndim != 2 or array.shape[1] != width:
                 raise ValueError(f"{kind} must have shape [B, {width}], got {list(array.shape)}")
         if len(ids) != len(numeric):
             raise ValueError(f"ids has {len(ids)} rows but numeric {len(numeric)}")
         ids = ids.astype(np.int64)
-        self._check_ids(ids)
+        self._id_range.check(ids)
         logits = np.empty(len(ids), dtype=np.float32)
         for start in range(0, len(ids), _BLOCK):
             rows = slice(start, start + _BLOCK)
@@ -119,17 +127,6 @@ class PackedModel:
                 block = np.pad(block[0], padding), np.pad(block[1], padding)
             logits[rows] = self._compute(self, *block)[: len(logits[rows])]
         return logits
-
-    def _check_ids(self, ids: np.ndarray) -> None:
-        # Columns share an array, so without it a wrong id would read another column's row.
-        outside = ids.view(np.uint64) >= self._rows  # a negative id is a huge unsigned one
-        if outside.any():
-            row, column = (int(i) for i in np.argwhere(outside)[0])
-            table = self._tables[column]
-            raise IndexError(
-                f"id {int(ids[row, column])} of column '{table['name']}' lies outside "
-                f"[0, {table['rows']}); encode the data with the encoder the model was trained on"
-            )
 
     def _array(self, layer: str, part: str) -> np.ndarray:
         return self._arrays[f"{layer}.{part}"]
@@ -146,15 +143,17 @@ class PackedModel:
         minimum = None if minimum is None else minimum * factor
         return scale * factor, minimum, bias * factor + self._array(norm, "bias")
 
-    def _embedding_map(self, layer: str) -> tuple[np.ndarray, ...]:
-        """Return scale and minimum [columns, dim] and the first row of each column's table."""
-        rows, dim = self._layers[layer]["rows"], self._layers[layer]["dim"]
-        # One number per element: NumPy is slow at repeating one over a few elements.
-        scale, minimum = (
-            np.repeat(self._array(layer, part)[:, None], dim, axis=1)
-            for part in ("scale", "minimum")
-        )
-        return scale, minimum, np.cumsum([0, *rows[:-1]])
+    def _bags_of(self, name: str) -> list[PackedBags]:
+        """Return the look-ups of the `EmbeddingTables` `name`, one per distinct dimension."""
+        bags, dims = [], self._dims_of[name]
+        for g, dim in enumerate(sorted(set(dims))):
+            layer = f"{name}.weights.{g}"
+            parts = (self._array(layer, part) for part in ("index", "scale", "minimum"))
+            index, scale, minimum = parts
+            columns = [c for c, d in enumerate(dims) if d == dim]
+            rows = self._layers[layer]["rows"]
+            bags.append(PackedBags(self._tables, columns, index, rows, scale, minimum))
+        return bags
 
     def _linear(self, layer: str, x: np.ndarray) -> np.ndarray:
         scale, minimum, bias = self._maps[layer]
@@ -170,26 +169,18 @@ class PackedModel:
         x += self._array(layer, "bias")
         return x
 
-    def _columns(self, name: str, ids: np.ndarray, dims: list[int]) -> np.ndarray:
-        """Look up all columns of `EmbeddingTables` `name`, float32 [B, sum(dims)]."""
-        groups = []
-        for g, dim in enumerate(sorted(set(dims))):
-            layer = f"{name}.weights.{g}"
-            columns = [c for c, d in enumerate(dims) if d == dim]
-            scale, minimum, first_rows = self._maps[layer]
-            local = ids if len(columns) == len(dims) else ids[:, columns]
-            index = self._array(layer, "index")
-            values = index8_embedding(index, scale, minimum, local + first_rows)
-            groups.append((columns, values.reshape(len(ids), -1)))
-        if len(groups) == 1:
-            return groups[0][1]
-        ends = np.cumsum(dims, dtype=np.int64)
-        embedded = np.empty((len(ids), sum(dims)), dtype=np.float32)
-        for columns, values in groups:
-            for j, column in enumerate(columns):
-                dim = dims[column]
-                target = embedded[:, ends[column] - dim : ends[column]]
-                target[:] = values[:, j * dim : (j + 1) * dim]
+    def _columns(self, name: str, ids: np.ndarray) -> np.ndarray:
+        """Look up all columns of `EmbeddingTables` `name`, float32 [B, sum of dimensions]."""
+        groups = self._bags[name]
+        if len(groups) == 1 and groups[0].in_order:
+            return groups[0].look_up(ids).reshape(len(ids), -1)
+        ends = np.cumsum(self._dims_of[name], dtype=np.int64)
+        embedded = np.empty((len(ids), sum(self._dims_of[name])), dtype=np.float32)
+        for bags in groups:
+            values = bags.look_up(ids)
+            dim = values.shape[2]
+            for j, column in enumerate(bags.order):
+                embedded[:, ends[column] - dim : ends[column]] = values[:, j]
         return embedded
 
     def _mlp(self, x: np.ndarray) -> np.ndarray:
@@ -206,20 +197,20 @@ class PackedModel:
 
     def _linear_term(self, name: str, ids: np.ndarray, numeric: np.ndarray) -> np.ndarray:
         """Sum one weight per id, one per numeric column and a bias, float32 [B]."""
-        term = self._columns(name, ids, [1] * len(self._dims)).sum(axis=1)
+        term = self._columns(name, ids).sum(axis=1)
         if "numeric.linear" in self._layers:
             term += self._linear("numeric.linear", numeric)[:, 0]
         return term + self._array("numeric", "bias")
 
     def _dnn(self, ids: np.ndarray, numeric: np.ndarray) -> np.ndarray:
-        x = np.concatenate([self._columns("embedding", ids, self._dims), numeric], axis=1)
+        x = np.concatenate([self._columns("embedding", ids), numeric], axis=1)
         return self._linear("output", self._mlp(x))[:, 0]
 
     def _lr(self, ids: np.ndarray, numeric: np.ndarray) -> np.ndarray:
         return self._linear_term("embedding", ids, numeric)
 
     def _dcnv2(self, ids: np.ndarray, numeric: np.ndarray) -> np.ndarray:
-        x0 = np.concatenate([self._columns("embedding", ids, self._dims), numeric], axis=1)
+        x0 = np.concatenate([self._columns("embedding", ids), numeric], axis=1)
         crossed, depth = x0, 0
         while f"cross.layers.{depth}" in self._layers:
             crossed = x0 * self._linear(f"cross.layers.{depth}", crossed) + crossed
@@ -229,7 +220,7 @@ class PackedModel:
         return self._linear("output", crossed)[:, 0]
 
     def _deepfm(self, ids: np.ndarray, numeric: np.ndarray) -> np.ndarray:
-        embedded = self._columns("embedding", ids, self._dims)
+        embedded = self._columns("embedding", ids)
         deep = self._mlp(np.concatenate([embedded, numeric], axis=1))
         fields = self._fields(embedded)
         # Half of (square of the sum - sum of the squares) sums all pairs (Rendle 2010).

@@ -13,7 +13,7 @@ from spark_ctr.kernels import pack_signs
 from spark_ctr.networks.network import Network
 from spark_ctr.precision.binary import BinaryLinear
 from spark_ctr.precision.index8 import index8_quantise, index8_range
-from spark_ctr.precision.packed import FORMAT_VERSION, PackedModel
+from spark_ctr.precision.packed import PackedModel
 from spark_ctr.precision.qat import Index8Embedding, Index8Linear, is_fp32
 
 _Packed = tuple[dict[str, Any], dict[str, np.ndarray]]
@@ -56,10 +56,13 @@ def pack_network(network: Network) -> PackedModel:
     if numeric is not None:
         layers["numeric"] = {"kind": "bias"}
         arrays["numeric.bias"] = _float(numeric.bias)
+    inputs = network.inputs.to_dict()
+    # Versions of spark_ctr that know format 1 alone can read what does not need format 2.
+    plain = all(table.keys() == {"name", "rows", "dim"} for table in inputs["tables"])
     header = {
-        "format_version": FORMAT_VERSION,
+        "format_version": 1 if plain else 2,
         "network": network.name,
-        "inputs": network.inputs.to_dict(),
+        "inputs": inputs,
         "layers": layers,
     }
     return PackedModel(header, arrays)

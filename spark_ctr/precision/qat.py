@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from spark_ctr.networks.bags import Bags
 from spark_ctr.networks.embedding import EmbeddingTables
 from spark_ctr.networks.network import Network
 from spark_ctr.precision.binary import BinaryLinear
@@ -41,19 +42,23 @@ class Index8Linear(nn.Module):
 
 
 class Index8Embedding(nn.Embedding):
-    """Stacked embedding tables, fake-quantised with one range for each categorical column.
+    """Stacked embedding tables, fake-quantised with one range for each block of rows.
 
     Only the rows looked up are quantised, but every forward scans the tables for their ranges.
 
     Parameters
     ----------
     embedding : nn.Embedding
-        The weight [sum(rows), dim] that holds the tables one after the other.
+        The weight [sum(rows), dim] that holds the blocks one after the other.
     rows : list of int
-        Rows of each column's table.
+        Rows of each block: a column's table, or the table that columns share.
+    blocks : list of int
+        Block of each slot that is looked up.
     """
 
-    def __init__(self, embedding: nn.Embedding, rows: list[int]) -> None:
+    blocks: Tensor | None
+
+    def __init__(self, embedding: nn.Embedding, rows: list[int], blocks: list[int]) -> None:
         weight = embedding.weight.detach().clone()
         super().__init__(
             embedding.num_embeddings,
@@ -62,14 +67,20 @@ class Index8Embedding(nn.Embedding):
             _weight=weight,
         )
         self.rows = rows
+        each_its_own = blocks == list(range(len(rows)))
+        self.register_buffer(
+            "blocks", None if each_its_own else torch.tensor(blocks), persistent=False
+        )
 
     def forward(self, ids: Tensor) -> Tensor:
-        """Look up ids [B, columns], offset into the stacked tables; float32 [B, columns, dim]."""
+        """Look up ids [B, slots], offset into the stacked blocks; float32 [B, slots, dim]."""
         scale, minimum = self.ranges()
+        if self.blocks is not None:
+            scale, minimum = scale[self.blocks], minimum[self.blocks]
         return index8_fake_quantise(super().forward(ids), scale[:, None], minimum[:, None])
 
     def ranges(self) -> tuple[Tensor, Tensor]:
-        """Return scale and minimum of each column, float32 [columns]."""
+        """Return scale and minimum of each block, float32 [blocks]."""
         pairs = [index8_range(table) for table in self.weight.detach().split(self.rows)]
         scale, minimum = zip(*pairs, strict=True)
         return torch.stack(scale), torch.stack(minimum)
@@ -99,7 +110,7 @@ def prepare(
     plan : mapping of str to {"int8", "binary"}
         Precision by layer name, from `spark_ctr.precision.sensitivity.choose_plan`. Layers not
         named stay FP32. Embeddings cannot be binary.
-    calibration : (Tensor [B, C] int, Tensor [B, M] float32), optional
+    calibration : (Tensor [B, ids_width] int, Tensor [B, M] float32), optional
         Ids and numeric values of some rows, to which the values of the input signs of 1-bit
         layers are fitted; without it they start at +-1.
 
@@ -122,37 +133,35 @@ def prepare(
         )
     binary = [name for name, precision in plan.items() if precision == BINARY]
     inputs = {} if calibration is None else _layer_inputs(copied, binary, *calibration)
-    rows = _table_rows(copied)
+    bags = _bags_of(copied)
     for name, precision in plan.items():
-        layer = _quantised(name, copied.get_submodule(name), precision, rows)
+        layer = _quantised(name, copied.get_submodule(name), precision, bags)
         if name in inputs and isinstance(layer, BinaryLinear):
             layer.fit_input(inputs[name])
         copied.set_submodule(name, layer.train(network.training))
     return copied
 
 
-def _quantised(
-    name: str, layer: nn.Module, precision: str, rows: dict[str, list[int]]
-) -> nn.Module:
+def _quantised(name: str, layer: nn.Module, precision: str, bags: dict[str, Bags]) -> nn.Module:
     if precision == INT8 and isinstance(layer, nn.Linear):
         return Index8Linear(layer)
     if precision == INT8 and isinstance(layer, nn.Embedding):
-        return Index8Embedding(layer, rows[name])
+        return Index8Embedding(layer, bags[name].rows, bags[name].blocks)
     if precision == BINARY and isinstance(layer, nn.Linear):
         return BinaryLinear(layer)
     kinds = "'int8' or 'binary'" if isinstance(layer, nn.Linear) else "'int8'"
     raise ValueError(f"layer '{name}' cannot be '{precision}'; the plan may say {kinds}")
 
 
-def _table_rows(network: Network) -> dict[str, list[int]]:
-    """Return the rows of the tables stacked in each embedding layer, by layer name."""
-    rows = {}
-    for name, module in network.named_modules():
-        if isinstance(module, EmbeddingTables):
-            for g, columns in enumerate(module.groups):
-                tables = [module.inputs.tables[c] for c in columns]
-                rows[f"{name}.weights.{g}"] = [table.rows for table in tables]
-    return rows
+def _bags_of(network: Network) -> dict[str, Bags]:
+    """Return which rows of each embedding layer are looked up, by layer name."""
+    return {
+        f"{name}.weights.{g}": bags
+        for name, module in network.named_modules()
+        if isinstance(module, EmbeddingTables)
+        for g, bags in enumerate(module.bags)
+        if isinstance(bags, Bags)
+    }
 
 
 @torch.no_grad()

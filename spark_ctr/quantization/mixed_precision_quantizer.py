@@ -199,7 +199,7 @@ class QuantizedCTRClassificationModel(CTRModel):
         return packed_to_bytes(self.packedModel)
 
     def predictor(self) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
-        """Return a function from ids [B, C] and numbers [B, M] (numpy) to logits [B]."""
+        """Return a function from ids [B, ids_width] and numbers [B, M] (numpy) to logits [B]."""
         return self.packedModel.predict_logits
 
     def _restore(self, state: dict[str, Any], payload: dict[str, bytes]) -> None:

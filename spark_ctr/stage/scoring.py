@@ -14,7 +14,7 @@ from pyspark.ml.functions import array_to_vector
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from spark_ctr.networks.inputs import Inputs
+from spark_ctr.networks.inputs import PADDING, Inputs
 from spark_ctr.stage.columns import column
 from spark_ctr.stage.invalid_rows import InvalidRows
 from spark_ctr.stage.training_data import elements
@@ -88,16 +88,18 @@ def logit_column(
 def checked_features(
     frame: pd.DataFrame, inputs: Inputs
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Ids int32 [B, C] and numbers float32 [B, M] with invalid ones 0, and invalid rows [B]."""
-    tables, numbers = len(inputs.tables), len(inputs.numeric)
+    """Ids int32 [B, ids_width], numbers float32 [B, M], invalid ones 0; and invalid rows [B]."""
+    width, numbers, tables = inputs.ids_width, len(inputs.numeric), inputs.slot_tables
     # A column with nulls arrives as float64, which holds every int32 exactly.
-    raw = frame.iloc[:, :tables].to_numpy(dtype=np.float64)
-    numeric = frame.iloc[:, tables : tables + numbers].to_numpy(dtype=np.float32)
-    lengths = frame.iloc[:, tables + numbers :].to_numpy(dtype=np.float64)
-    rows = np.array([table.rows for table in inputs.tables], dtype=np.float64)
-    good_ids = (raw >= 0) & (raw < rows)
+    raw = frame.iloc[:, :width].to_numpy(dtype=np.float64)
+    numeric = frame.iloc[:, width : width + numbers].to_numpy(dtype=np.float32)
+    lengths = frame.iloc[:, width + numbers :].to_numpy(dtype=np.float64)
+    lowest, rows = (np.array([getattr(t, k) for t in tables]) for k in ("lowest", "rows"))
+    good_ids = (raw >= lowest) & (raw < rows)
+    if any(table.padded for table in tables):
+        good_ids |= np.array([table.padded for table in tables]) & (raw == PADDING)
     good_numbers = np.isfinite(numeric)
-    good = (lengths == (tables, numbers)).all(1) & good_ids.all(1) & good_numbers.all(1)
+    good = (lengths == (width, numbers)).all(1) & good_ids.all(1) & good_numbers.all(1)
     ids = np.where(good_ids, raw, 0).astype(np.int32)
     return ids, np.where(good_numbers, numeric, np.float32(0)), ~good
 

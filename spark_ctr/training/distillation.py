@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -152,15 +153,15 @@ def _layer_norm(x: Tensor) -> Tensor:
     return F.layer_norm(x, x.shape[1:])
 
 
-def _columns(network: Network) -> tuple[list[tuple[str, int]], list[str]]:
+def _columns(network: Network) -> tuple[list[dict[str, Any]], list[str]]:
     inputs = network.inputs
-    return [(table.name, table.rows) for table in inputs.tables], list(inputs.numeric)
+    return [table.ids_layout for table in inputs.tables], list(inputs.numeric)
 
 
 def _hidden_widths(network: Network) -> dict[str, int]:
     """Read the widths of the perceptron's layers off an empty batch."""
     device = next(network.parameters()).device
-    ids = torch.zeros(0, len(network.inputs.tables), dtype=torch.int32, device=device)
+    ids = torch.zeros(0, network.inputs.ids_width, dtype=torch.int32, device=device)
     numeric = torch.zeros(0, len(network.inputs.numeric), device=device)
     training = network.training
     network.eval()

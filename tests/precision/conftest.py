@@ -3,13 +3,28 @@
 import pytest
 import torch
 
-from spark_ctr.networks import Inputs, Table, build_network
+from spark_ctr.networks import PADDING, Inputs, Table, build_network
 from spark_ctr.training.feeds.batch import Batch
 
 TABLES = (Table("site", 50, 8), Table("hour", 7, 4), Table("one", 1, 8), Table("ad", 9, 2))
+# One table of every kind; columns of several ids stand between others of their dimension.
+SLOTS = (
+    Table("site", 50, 8),
+    Table("app", 30, 8, slots=2),
+    Table("sum", 9, 4, slots=3, pooling="sum"),
+    Table("sign", 9, 2, signed=True),
+    Table("signs", 40, 8, slots=2, signed=True),
+    Table("list", 20, 8, slots=5, padded=True),
+    Table("total", 9, 4, slots=2, pooling="sum", padded=True, signed=True),
+    Table("one", 30, 8, slots=2, shared="tail"),
+    Table("two", 30, 8, slots=2, signed=True, shared="tail"),
+    Table("three", 30, 8, shared="tail"),
+)
 INPUTS = {
     "mixed": Inputs(TABLES, ("age", "price")),
     "equal": Inputs((Table("site", 50, 8), Table("ad", 7, 8)), ()),
+    "slots": Inputs(SLOTS, ("age",)),
+    "double": Inputs(tuple(Table(name, 30, 8, slots=2) for name in ("site", "ad")), ()),
     "numeric": Inputs((), ("age", "price")),
 }
 
@@ -40,9 +55,12 @@ def make_batch():
 
     def make(inputs="mixed", rows=500, seed=0):
         generator = torch.Generator().manual_seed(seed)
-        tables, n_numeric = INPUTS[inputs].tables, len(INPUTS[inputs].numeric)
-        columns = [torch.randint(0, t.rows, (rows, 1), generator=generator) for t in tables]
-        ids = torch.cat(columns, 1).int() if columns else torch.zeros(rows, 0, dtype=torch.int32)
+        tables, n_numeric = INPUTS[inputs].slot_tables, len(INPUTS[inputs].numeric)
+        ids = torch.zeros(rows, len(tables), dtype=torch.int32)
+        for s, table in enumerate(tables):
+            ids[:, s] = torch.randint(table.lowest, table.rows, (rows,), generator=generator)
+            if table.padded:
+                ids[torch.rand(rows, generator=generator) < 0.3, s] = PADDING
         numeric = torch.randn(rows, n_numeric, generator=generator)
         label = torch.bernoulli(torch.full((rows,), 0.3), generator=generator)
         return Batch(ids, numeric, label, torch.rand(rows, generator=generator) + 0.5)

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from spark_ctr.kernels import simd
-from spark_ctr.networks import Inputs, Table, build_network
+from spark_ctr.networks import PADDING, Inputs, Table, build_network
 from spark_ctr.precision.packed import PackedModel
 from spark_ctr.precision.packing import pack_network
 from spark_ctr.precision.qat import prepare, quantisable_layers
@@ -39,7 +39,7 @@ def packed(make_network, make_batch):
     return pack_network(quantise(make_network("dnn"), make_batch()))
 
 
-@pytest.mark.parametrize("inputs", ["mixed", "equal", "numeric"])
+@pytest.mark.parametrize("inputs", ["mixed", "equal", "numeric", "slots", "double"])
 @pytest.mark.parametrize(("name", "config"), CONFIGS)
 @torch.no_grad()
 def test_logits_are_those_of_the_network(name, config, inputs, make_network, make_batch):
@@ -52,11 +52,12 @@ def test_logits_are_those_of_the_network(name, config, inputs, make_network, mak
     np.testing.assert_allclose(logits, expected, rtol=1e-4, atol=1e-4 * np.abs(expected).mean())
 
 
+@pytest.mark.parametrize("inputs", ["mixed", "slots"])
 @pytest.mark.parametrize("name", ["lr", "dnn", "dcnv2", "deepfm"])
-def test_logits_do_not_depend_on_the_batch(name, make_network, make_batch):
-    batch = make_batch(rows=1500)
+def test_logits_do_not_depend_on_the_batch(name, inputs, make_network, make_batch):
+    batch = make_batch(inputs, rows=1500)
     ids, numeric = batch.ids.numpy(), batch.numeric.numpy()
-    model = pack_network(quantise(make_network(name), batch))
+    model = pack_network(quantise(make_network(name, inputs), batch))
     whole = model.predict_logits(ids, numeric)
     for height in (1, 37, 1024):
         starts = range(0, 1500 if height > 1 else 40, height)
@@ -159,6 +160,39 @@ def test_golden_logit():
     assert model.to_arrays()[1]["mlp.layers.hidden_1.linear.signs"].tolist() == [[1], [0]]
 
 
+def test_formats(make_network):
+    """Models that older versions can read still have the format that these know."""
+    for inputs, version in (("mixed", 1), ("numeric", 1), ("slots", 2), ("double", 2)):
+        header, arrays = pack_network(quantise(make_network("dnn", inputs))).to_arrays()
+        assert header["format_version"] == version
+        if version == 1:
+            assert all(t.keys() == {"name", "rows", "dim"} for t in header["inputs"]["tables"])
+        again = PackedModel.from_arrays(json.loads(json.dumps(header)), arrays)
+        assert again.to_arrays()[0] == header
+
+
+def test_golden_slots():
+    """Every kind of id, on weights that 8 bits hold exactly."""
+    tables = (
+        Table("mean", 3, 1, slots=2),
+        Table("signs", 3, 1, slots=2, pooling="sum", signed=True, shared="s"),
+        Table("list", 3, 1, slots=3, padded=True, shared="s"),
+    )
+    network = build_network("lr", Inputs(tables, ()))
+    with torch.no_grad():
+        rows = torch.tensor([[0.0], [255.0], [10.0], [0.0], [51.0], [2.0]])
+        network.embedding.weights[0].weight.copy_(rows)
+        network.numeric.bias.fill_(1.0)
+    model = pack_network(quantise(network))
+    assert model.nbytes == 6 + 2 * 4 + 2 * 4 + 4
+    none = [PADDING] * 3
+    ids = [[1, 2, 1, 2, 0, 0, 1], [1, 1, ~1, 2, *none], [0, 0, ~2, ~2, 1, PADDING, 2]]
+    # 132.5 + 53 + 17; 255 - 51 + 2; -2 - 2 + (51 + 2) / 2; and the bias.
+    assert model.predict_logits(np.array(ids), np.zeros((3, 0))) == pytest.approx(
+        [203.5, 207.0, 23.5], abs=1e-4
+    )
+
+
 def test_no_rows(packed):
     assert packed.predict_logits(np.zeros((0, 4), np.int32), np.zeros((0, 2))).shape == (0,)
 
@@ -175,6 +209,23 @@ def test_wrong_rows_are_refused(packed):
             packed.predict_logits(ids, numeric)
 
 
+def test_ids_outside_their_slots_are_refused(make_network, make_batch):
+    model = pack_network(quantise(make_network("dnn", "slots")))
+    for slot, bad, name in (
+        (2, 30, "app"),
+        (2, -1, "app"),
+        (2, PADDING, "app"),
+        (6, -10, "sign"),
+        (6, PADDING, "sign"),
+        (9, -1, "list"),
+        (14, -10, "total"),
+    ):
+        ids = make_batch("slots", rows=3).ids.numpy()
+        ids[1, slot] = bad
+        with pytest.raises(IndexError, match=f"id {bad} of column '{name}' lies outside"):
+            model.predict_logits(ids, np.zeros((3, 1)))
+
+
 def test_fp32_layers_are_refused(make_network):
     with pytest.raises(ValueError, match="still FP32"):
         pack_network(prepare(make_network("dnn"), {"output": "int8"}))
@@ -184,7 +235,7 @@ def test_damaged_models_are_refused(packed):
     header, arrays = packed.to_arrays()
     signs = "mlp.layers.hidden_1.linear.signs"
     broken = [
-        ({**header, "format_version": 2}, arrays, "format 2"),
+        ({**header, "format_version": 3}, arrays, "format 3"),
         ({**header, "network": "mmoe"}, arrays, "unknown network 'mmoe'"),
         (header, {k: v for k, v in arrays.items() if k != signs}, r"missing \['mlp"),
         (header, {**arrays, "more": arrays[signs]}, r"superfluous \['more'\]"),

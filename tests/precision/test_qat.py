@@ -50,6 +50,22 @@ def test_embeddings_have_a_range_for_each_column(make_network):
     assert (values[1] - rows[50]).abs().max() <= step / 2 + 1e-6
 
 
+def test_columns_that_share_rows_share_a_range(make_network, make_batch):
+    network, batch = make_network("lr", "slots"), make_batch("slots")
+    quantised = prepare(network, {"embedding.weights.0": "int8"})
+    layer = quantised.embedding.weights[0]
+    assert layer.rows == [50, 30, 9, 9, 40, 20, 9, 30]
+    table = network.embedding.weights[0].weight[-30:].detach()
+    for values, part in zip(layer.ranges(), index8_range(table), strict=True):
+        assert values[-1] == part
+    # Looked up, each row is within half a step of its own table's range.
+    exact = network.embedding(batch.ids).detach()
+    error = (quantised.embedding(batch.ids).detach() - exact).abs().max(0).values
+    for c, table in enumerate(network.inputs.tables):
+        steps = table.slots if table.pooling == "sum" else 1
+        assert error[c] <= steps * layer.ranges()[0].max() / 2 + 1e-6
+
+
 def test_int8_network_is_close_to_fp32(make_network, make_batch):
     network, batch = make_network("deepfm"), make_batch()
     quantised = prepare(network, dict.fromkeys(quantisable_layers(network), "int8"))

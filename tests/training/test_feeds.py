@@ -49,9 +49,9 @@ def write(directory, cuts=(0, 300, 310, ROWS), group=70, **shape):
     return directory
 
 
-def opened(path, kind="pyarrow", n_tables=2, n_numeric=1, **options):
+def opened(path, kind="pyarrow", n_ids=2, n_numeric=1, **options):
     options = {"batch_size": 64, "shuffle": True, "seed": 7, **options}
-    return open_feed(path, n_tables, n_numeric, kind=kind, **options)
+    return open_feed(path, n_ids, n_numeric, kind=kind, **options)
 
 
 def first_ids(feed, epoch=0):
@@ -219,7 +219,7 @@ def test_nothing_is_warned_and_no_warning_filter_of_others_is_touched(tmp_path, 
 def test_no_tables_or_no_numeric_columns(tmp_path, kind):
     write(tmp_path, tables=0, numeric=0)
     for buffer in (90, ROWS):
-        feed = opened(tmp_path, kind, n_tables=0, n_numeric=0, shuffle_buffer_rows=buffer)
+        feed = opened(tmp_path, kind, n_ids=0, n_numeric=0, shuffle_buffer_rows=buffer)
         batches = list(feed.batches(0))
         assert batches[0].ids.shape == (64, 0) and batches[-1].numeric.shape == (40, 0)
         assert sorted(torch.cat([b.weight for b in batches]).tolist()) == list(range(1, ROWS + 1))
@@ -248,7 +248,7 @@ def test_missing_path_and_column_and_wrong_type_are_named(tmp_path, kind):
         opened(tmp_path / "nowhere", kind)
     write(tmp_path)
     with pytest.raises(ValueError, match="column c2 is missing from .*part-00000-x"):
-        opened(tmp_path, kind, n_tables=3)
+        opened(tmp_path, kind, n_ids=3)
     wrong = rows_table(0, 3).set_column(1, "c0", pa.array([1, 2, 3], pa.int64()))
     pq.write_table(wrong, tmp_path / "part-00009.parquet")
     with pytest.raises(ValueError, match="column c0 of .*part-00009.parquet is int64; cast"):

@@ -14,8 +14,8 @@ class Batch:
 
     Attributes
     ----------
-    ids : Tensor, int32, [B, C]
-        One id per categorical column.
+    ids : Tensor, int32, [B, inputs.ids_width]
+        The ids of each categorical column's slots, columns in order.
     numeric : Tensor, float32, [B, M]
         Standardised numeric columns.
     label : Tensor, float32, [B]

@@ -14,7 +14,7 @@ class Block:
 
     Attributes
     ----------
-    ids : ndarray of int32, shape (rows, tables)
+    ids : ndarray of int32, shape (rows, n_ids)
     numeric : ndarray of float32, shape (rows, numeric)
     label : ndarray of float32, shape (rows,)
     weight : ndarray of float32, shape (rows,)
@@ -31,10 +31,10 @@ class Block:
         return len(self.label)
 
     @classmethod
-    def empty(cls, rows: int, n_tables: int, n_numeric: int) -> Block:
+    def empty(cls, rows: int, n_ids: int, n_numeric: int) -> Block:
         """Allocate an uninitialised block, C-contiguous."""
         return cls(
-            np.empty((rows, n_tables), np.int32),
+            np.empty((rows, n_ids), np.int32),
             np.empty((rows, n_numeric), np.float32),
             np.empty(rows, np.float32),
             np.empty(rows, np.float32),
@@ -42,7 +42,7 @@ class Block:
 
     @classmethod
     def from_columns(
-        cls, column: Callable[[str], np.ndarray], rows: int, n_tables: int, n_numeric: int
+        cls, column: Callable[[str], np.ndarray], rows: int, n_ids: int, n_numeric: int
     ) -> Block:
         """Stack columns read one at a time.
 
@@ -50,7 +50,7 @@ class Block:
         ----------
         column : callable
             Maps a column name to its values, shape (rows,).
-        rows, n_tables, n_numeric : int
+        rows, n_ids, n_numeric : int
             Number of rows, of ``c*`` columns and of ``n*`` columns.
 
         Raises
@@ -58,8 +58,8 @@ class Block:
         ValueError
             If an id column holds nulls, which a reader returns as a float column with NaN.
         """
-        block = cls.empty(rows, n_tables, n_numeric)
-        for j in range(n_tables):
+        block = cls.empty(rows, n_ids, n_numeric)
+        for j in range(n_ids):
             values = column(f"c{j}")
             if values.dtype != np.int32:
                 raise ValueError(f"column c{j} holds nulls; encode a missing value as id 0")

@@ -110,12 +110,12 @@ class Feed:
 
     def _empty(self, rows: int) -> Block:
         source = self._reader.source
-        return Block.empty(rows, source.n_tables, source.n_numeric)
+        return Block.empty(rows, source.n_ids, source.n_numeric)
 
 
 def open_feed(
     path_or_url: str | os.PathLike[str],
-    n_tables: int,
+    n_ids: int,
     n_numeric: int,
     *,
     kind: str = "auto",
@@ -131,7 +131,7 @@ def open_feed(
     path_or_url : str or os.PathLike
         Local path, ``file:`` URL, or a URI known to pyarrow or fsspec. The files, taken in the
         order of their names, hold ``c0..`` (int32), ``n0..`` , ``label`` and ``weight`` (float32).
-    n_tables, n_numeric : int
+    n_ids, n_numeric : int
         Number of ``c*`` and ``n*`` columns to read; either may be 0.
     kind : {"auto", "petastorm", "pyarrow"}
         Reader library; "auto" takes Petastorm where it can be used and the files are
@@ -166,7 +166,7 @@ def open_feed(
             f"batch_size ({batch_size}) and shuffle_buffer_rows ({shuffle_buffer_rows}) must be "
             "at least 1"
         )
-    source = open_source(path_or_url, n_tables, n_numeric)
+    source = open_source(path_or_url, n_ids, n_numeric)
     return Feed(
         _reader(kind, source),
         batch_size=batch_size,

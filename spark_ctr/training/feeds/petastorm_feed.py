@@ -116,7 +116,7 @@ class PetastormReader:
             return Block.from_columns(
                 lambda name: getattr(columns, name),
                 len(columns.label),
-                self.source.n_tables,
+                self.source.n_ids,
                 self.source.n_numeric,
             )
         except FileNotFoundError:

@@ -54,6 +54,6 @@ class PyArrowReader:
         return Block.from_columns(
             lambda name: table.column(name).to_numpy(),
             table.num_rows,
-            source.n_tables,
+            source.n_ids,
             source.n_numeric,
         )

@@ -27,7 +27,7 @@ class ParquetSource:
     """Checked Parquet files and their row groups in file order."""
 
     location: Location
-    n_tables: int
+    n_ids: int
     n_numeric: int
     footers: tuple[pq.FileMetaData, ...]
     row_groups: tuple[RowGroup, ...]
@@ -40,7 +40,7 @@ class ParquetSource:
     @property
     def columns(self) -> list[str]:
         """Names of the columns a feed reads."""
-        return _columns(self.n_tables, self.n_numeric)
+        return _columns(self.n_ids, self.n_numeric)
 
     def file_of(self, group: RowGroup) -> str:
         """Path of the file that holds ``group``."""
@@ -62,9 +62,7 @@ class ParquetSource:
         return [group for group in groups if group.rows]
 
 
-def open_source(
-    path_or_url: str | os.PathLike[str], n_tables: int, n_numeric: int
-) -> ParquetSource:
+def open_source(path_or_url: str | os.PathLike[str], n_ids: int, n_numeric: int) -> ParquetSource:
     """Read and check the footer of every file.
 
     Raises
@@ -77,17 +75,17 @@ def open_source(
     location = locate(path_or_url)
     footers = tuple(_footer(location.filesystem, path) for path in location.files)
     for path, footer in zip(location.files, footers, strict=True):
-        _check_schema(path, footer.schema.to_arrow_schema(), n_tables, n_numeric)
+        _check_schema(path, footer.schema.to_arrow_schema(), n_ids, n_numeric)
     groups = tuple(
         RowGroup(file, index, footer.row_group(index).num_rows)
         for file, footer in enumerate(footers)
         for index in range(footer.num_row_groups)
     )
-    return ParquetSource(location, n_tables, n_numeric, footers, groups)
+    return ParquetSource(location, n_ids, n_numeric, footers, groups)
 
 
-def _columns(n_tables: int, n_numeric: int) -> list[str]:
-    ids = [f"c{j}" for j in range(n_tables)]
+def _columns(n_ids: int, n_numeric: int) -> list[str]:
+    ids = [f"c{j}" for j in range(n_ids)]
     return [*ids, *(f"n{j}" for j in range(n_numeric)), "label", "weight"]
 
 
@@ -103,8 +101,8 @@ def _footer(filesystem: fs.FileSystem, path: str) -> pq.FileMetaData:
         ) from error
 
 
-def _check_schema(path: str, schema: pa.Schema, n_tables: int, n_numeric: int) -> None:
-    for name in _columns(n_tables, n_numeric):
+def _check_schema(path: str, schema: pa.Schema, n_ids: int, n_numeric: int) -> None:
+    for name in _columns(n_ids, n_numeric):
         index = schema.get_field_index(name)
         if index < 0:
             raise ValueError(
