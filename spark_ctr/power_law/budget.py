@@ -4,99 +4,48 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 import numpy as np
 
 from .columns import ColumnDecision, ColumnStats, embedding_dimension
-from .fit import MAX_KS, MIN_TAIL, PowerLawFit
-from .histogram import CountHistogram
+from .fit import MAX_KS, MIN_TAIL
+from .grants import Path, Unit, grant, path
+
+# A column is dropped as noise only where a share of this size could not have stayed unseen.
+_NEGLIGIBLE = 0.02
 
 
-@dataclass
-class _Path:
-    """One column's cuts from the highest count down; position 0 grants nothing private."""
-
-    stats: ColumnStats
-    fit: PowerLawFit | None
-    small: bool
-    cuts: np.ndarray  # (S+1,) frequency cut at each position
-    worth: np.ndarray  # (S,) occurrences gained per private row by each step
-    head: np.ndarray  # (S+1,)
-    tail: np.ndarray  # (S+1,) expected distinct values beyond the cut
-    buckets: np.ndarray  # (S+1,)
-    position: int = field(default=0)
-
-
-def _tail_values(
-    hist: CountHistogram, fit: PowerLawFit | None, cuts: np.ndarray, least: int
-) -> np.ndarray:
-    """Return the (expected) number of column values with least <= count < cut, per cut."""
-
-    def at_least(count: np.ndarray) -> np.ndarray:
-        index = np.searchsorted(hist.values, count)
-        observed = np.append(hist.tail_values, 0)[index].astype(float)
-        if fit is None:
-            return observed
-        return np.where(count >= fit.xmin, fit.n_tail * fit.survival(count), observed)
-
-    return np.maximum(at_least(np.array([least])) - at_least(cuts), 0.0)
-
-
-def _path(
-    stats: ColumnStats,
-    fit: PowerLawFit | None,
-    min_count: int,
-    whole_below: int,
-    tail_loading: float,
-) -> _Path:
-    hist = stats.histogram
-    average = hist.total / hist.n
-    # the average must reach min_count, else a short log's identifiers would pass as small
-    small = hist.n <= whole_below and average >= min_count
-    cuts = hist.values[::-1]
-    worth = cuts.astype(float)
-    if small:
-        # rare values of a small column come in one step, worth what its average row is worth
-        cuts = np.append(cuts[cuts > average], 1)
-        worth = np.append(cuts[:-1].astype(float), average)
-    else:
-        cuts, worth = cuts[cuts >= min_count], worth[cuts >= min_count]
-    cuts = np.concatenate([[hist.values[-1] + 1], cuts])
-    head = np.append(hist.tail_values, 0)[np.searchsorted(hist.values, cuts)]
-    recurring = _tail_values(hist, fit, cuts, 2)
-    tail = np.where(head == hist.n, 0.0, _tail_values(hist, fit, cuts, 1))
-    wanted = np.ceil(recurring / tail_loading).astype(np.int64)
-    return _Path(
-        stats, fit, small, cuts, worth, head, tail, np.maximum(1, np.minimum(head, wanted))
-    )
-
-
-def _advance(paths: Sequence[_Path], row_budget: int) -> None:
-    """Take the longest affordable prefix of all columns' steps, in order of worth."""
-    if not paths:
-        return
-    costs = [np.diff(p.head + p.buckets) for p in paths]
-    column = np.repeat(np.arange(len(paths)), [len(c) for c in costs])
-    names = np.argsort(np.argsort([p.stats.name for p in paths], kind="stable"))
-    worth, cost = np.concatenate([p.worth for p in paths]), np.concatenate(costs)
-    order = np.lexsort((names[column], cost, -worth))
-    # a prefix that ends at the first overrun, so that more budget only ever extends it
-    over = 2 * len(paths) + np.cumsum(cost[order]) > row_budget
-    granted = order[: int(np.argmax(over))] if over.any() else order
-    for position, count in enumerate(np.bincount(column[granted], minlength=len(paths))):
-        paths[position].position = int(count)
-
-
-def _drop_reason(stats: ColumnStats, min_relevance: float) -> str:
-    hist = stats.histogram
+def _drop_reason(stats: ColumnStats, min_relevance: float, max_p_value: float) -> str:
+    hist, joint = stats.histogram, stats.joint
     if hist.n == 0 or hist.n + (stats.missing > 0) < 2:
         return "the column has fewer than two distinct values"
     if hist.values[-1] == 1 and stats.missing == 0:
         return "every row has its own value, so no value can be learned"
-    if stats.relevance is not None and not stats.relevance >= min_relevance:
-        return f"relevance {stats.relevance:.2g} is below min_relevance {min_relevance:g}"
+    if joint is not None and joint.p_value > max_p_value and joint.detectable <= _NEGLIGIBLE:
+        return (
+            "tells nothing about the label, alone or beside any other column "
+            f"(p-value {joint.p_value:.2g})"
+        )
+    if stats.relevance is not None:
+        relevance = max(stats.relevance, joint.share if joint is not None else 0.0)
+        if not relevance >= min_relevance:
+            return f"relevance {relevance:.2g} is below min_relevance {min_relevance:g}"
     return ""
+
+
+def _copied(stats: ColumnStats, columns: Sequence[ColumnStats]) -> str:
+    """Name of the column that this one repeats, the first by name of all that are alike."""
+    alike = [
+        other.name
+        for other in columns
+        if stats.joint is not None
+        and other.name in stats.joint.copies
+        # the sample may have missed where they differ
+        and other.histogram == stats.histogram
+        and other.missing == stats.missing
+        and other.joint is not None
+    ]
+    return min([*alike, stats.name]) if alike else ""
 
 
 def _dropped(stats: ColumnStats, accepted: bool, reason: str) -> ColumnDecision:
@@ -105,7 +54,7 @@ def _dropped(stats: ColumnStats, accepted: bool, reason: str) -> ColumnDecision:
     return ColumnDecision(stats.name, "drop", cut, 0, 0, 0, 0.0, 0.0, accepted, reason)
 
 
-def _decide(path: _Path, max_ks: float, min_tail: int, scale: float) -> ColumnDecision:
+def _decide(path: Path, max_ks: float, min_tail: int, scale: float) -> ColumnDecision:
     stats, hist, at = path.stats, path.stats.histogram, path.position
     head, buckets, cut = int(path.head[at]), int(path.buckets[at]), int(path.cuts[at])
     tail = float(path.tail[at])
@@ -145,12 +94,14 @@ def _decide(path: _Path, max_ks: float, min_tail: int, scale: float) -> ColumnDe
 
 def select_columns(
     columns: Sequence[ColumnStats],
-    row_budget: int,
+    budget: int,
     *,
+    unit: Unit = "rows",
     min_relevance: float = 0.0,
+    max_p_value: float = 0.01,
     min_count: int = 2,
     whole_below: int = 100,
-    tail_loading: float = 4.0,
+    tail_loading: float = 0.0,
     max_ks: float = MAX_KS,
     min_tail: int = MIN_TAIL,
     dimension_scale: float = 1.0,
@@ -159,18 +110,22 @@ def select_columns(
 
     This project's own rule:
 
-    1. Drop a column with fewer than two distinct values (missing counts as one), with no value
-       that repeats, or with relevance below `min_relevance`.
-    2. Every other column starts with two rows: missing, and one bucket so that unseen values
-       have a place.
-    3. A private row for a value seen v times saves v occurrences from the buckets. One threshold
-       on that gain, the Lagrange multiplier of the budget, holds for all columns: values are
-       granted from the most frequent down until the next step would overrun the budget. Values
-       below `min_count` are never granted. In a column of at most `whole_below` values that
-       average `min_count` rows, the rare values are granted together at their column's average.
-    4. Buckets: one per `tail_loading` values beyond the cut that were seen at least twice, never
-       more than the private rows, at least one. Values seen once are as good as unseen, so an
-       identifier column gets no buckets for them.
+    1. Drop a column with fewer than two distinct values (missing counts as one); with no value
+       that repeats; that repeats another column value for value; whose link with the label, alone
+       and beside any other column, is chance (`joint.p_value` above `max_p_value`), if a link of
+       2 % would have shown; or with relevance, alone and beside another, below `min_relevance`.
+    2. Every other column starts with two rows: missing, and one bucket for all other values.
+    3. A private row for a value seen v times saves v occurrences from the bucket. An occurrence is
+       worth the label information that it holds on average in its column: what the column tells
+       alone, and what it adds to its partner, as far as the partner's values have private rows
+       (`information`). Values are granted in the order of that gain, over all columns, until the
+       next step would overrun the budget. Where `relevance` or `joint` is not measured, an
+       occurrence is worth the same in every column. Values below `min_count` are never granted.
+       In a column of at most `whole_below` values that average `min_count` rows, the rare values
+       are granted together at their column's average.
+    4. One bucket a column: a second one shares out occurrences that are worth less than a further
+       private row takes. With `tail_loading` > 0, a bucket per so many values beyond the cut that
+       were seen at least twice, never more than the private rows.
     5. Where the power-law fit is acceptable (n_tail >= `min_tail` and KS distance <= `max_ks`),
        the number of values beyond the cut is the fitted one from xmin up; elsewhere, and below
        xmin, it is the number seen.
@@ -182,15 +137,18 @@ def select_columns(
     ----------
     columns : sequence of ColumnStats
         Names must differ.
-    row_budget : int
-        Embedding rows over all columns, at least two per kept column.
+    budget : int
+        Over all columns, at least two rows per kept column.
+    unit : {"rows", "bytes"}
+        Embedding rows, or bytes of float32 weights: rows * dimension * 4.
     min_relevance : float
-        Share of the label's entropy. The default drops no column for it: columns that tell nothing
-        alone may decide the label together, as the two inputs of an exclusive or do.
+        Share of the label's entropy. The default drops no column for it.
+    max_p_value : float
+        The largest chance at which a link counts as real; 1 drops no column for it.
     min_count, whole_below : int
         See 3.
     tail_loading : float
-        Tail values per bucket, >= 1.
+        Tail values per bucket, >= 1, or 0 for one bucket.
     max_ks, min_tail : float, int
         When a fit is acceptable.
     dimension_scale : float
@@ -209,23 +167,31 @@ def select_columns(
     """
     if len({c.name for c in columns}) != len(columns):
         raise ValueError("select_columns: column names must differ")
-    if min_count < 1 or whole_below < 0 or not tail_loading >= 1:
-        raise ValueError("select_columns needs min_count >= 1, whole_below >= 0, tail_loading >= 1")
+    if min_count < 1 or whole_below < 0 or not (tail_loading == 0 or tail_loading >= 1):
+        raise ValueError(
+            "select_columns needs min_count >= 1, whole_below >= 0, tail_loading 0 or >= 1"
+        )
+    if unit not in ("rows", "bytes"):
+        raise ValueError(f"select_columns: unit must be 'rows' or 'bytes', not {unit!r}")
     dropped, paths = {}, {}
     for stats in columns:
         acceptable = stats.fit is not None and stats.fit.acceptable(max_ks, min_tail)
         fit = stats.fit if acceptable else None
-        reason = _drop_reason(stats, min_relevance)
+        reason = _drop_reason(stats, min_relevance, max_p_value)
+        original = _copied(stats, columns)
+        if not reason and original not in ("", stats.name):
+            reason = f"repeats column {original!r} value for value"
         if reason:
             dropped[stats.name] = _dropped(stats, fit is not None, reason)
         else:
-            paths[stats.name] = _path(stats, fit, min_count, whole_below, tail_loading)
-    if row_budget < 2 * len(paths):
+            paths[stats.name] = path(stats, fit, min_count, whole_below, tail_loading)
+    least = sum(int(p.cost(unit, dimension_scale)[0]) for p in paths.values())
+    if budget < least:
         raise ValueError(
-            f"row_budget {row_budget} is too small: the {len(paths)} kept columns need two rows "
-            f"each; raise row_budget to {2 * len(paths)} or more, or raise min_relevance"
+            f"the budget of {budget} {unit} is too small: the {len(paths)} kept columns need two "
+            f"rows each; raise it to {least} or more, or raise min_relevance"
         )
-    _advance(list(paths.values()), row_budget)
+    grant(list(paths.values()), budget, unit, dimension_scale)
     return [
         dropped[c.name]
         if c.name in dropped

@@ -7,6 +7,7 @@ from typing import Literal
 
 from .fit import PowerLawFit
 from .histogram import CountHistogram
+from .joint import JointRelevance
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,8 @@ class ColumnStats:
         From `fit_discrete(histogram)`.
     relevance : float or None
         From `label_relevance`; None when not measured, which never drops the column.
+    joint : JointRelevance or None
+        From `joint_relevance`; None when not measured, then counts alone decide who gets rows.
     """
 
     name: str
@@ -31,6 +34,7 @@ class ColumnStats:
     missing: int = 0
     fit: PowerLawFit | None = None
     relevance: float | None = None
+    joint: JointRelevance | None = None
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,7 @@
 """Invariants of the selection rule."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -8,8 +10,10 @@ from hypothesis import strategies as st
 from spark_ctr.power_law import (
     ColumnStats,
     CountHistogram,
+    JointRelevance,
     embedding_dimension,
     fit_discrete,
+    joint_relevance,
     label_relevance,
     select_columns,
 )
@@ -18,30 +22,52 @@ from spark_ctr.power_law import (
 @st.composite
 def column_sets(draw):
     columns = []
-    for i in range(draw(st.integers(1, 6))):
+    number = draw(st.integers(1, 6))
+    measured = draw(st.booleans())
+    for i in range(number):
         rng = np.random.default_rng(draw(st.integers(0, 10_000)))
         counts = rng.zipf(draw(st.sampled_from([1.3, 1.8, 2.5, 6.0])), draw(st.integers(1, 400)))
         hist = CountHistogram.from_counts(np.minimum(counts, 10**6))
         missing = draw(st.sampled_from([0, 9]))
         relevance = draw(st.sampled_from([None, 0.0, 0.3]))
         fit = fit_discrete(hist, max_candidates=10)
-        columns.append(ColumnStats(f"c{i}", hist, missing, fit, relevance))
+        joint = JointRelevance(
+            draw(st.sampled_from([0.0, 0.01, 0.5])),
+            draw(st.sampled_from([None, *(f"c{j}" for j in range(number) if j != i)])),
+            draw(st.sampled_from([0.0, 0.5])),
+        )
+        columns.append(ColumnStats(f"c{i}", hist, missing, fit, relevance, joint))
+    if not measured:
+        columns = [replace(c, joint=None) for c in columns]
     return columns
 
 
+def cost(decision, unit):
+    return decision.rows if unit == "rows" else 4 * decision.rows * decision.dimension
+
+
 @settings(max_examples=20, deadline=None)
-@given(column_sets(), st.integers(0, 1500), st.integers(0, 300), st.randoms())
-def test_budget_invariants(columns, extra, more, random):
-    budget = 2 * len(columns) + extra
-    decisions = select_columns(columns, budget)
+@given(
+    column_sets(),
+    st.sampled_from(["rows", "bytes"]),
+    st.integers(0, 1500),
+    st.integers(0, 300),
+    st.sampled_from([0.0, 4.0]),
+    st.randoms(),
+)
+def test_budget_invariants(columns, unit, extra, more, tail_loading, random):
+    weight = 1 if unit == "rows" else 16
+    budget, more = weight * (3 * len(columns) + extra), weight * more
+    how = {"unit": unit, "tail_loading": tail_loading}
+    decisions = select_columns(columns, budget, **how)
     assert [d.name for d in decisions] == [c.name for c in columns]
-    assert sum(d.rows for d in decisions) <= budget
+    assert sum(cost(d, unit) for d in decisions) <= budget
     for column, d in zip(columns, decisions, strict=True):
         hist = column.histogram
         if d.decision == "drop":
             assert d.rows == 0 and d.dimension == 0 and d.reason
             continue
-        assert d.buckets >= 1
+        assert d.buckets >= 1 and (d.buckets == 1 or tail_loading > 0)
         assert d.head_rows == hist.values_at_least(d.min_count)
         head = hist.values >= d.min_count
         kept = (hist.values * hist.multiplicities)[head].sum()
@@ -49,12 +75,12 @@ def test_budget_invariants(columns, extra, more, random):
         assert (d.decision == "keep_whole") == (d.head_rows == hist.n) == (d.coverage == 1)
         assert d.expected_collisions >= 0
         assert d.dimension in (4, 8, 12, 16)
-    larger = select_columns(columns, budget + more)
+    larger = select_columns(columns, budget + more, **how)
     for small, large in zip(decisions, larger, strict=True):
         assert large.coverage >= small.coverage
     shuffled = list(columns)
     random.shuffle(shuffled)
-    by_name = {d.name: d for d in select_columns(shuffled, budget)}
+    by_name = {d.name: d for d in select_columns(shuffled, budget, **how)}
     assert [by_name[c.name] for c in columns] == decisions
 
 
@@ -94,6 +120,76 @@ def test_columns_that_only_tell_together_are_kept():
     inputs = [ColumnStats(n, CountHistogram([500], [2]), relevance=relevance) for n in "xy"]
     assert [d.decision for d in select_columns(inputs, 100)] == ["keep_whole"] * 2
     assert [d.decision for d in select_columns(inputs, 0, min_relevance=1e-5)] == ["drop"] * 2
+    x, y = np.repeat([0, 0, 1, 1], 250), np.tile([0, 1], 500)
+    joint = joint_relevance({"x": x, "y": y}, x ^ y)
+    inputs = [replace(column, joint=joint[column.name]) for column in inputs]
+    # measured together, they survive the threshold that would drop each alone
+    assert [d.decision for d in select_columns(inputs, 100, min_relevance=1e-5)] == [
+        "keep_whole",
+        "keep_whole",
+    ]
+
+
+def informative(name, share, partner=None, alone=0.0):
+    column = zipf_column(name, 1.8, 20_000, relevance=alone)
+    return replace(column, joint=JointRelevance(share, partner, 0.0))
+
+
+def test_rows_go_where_the_label_information_is():
+    silent, telling = informative("silent", 0.001), informative("telling", 0.1, alone=0.1)
+    a, b = select_columns([silent, telling], 1000)
+    assert b.head_rows > 10 * a.head_rows and b.coverage > a.coverage
+    # counts alone know no difference between two columns of equal counts
+    c, d = select_columns([replace(silent, joint=None), telling], 1000)
+    assert abs(c.head_rows - d.head_rows) <= 0.05 * d.head_rows
+    # nothing known about the label is the same as nothing measured
+    dumb = [replace(column, joint=JointRelevance(0.0, None, 0.0)) for column in (silent, telling)]
+    assert select_columns(dumb, 1000) == [c, d]
+
+
+def test_what_a_column_adds_counts_as_far_as_its_partner_has_rows():
+    item = informative("item", 0.1, alone=0.1)
+    user = informative("user", 0.1, partner="item")
+    shares = []
+    for budget in (100, 1000, 8000):
+        a, b = select_columns([item, user], budget)
+        shares.append(b.head_rows / (a.head_rows + b.head_rows))
+    assert shares[0] < shares[1] < shares[2] <= 0.5
+
+
+def test_noise_is_dropped_only_where_a_link_would_have_shown():
+    noise = zipf_column("noise", 1.8, 20_000, relevance=0.0)
+    seen = replace(noise, joint=JointRelevance(0.0, None, 0.4, detectable=0.01))
+    small = replace(noise, joint=JointRelevance(0.0, None, 0.4, detectable=0.1))
+    assert [select_columns([c], 100)[0].decision for c in (seen, small)] == [
+        "drop",
+        "head_and_tail",
+    ]
+    assert "p-value 0.4" in select_columns([seen], 0)[0].reason
+    assert select_columns([seen], 100, max_p_value=1)[0].decision == "head_and_tail"
+
+
+def test_a_copy_is_dropped_and_the_first_by_name_stays():
+    def column(name, *copies, missing=0):
+        hist = CountHistogram([100, 200], [2, 2])
+        return ColumnStats(name, hist, missing, None, 0.1, JointRelevance(0.1, None, 0, 0, copies))
+
+    trio = [column("c", "a", "b"), column("a", "b", "c"), column("b", "a", "c")]
+    decisions = {d.name: d for d in select_columns(trio, 100)}
+    assert [decisions[n].decision for n in "abc"] == ["keep_whole", "drop", "drop"]
+    assert "repeats column 'a'" in decisions["c"].reason
+    # in the sample they went one to one, in the whole log they do not
+    differ = [column("a", "b"), column("b", "a", missing=7)]
+    assert {d.decision for d in select_columns(differ, 100)} == {"keep_whole"}
+
+
+def test_bytes_pay_for_the_dimension():
+    columns = [zipf_column("a", 1.8, 20_000)]
+    (narrow,) = select_columns(columns, 20_000, unit="bytes", dimension_scale=1)
+    (wide,) = select_columns(columns, 20_000, unit="bytes", dimension_scale=4)
+    assert wide.dimension > narrow.dimension and wide.rows < narrow.rows
+    for d in (narrow, wide):
+        assert 16_000 < 4 * d.rows * d.dimension <= 20_000
 
 
 def test_flag_with_missing_is_kept():
@@ -138,12 +234,14 @@ def test_expected_collisions_match_simulation():
 
 def test_errors_name_the_way_out():
     columns = [zipf_column("a", 2.0, 100), zipf_column("b", 2.0, 100)]
-    with pytest.raises(ValueError, match="raise row_budget to 4"):
+    with pytest.raises(ValueError, match="raise it to 4"):
         select_columns(columns, 3)
     with pytest.raises(ValueError, match="names must differ"):
         select_columns([columns[0], columns[0]], 100)
     with pytest.raises(ValueError, match="tail_loading"):
         select_columns(columns, 100, tail_loading=0.5)
+    with pytest.raises(ValueError, match="unit must be"):
+        select_columns(columns, 100, unit="pages")
 
 
 @given(st.integers(1, 10**8), st.integers(1, 10**8))

@@ -1,0 +1,72 @@
+"""What an occurrence is worth in each column: the label information that a private row holds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from .columns import ColumnStats
+
+# What a column adds to another one begins to count before that one has rows, else none would start.
+_AT_FIRST = 0.1
+# A column that says nothing in pairs may still do so in threes: its rows come last, not never.
+_LEAST = 0.003
+
+
+@dataclass(frozen=True)
+class Information:
+    """What one occurrence in a private row tells, relative to the most informative column.
+
+    Attributes
+    ----------
+    alone : float
+        Of itself.
+    beside : float
+        In addition, in a row whose value of the partner has a private row too.
+    partner : str or None
+        The other column.
+    """
+
+    alone: float = 1.0
+    beside: float = 0.0
+    partner: str | None = None
+
+    def rate(self, coverage: float) -> float:
+        """Return what an occurrence is worth when the partner's private rows cover this share."""
+        return self.alone + self.beside * max(coverage, _AT_FIRST)
+
+
+def information(columns: Sequence[ColumnStats]) -> dict[str, Information]:
+    """Return for each column what the occurrences of its values tell about the label.
+
+    The measure is the share of the label that the column explains alone, and what it adds to the
+    other column beside which it explains most.
+
+    Parameters
+    ----------
+    columns : sequence of ColumnStats
+
+    Returns
+    -------
+    dict of str to Information
+        1 for every column, so that only counts decide, when a column lacks `relevance` or `joint`
+        or none says anything.
+    """
+    shares: dict[str, tuple[float, float]] = {}
+    for column in columns:
+        if column.relevance is None or column.joint is None:
+            return {c.name: Information() for c in columns}
+        # a joint share of 0 says that chance is not ruled out: then the estimate alone is noise
+        alone = min(column.relevance, column.joint.share)
+        shares[column.name] = alone, column.joint.share - alone
+    most = max((alone + beside for alone, beside in shares.values()), default=0.0)
+    if most <= 0:
+        return {c.name: Information() for c in columns}
+    return {
+        c.name: Information(
+            shares[c.name][0] / most + _LEAST,
+            shares[c.name][1] / most,
+            c.joint.partner if c.joint is not None else None,
+        )
+        for c in columns
+    }
