@@ -55,7 +55,6 @@ setup(
         "pandas>=2.2",
         "pyarrow>=14",
         "scipy",
-        "powerlaw>=2.0",
         "safetensors",
         "threadpoolctl",
         "tqdm",
@@ -70,6 +69,7 @@ setup(
         "dev": [
             "hypothesis",
             "mypy",
+            "powerlaw>=2.0",
             "psutil",
             "pytest",
             "pytest-timeout",

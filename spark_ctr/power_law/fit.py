@@ -8,11 +8,13 @@ from typing import Any
 import numpy as np
 
 from .histogram import CountHistogram
-from .hurwitz import log_scaled_zeta
+from .hurwitz import log_scaled_zeta, scaled_zeta
+from .ks import closest_law
 
 ALPHA_MIN, ALPHA_MAX = 1.0 + 1e-6, 100.0  # beyond 100 a tail is a cliff, not a power law
 MIN_TAIL = 50  # Clauset, Shalizi & Newman 2009: fewer values cannot tell a law from another
 MAX_KS = 0.1
+MAX_CANDIDATES = 10_000
 
 
 @dataclass(frozen=True)
@@ -58,9 +60,11 @@ class PowerLawFit:
         return cls(**data)
 
 
-def _survival(alpha: float, xmin: int, x: np.ndarray) -> np.ndarray:
-    log_ratio = log_scaled_zeta(alpha, x)[0] - log_scaled_zeta(alpha, float(xmin))[0]
-    return np.exp(log_ratio - alpha * np.log(x / xmin))
+def _survival(
+    alpha: float | np.ndarray, xmin: float | np.ndarray, x: float | np.ndarray
+) -> np.ndarray:
+    ratio = scaled_zeta(alpha, x) / scaled_zeta(alpha, xmin)
+    return ratio * np.exp(-alpha * np.log(x / xmin))
 
 
 def _maximise(xmin: np.ndarray, excess: np.ndarray) -> np.ndarray:
@@ -72,24 +76,28 @@ def _maximise(xmin: np.ndarray, excess: np.ndarray) -> np.ndarray:
     low, high = np.full(len(xmin), ALPHA_MIN), np.full(len(xmin), ALPHA_MAX)
     start = 1 + 1 / (excess + np.log(xmin / (xmin - 0.5)))  # CSN eq. 3.7, a start only
     alpha = np.clip(start, ALPHA_MIN, ALPHA_MAX)
+    active = np.arange(len(xmin))
     for _ in range(100):
-        _, slope, curvature = log_scaled_zeta(alpha, xmin)
-        gradient = -slope - excess
-        low = np.where(gradient > 0, alpha, low)
-        high = np.where(gradient > 0, high, alpha)
-        step = alpha + gradient / curvature
-        step = np.where((step > low) & (step < high), step, 0.5 * (low + high))
-        converged = np.max(np.abs(step - alpha)) < 1e-11 * ALPHA_MAX
-        alpha = step
-        if converged:
+        at = alpha[active]
+        _, slope, curvature = log_scaled_zeta(at, xmin[active])
+        gradient = -slope - excess[active]
+        low[active] = np.where(gradient > 0, at, low[active])
+        high[active] = np.where(gradient > 0, high[active], at)
+        step = at + gradient / curvature
+        inside = (step > low[active]) & (step < high[active])
+        alpha[active] = np.where(inside, step, 0.5 * (low[active] + high[active]))
+        active = active[np.abs(alpha[active] - at) > 1e-7]  # the error is the square of a step
+        if not len(active):
             break
     return alpha
 
 
-def _candidates(hist: CountHistogram, min_tail: int, max_candidates: int) -> np.ndarray:
-    """Distinct counts that may be xmin; geometric in the count when there are too many."""
-    # the last distinct count is never a candidate: its tail has one distinct count
-    values = hist.values[:-1][hist.tail_values[:-1] >= min_tail]
+def candidate_minima(
+    values: np.ndarray, tail_values: np.ndarray, max_candidates: int, min_tail: int
+) -> np.ndarray:
+    """Distinct values that may be xmin; geometric in the value when there are too many."""
+    # the last distinct value is never a candidate: its tail has one distinct value
+    values = values[:-1][tail_values[:-1] >= min_tail]
     if len(values) > max_candidates:
         grid = np.geomspace(values[0], values[-1], max_candidates)
         # round-off must not push the ends off the data
@@ -101,7 +109,7 @@ def _candidates(hist: CountHistogram, min_tail: int, max_candidates: int) -> np.
 def fit_discrete(
     hist: CountHistogram,
     xmin: int | None = None,
-    max_candidates: int = 200,
+    max_candidates: int = MAX_CANDIDATES,
     min_tail: int = MIN_TAIL,
 ) -> PowerLawFit | None:
     """Fit a discrete power law to the counts of a column.
@@ -139,7 +147,7 @@ def fit_discrete(
         raise ValueError("fit_discrete needs xmin >= 1 and max_candidates >= 1")
     if len(hist.values) < 2:
         return None
-    candidates = _candidates(hist, min_tail, max_candidates)
+    candidates = candidate_minima(hist.values, hist.tail_values, max_candidates, min_tail)
     if xmin is not None:
         candidates = np.array([xmin])
     first = np.searchsorted(hist.values, candidates)
@@ -153,27 +161,24 @@ def fit_discrete(
     n_tail = hist.tail_values[first]
     excess = hist.tail_logs[first] / n_tail - np.log(candidates)
     alphas = _maximise(candidates, excess)
-    distances = np.array(
-        [
-            _ks_distance(hist, j, alpha, x) if alpha < ALPHA_MAX - 1e-3 else np.inf
-            for j, alpha, x in zip(first, alphas, candidates, strict=True)
-        ]
-    )
-    best = int(np.argmin(distances))
-    if not np.isfinite(distances[best]):
+    kept = alphas < ALPHA_MAX - 1e-3
+    if not kept.any():
         return None
+    candidates, first, n_tail, excess, alphas = (
+        each[kept] for each in (candidates, first, n_tail, excess, alphas)
+    )
+    values = hist.values.astype(float)
+    best, distance = closest_law(
+        hist.tail_values,
+        first,
+        lambda k, j: _survival(alphas[k], candidates[k], np.maximum(values[j], candidates[k])),
+    )
     log_zeta, _, curvature = log_scaled_zeta(alphas[best], candidates[best])
     return PowerLawFit(
         alpha=float(alphas[best]),
         alpha_se=float(1 / np.sqrt(n_tail[best] * curvature)),
         xmin=int(candidates[best]),
-        ks_distance=float(distances[best]),
+        ks_distance=distance,
         n_tail=int(n_tail[best]),
         log_likelihood=float(-n_tail[best] * (log_zeta + alphas[best] * excess[best])),
     )
-
-
-def _ks_distance(hist: CountHistogram, first: int, alpha: float, xmin: int) -> float:
-    empirical = hist.tail_values[first:] / hist.tail_values[first]
-    fitted = _survival(alpha, xmin, hist.values[first:].astype(float))
-    return float(np.max(np.abs(empirical - fitted)))
