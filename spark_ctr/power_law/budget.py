@@ -15,17 +15,12 @@ from .grants import Path, Unit, grant, path
 _NEGLIGIBLE = 0.02
 
 
-def _drop_reason(stats: ColumnStats, min_relevance: float, max_p_value: float) -> str:
+def _drop_reason(stats: ColumnStats, min_relevance: float) -> str:
     hist, joint = stats.histogram, stats.joint
     if hist.n == 0 or hist.n + (stats.missing > 0) < 2:
         return "the column has fewer than two distinct values"
     if hist.values[-1] == 1 and stats.missing == 0:
         return "every row has its own value, so no value can be learned"
-    if joint is not None and joint.p_value > max_p_value and joint.detectable <= _NEGLIGIBLE:
-        return (
-            "tells nothing about the label, alone or beside any other column "
-            f"(p-value {joint.p_value:.2g})"
-        )
     if stats.relevance is not None:
         relevance = max(stats.relevance, joint.share if joint is not None else 0.0)
         if not relevance >= min_relevance:
@@ -33,8 +28,19 @@ def _drop_reason(stats: ColumnStats, min_relevance: float, max_p_value: float) -
     return ""
 
 
-def _copied(stats: ColumnStats, columns: Sequence[ColumnStats]) -> str:
-    """Name of the column that this one repeats, the first by name of all that are alike."""
+def _noise(stats: ColumnStats, max_p_value: float) -> str:
+    joint = stats.joint
+    if joint is None or stats.sure_relevance:
+        return ""
+    if joint.p_value <= max_p_value or joint.detectable > _NEGLIGIBLE:
+        return ""
+    return (
+        "tells nothing about the label, alone or beside any other column "
+        f"(p-value {joint.p_value:.2g})"
+    )
+
+
+def _copy(stats: ColumnStats, columns: Sequence[ColumnStats]) -> str:
     alike = [
         other.name
         for other in columns
@@ -43,9 +49,9 @@ def _copied(stats: ColumnStats, columns: Sequence[ColumnStats]) -> str:
         # the sample may have missed where they differ
         and other.histogram == stats.histogram
         and other.missing == stats.missing
-        and other.joint is not None
     ]
-    return min([*alike, stats.name]) if alike else ""
+    first = min([stats.name, *alike])  # of all that are alike, the first by name stays
+    return "" if first == stats.name else f"repeats column {first!r} value for value"
 
 
 def _dropped(stats: ColumnStats, accepted: bool, reason: str) -> ColumnDecision:
@@ -112,17 +118,17 @@ def select_columns(
 
     1. Drop a column with fewer than two distinct values (missing counts as one); with no value
        that repeats; that repeats another column value for value; whose link with the label, alone
-       and beside any other column, is chance (`joint.p_value` above `max_p_value`), if a link of
-       2 % would have shown; or with relevance, alone and beside another, below `min_relevance`.
+       and beside any other column, may be chance (`joint.p_value` above `max_p_value`), unless it
+       is surely not in the whole log, a link of 2 % would have escaped the sample, or no column
+       would be left; or with relevance, alone and beside another, below `min_relevance`.
     2. Every other column starts with two rows: missing, and one bucket for all other values.
     3. A private row for a value seen v times saves v occurrences from the bucket. An occurrence is
        worth the label information that it holds on average in its column: what the column tells
        alone, and what it adds to its partner, as far as the partner's values have private rows
        (`information`). Values are granted in the order of that gain, over all columns, until the
        next step would overrun the budget. Where `relevance` or `joint` is not measured, an
-       occurrence is worth the same in every column. Values below `min_count` are never granted.
-       In a column of at most `whole_below` values that average `min_count` rows, the rare values
-       are granted together at their column's average.
+       occurrence is worth the same in every column. Values below `min_count` are granted only
+       in a column of at most `whole_below` values that average `min_count` rows.
     4. One bucket a column: a second one shares out occurrences that are worth less than a further
        private row takes. With `tail_loading` > 0, a bucket per so many values beyond the cut that
        were seen at least twice, never more than the private rows.
@@ -173,14 +179,15 @@ def select_columns(
         )
     if unit not in ("rows", "bytes"):
         raise ValueError(f"select_columns: unit must be 'rows' or 'bytes', not {unit!r}")
+    noise = {c.name: _noise(c, max_p_value) for c in columns}
+    if all(noise.values()):
+        noise = {}  # a log in which nothing shows still needs columns
     dropped, paths = {}, {}
     for stats in columns:
         acceptable = stats.fit is not None and stats.fit.acceptable(max_ks, min_tail)
         fit = stats.fit if acceptable else None
-        reason = _drop_reason(stats, min_relevance, max_p_value)
-        original = _copied(stats, columns)
-        if not reason and original not in ("", stats.name):
-            reason = f"repeats column {original!r} value for value"
+        reason = _drop_reason(stats, min_relevance) or noise.get(stats.name, "")
+        reason = reason or _copy(stats, columns)
         if reason:
             dropped[stats.name] = _dropped(stats, fit is not None, reason)
         else:

@@ -27,6 +27,9 @@ class ColumnStats:
         From `label_relevance`; None when not measured, which never drops the column.
     joint : JointRelevance or None
         From `joint_relevance`; None when not measured, then counts alone decide who gets rows.
+    sure_relevance : float or None
+        From `label_relevance` with z = 3, over the whole log: above 0, chance is ruled out, even
+        where the sample of `joint` was too small to see it.
     """
 
     name: str
@@ -35,6 +38,7 @@ class ColumnStats:
     fit: PowerLawFit | None = None
     relevance: float | None = None
     joint: JointRelevance | None = None
+    sure_relevance: float | None = None
 
 
 @dataclass(frozen=True)

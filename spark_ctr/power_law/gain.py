@@ -56,9 +56,10 @@ def information(columns: Sequence[ColumnStats]) -> dict[str, Information]:
     for column in columns:
         if column.relevance is None or column.joint is None:
             return {c.name: Information() for c in columns}
-        # a joint share of 0 says that chance is not ruled out: then the estimate alone is noise
-        alone = min(column.relevance, column.joint.share)
-        shares[column.name] = alone, column.joint.share - alone
+        joint = column.joint.share
+        # where neither the sample nor the log rules out chance, the estimate is noise around 0
+        alone = column.relevance if joint > 0 or column.sure_relevance else 0.0
+        shares[column.name] = alone, max(joint - alone, 0.0)
     most = max((alone + beside for alone, beside in shares.values()), default=0.0)
     if most <= 0:
         return {c.name: Information() for c in columns}

@@ -27,7 +27,7 @@ class Path:
     fit : PowerLawFit or None
         None unless acceptable.
     small : bool
-        Whether rare values come in one step.
+        Whether values below the least count may be granted too.
     cuts : int64 array, shape (S + 1,)
         Frequency cut at each position.
     worth : float64 array, shape (S,)
@@ -91,13 +91,9 @@ def path(
     # the average must reach min_count, else a short log's identifiers would pass as small
     small = hist.n <= whole_below and average >= min_count
     cuts = hist.values[::-1]
+    if not small:
+        cuts = cuts[cuts >= min_count]
     worth = cuts.astype(float)
-    if small:
-        # rare values of a small column come in one step, worth what its average row is worth
-        cuts = np.append(cuts[cuts > average], 1)
-        worth = np.append(cuts[:-1].astype(float), average)
-    else:
-        cuts, worth = cuts[cuts >= min_count], worth[cuts >= min_count]
     cuts = np.concatenate([[hist.values[-1] + 1], cuts])
     head = np.append(hist.tail_values, 0)[np.searchsorted(hist.values, cuts)]
     tail = np.where(head == hist.n, 0.0, _tail_values(hist, fit, cuts, 1))

@@ -158,15 +158,20 @@ def test_what_a_column_adds_counts_as_far_as_its_partner_has_rows():
 
 
 def test_noise_is_dropped_only_where_a_link_would_have_shown():
+    useful = informative("useful", 0.1, alone=0.1)
     noise = zipf_column("noise", 1.8, 20_000, relevance=0.0)
     seen = replace(noise, joint=JointRelevance(0.0, None, 0.4, detectable=0.01))
     small = replace(noise, joint=JointRelevance(0.0, None, 0.4, detectable=0.1))
-    assert [select_columns([c], 100)[0].decision for c in (seen, small)] == [
-        "drop",
-        "head_and_tail",
-    ]
-    assert "p-value 0.4" in select_columns([seen], 0)[0].reason
-    assert select_columns([seen], 100, max_p_value=1)[0].decision == "head_and_tail"
+    sure = replace(seen, relevance=1e-4, sure_relevance=1e-5)
+
+    def decision(column, **how):
+        return select_columns([useful, column], 100, **how)[1]
+
+    assert [decision(c).decision for c in (seen, small, sure)] == ["drop", *["head_and_tail"] * 2]
+    assert "p-value 0.4" in decision(seen).reason
+    assert decision(seen, max_p_value=1).decision == "head_and_tail"
+    # where nothing shows at all, there is no other column to prefer
+    assert select_columns([seen], 100)[0].decision == "head_and_tail"
 
 
 def test_a_copy_is_dropped_and_the_first_by_name_stays():
