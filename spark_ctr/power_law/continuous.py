@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .fit import MAX_CANDIDATES, MIN_TAIL, candidate_minima
+from .fit import MIN_TAIL, candidate_minima
 from .ks import closest_law
 
 
@@ -53,7 +53,7 @@ class ContinuousPowerLawFit:
 def fit_continuous(
     values: np.ndarray,
     xmin: float | None = None,
-    max_candidates: int = MAX_CANDIDATES,
+    max_candidates: int = 10_000,
     min_tail: int = MIN_TAIL,
 ) -> ContinuousPowerLawFit | None:
     """Fit a continuous power law to positive real numbers, such as prices or dwell times.

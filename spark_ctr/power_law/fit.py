@@ -14,7 +14,7 @@ from .ks import closest_law
 ALPHA_MIN, ALPHA_MAX = 1.0 + 1e-6, 100.0  # beyond 100 a tail is a cliff, not a power law
 MIN_TAIL = 50  # Clauset, Shalizi & Newman 2009: fewer values cannot tell a law from another
 MAX_KS = 0.1
-MAX_CANDIDATES = 10_000
+MAX_CANDIDATES = 2_000
 
 
 @dataclass(frozen=True)
