@@ -50,7 +50,9 @@ def draw_zeta(alpha: float, xmin: int, size: int, rng: np.random.Generator) -> C
     -------
     CountHistogram
     """
-    cells = int(np.clip((size * float(xmin) ** (alpha - 1)) ** (1 / alpha), *_CELLS))
+    # from here on fewer values are expected than counts lie below
+    balance = np.exp((np.log(max(size, 1)) + (alpha - 1) * np.log(xmin)) / alpha)
+    cells = int(np.clip(balance - xmin, *_CELLS))
     counts = np.arange(xmin, xmin + cells, dtype=np.int64)
     scale = scaled_zeta(alpha, float(xmin))
     beyond = float(xmin + cells)

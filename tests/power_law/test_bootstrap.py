@@ -15,7 +15,7 @@ def test_words_are_plausible(shared):
     assert found.sets == 400 and 0.60 < found.p_value < 0.73
 
 
-@pytest.mark.parametrize("alpha, xmin", [(1.5, 1), (2.5, 1), (2.2, 7), (4.0, 3)])
+@pytest.mark.parametrize("alpha, xmin", [(1.5, 1), (2.5, 1), (2.2, 7), (4.0, 3), (3.0, 500)])
 def test_draws_follow_the_law(alpha, xmin):
     hist = draw_zeta(alpha, xmin, 200_000, np.random.default_rng(3))
     assert hist.n == 200_000 and hist.values[0] == xmin
@@ -30,6 +30,12 @@ def test_draws_follow_the_law(alpha, xmin):
     keep = expected > 1e-9
     scaled = expected[keep] * observed[keep].sum() / expected[keep].sum()
     assert chisquare(observed[keep], scaled).pvalue > 1e-3
+
+
+@pytest.mark.parametrize("alpha, xmin, size", [(2.0, 1, 0), (90.0, 10**6, 1000), (1.01, 1, 50)])
+def test_extreme_draws(alpha, xmin, size):
+    hist = draw_zeta(alpha, xmin, size, np.random.default_rng(0))
+    assert hist.n == size and np.all(hist.values >= xmin)
 
 
 def test_p_values_are_uniform_under_the_law():
