@@ -10,11 +10,12 @@ as values too.
 the label information (``spark_ctr``); ``counts only`` is the same rule without it; ``min-count`` is
 the smallest count which all columns' private values must reach, so that they fit the budget;
 ``count optimum`` gives the budget to the most frequent values of all columns, one by one. The
-others keep all columns, ours drops some.
+others keep all columns, ours drops some. With ``ample rows`` ours stops by itself, ``counts only``
+takes all values seen twice, and ``min-count`` those seen ten times.
 
-``columns``: every value seen twice has a private row, and columns are dropped. ``by default`` are
-as many as our rule keeps, ``best 80 %`` and ``best 50 %`` that share of all: those of the highest
-joint share, mutual information (scikit-learn's), or chi-square p-value (from scikit-learn's
+``columns``: every value seen ten times has a private row, and columns are dropped. ``by default``
+are as many as our rule keeps, ``best 80 %`` and ``best 50 %`` that share of all: those of the
+highest joint share, mutual information (scikit-learn's), or chi-square p-value (from scikit-learn's
 statistic). ``time per row`` is that of the network's forward pass on one thread.
 
 ``planted``: precision and recall of the useless columns that were planted. Ours and the chi-square
@@ -53,6 +54,8 @@ except ImportError as error:
 DIM = 8
 NETWORK = {"hidden_layers": [64, 32], "dropout": 0.1}
 SHARES = (0.01, 0.03, 0.1)
+AMPLE = 10**9
+TYPICAL = 10  # count that is often required of a value of Criteo's log
 COUNTS, MIN_COUNT, OPTIMUM = "counts only", "min-count", "count optimum"
 MUTUAL, CHI, EVERY = "mutual information", "chi-square", "all columns"
 LOGS = ("planted", "frappe", "talkingdata", "adult")
@@ -127,11 +130,21 @@ def measure_rows(name: str, counted: Counted, seed: int, epochs: int) -> Iterato
             for system, plan in plans.items()
         }
         yield from _records(f"{name}, {share:.0%} of rows", found, list(plans)[1:], seed)
+    plans = {
+        OURS: counted.decided(select_columns(counted.stats, AMPLE)),
+        COUNTS: counted.decided(select_columns(alone, AMPLE)),
+        MIN_COUNT: counted.at_least(TYPICAL),
+    }
+    found = {
+        system: quality(log, plan, seed, epochs) | {"rows": plan.rows}
+        for system, plan in plans.items()
+    }
+    yield from _records(f"{name}, ample rows", found, list(plans)[1:], seed)
 
 
 def dropped(counted: Counted) -> set[str]:
     """Columns that our rule drops whatever the budget."""
-    decisions = select_columns(counted.stats, 10 * counted.log.distinct)
+    decisions = select_columns(counted.stats, AMPLE)
     return {d.name for d in decisions if d.decision == "drop"}
 
 
@@ -179,7 +192,7 @@ def measure_columns(name: str, counted: Counted, seed: int, epochs: int) -> Iter
         kept |= {system: sorted(order[:size]) for system, order in ranks.items()}
         for columns in kept.values():
             if tuple(columns) not in found:
-                plan = counted.at_least(2, columns)
+                plan = counted.at_least(TYPICAL, columns)
                 costs = {"columns": len(columns), "rows": plan.rows}
                 found[tuple(columns)] = quality(log, plan, seed, epochs) | costs
         taken = times(counted, kept, seed)
@@ -193,10 +206,10 @@ def measure_columns(name: str, counted: Counted, seed: int, epochs: int) -> Iter
 def times(counted: Counted, kept: dict[str, list[int]], seed: int) -> dict[str, float]:
     """Microseconds a row of the networks that read these columns, taking turns."""
     log = counted.log
-    ids = counted.at_least(2).ids(log.test[:32_768])
+    ids = counted.at_least(TYPICAL).ids(log.test[:32_768])
 
     def predictor(columns: list[int]) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
-        network = network_of(log, counted.at_least(2, columns), seed)
+        network = network_of(log, counted.at_least(TYPICAL, columns), seed)
 
         def forward(batch: np.ndarray, numeric: np.ndarray) -> np.ndarray:
             with torch.inference_mode():

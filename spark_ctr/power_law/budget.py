@@ -13,6 +13,8 @@ from .grants import Path, Unit, grant, path
 
 # A column is dropped as noise only where a share of this size could not have stayed unseen.
 _NEGLIGIBLE = 0.02
+# Estimating a value's rate costs 1 in the same unit; embeddings shrink, so less than that pays.
+MIN_GAIN = 0.3
 
 
 def _drop_reason(stats: ColumnStats, min_relevance: float) -> str:
@@ -71,7 +73,7 @@ def _decide(path: Path, max_ks: float, min_tail: int, scale: float) -> ColumnDec
     if whole:
         why = "small column" if path.small else "every value fits the budget"
     elif head == 0:
-        why = "no value reaches the cut, everything is hashed"
+        why = "no value earns a private row, everything is hashed"
     else:
         why = f"values seen {cut} times or more get private rows"
     if path.fit is not None:
@@ -106,6 +108,7 @@ def select_columns(
     min_relevance: float = 0.0,
     max_p_value: float = 0.01,
     min_count: int = 2,
+    min_gain: float = MIN_GAIN,
     whole_below: int = 100,
     tail_loading: float = 0.0,
     max_ks: float = MAX_KS,
@@ -126,9 +129,10 @@ def select_columns(
        worth the label information that it holds on average in its column: what the column tells
        alone, and what it adds to its partner, as far as the partner's values have private rows
        (`information`). Values are granted in the order of that gain, over all columns, until the
-       next step would overrun the budget. Where `relevance` or `joint` is not measured, an
-       occurrence is worth the same in every column. Values below `min_count` are granted only
-       in a column of at most `whole_below` values that average `min_count` rows.
+       next step would overrun the budget, or a value gains less than `min_gain`: its row would
+       learn more noise than signal. Where `relevance` or `joint` is not measured, an occurrence
+       is worth 1 in every column. Values below `min_count` are granted only in a column of at
+       most `whole_below` values that average `min_count` rows.
     4. One bucket a column: a second one shares out occurrences that are worth less than a further
        private row takes. With `tail_loading` > 0, a bucket per so many values beyond the cut that
        were seen at least twice, never more than the private rows.
@@ -153,6 +157,9 @@ def select_columns(
         The largest chance at which a link counts as real; 1 drops no column for it.
     min_count, whole_below : int
         See 3.
+    min_gain : float
+        Occurrences times the share of the label's variance that the column explains. By chance
+        alone, a value seems to gain 1 in the rows it is estimated from.
     tail_loading : float
         Tail values per bucket, >= 1, or 0 for one bucket.
     max_ks, min_tail : float, int
@@ -173,10 +180,10 @@ def select_columns(
     """
     if len({c.name for c in columns}) != len(columns):
         raise ValueError("select_columns: column names must differ")
-    if min_count < 1 or whole_below < 0 or not (tail_loading == 0 or tail_loading >= 1):
-        raise ValueError(
-            "select_columns needs min_count >= 1, whole_below >= 0, tail_loading 0 or >= 1"
-        )
+    if min_count < 1 or whole_below < 0 or not min_gain >= 0:
+        raise ValueError("select_columns needs min_count >= 1, whole_below >= 0, min_gain >= 0")
+    if not (tail_loading == 0 or tail_loading >= 1):
+        raise ValueError("select_columns needs tail_loading 0 or >= 1")
     if unit not in ("rows", "bytes"):
         raise ValueError(f"select_columns: unit must be 'rows' or 'bytes', not {unit!r}")
     noise = {c.name: _noise(c, max_p_value) for c in columns}
@@ -198,7 +205,7 @@ def select_columns(
             f"the budget of {budget} {unit} is too small: the {len(paths)} kept columns need two "
             f"rows each; raise it to {least} or more, or raise min_relevance"
         )
-    grant(list(paths.values()), budget, unit, dimension_scale)
+    grant(list(paths.values()), budget, unit, dimension_scale, min_gain)
     return [
         dropped[c.name]
         if c.name in dropped

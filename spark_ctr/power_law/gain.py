@@ -15,7 +15,7 @@ _LEAST = 0.003
 
 @dataclass(frozen=True)
 class Information:
-    """What one occurrence in a private row tells, relative to the most informative column.
+    """What one occurrence in a private row tells, as a share of the label's variance.
 
     Attributes
     ----------
@@ -65,8 +65,8 @@ def information(columns: Sequence[ColumnStats]) -> dict[str, Information]:
         return {c.name: Information() for c in columns}
     return {
         c.name: Information(
-            shares[c.name][0] / most + _LEAST,
-            shares[c.name][1] / most,
+            shares[c.name][0] + _LEAST * most,
+            shares[c.name][1],
             c.joint.partner if c.joint is not None else None,
         )
         for c in columns

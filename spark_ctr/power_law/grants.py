@@ -104,7 +104,7 @@ def path(
     return Path(stats, fit, small, cuts, worth, head, tail, buckets)
 
 
-def grant(paths: Sequence[Path], budget: int, unit: Unit, scale: float) -> None:
+def grant(paths: Sequence[Path], budget: int, unit: Unit, scale: float, min_gain: float) -> None:
     """Take steps of all columns in order of gain, up to the first that overruns the budget.
 
     Parameters
@@ -116,6 +116,8 @@ def grant(paths: Sequence[Path], budget: int, unit: Unit, scale: float) -> None:
     unit : {"rows", "bytes"}
     scale : float
         Passed to `embedding_dimension`.
+    min_gain : float
+        Where to stop before the budget does.
     """
     names = {p.stats.name: i for i, p in enumerate(paths)}
     told = information([p.stats for p in paths])
@@ -135,6 +137,8 @@ def grant(paths: Sequence[Path], budget: int, unit: Unit, scale: float) -> None:
     keys = {i: key(i) for i in range(len(paths)) if worth[i]}
     while keys:
         best = min(keys, key=lambda i: keys[i])
+        if -keys[best][0] < min_gain:
+            return
         # the first overrun ends it, so that more budget only ever extends what less has bought
         left -= keys[best][1]
         if left < 0:

@@ -53,12 +53,13 @@ def cost(decision, unit):
     st.integers(0, 1500),
     st.integers(0, 300),
     st.sampled_from([0.0, 4.0]),
+    st.sampled_from([0.0, 0.3]),
     st.randoms(),
 )
-def test_budget_invariants(columns, unit, extra, more, tail_loading, random):
+def test_budget_invariants(columns, unit, extra, more, tail_loading, min_gain, random):
     weight = 1 if unit == "rows" else 16
     budget, more = weight * (3 * len(columns) + extra), weight * more
-    how = {"unit": unit, "tail_loading": tail_loading}
+    how = {"unit": unit, "tail_loading": tail_loading, "min_gain": min_gain}
     decisions = select_columns(columns, budget, **how)
     assert [d.name for d in decisions] == [c.name for c in columns]
     assert sum(cost(d, unit) for d in decisions) <= budget
@@ -157,6 +158,19 @@ def test_what_a_column_adds_counts_as_far_as_its_partner_has_rows():
     assert shares[0] < shares[1] < shares[2] <= 0.5
 
 
+def test_values_that_would_learn_noise_get_no_row():
+    telling, faint = informative("telling", 0.1, alone=0.1), informative("faint", 0.01, alone=0.01)
+    decisions = select_columns([telling, faint], 10**6, min_gain=0.3)
+    for d, share in zip(decisions, (0.1, 0.01), strict=True):
+        floor = 0.003 * 0.1
+        assert d.min_count * (share + floor) >= 0.3 > (d.min_count - 1) * (share + floor)
+    all_rows = select_columns([telling, faint], 10**6, min_gain=0)
+    assert all_rows[0].min_count == all_rows[1].min_count == 2
+    # counts alone say nothing about noise
+    counts = [replace(column, joint=None) for column in (telling, faint)]
+    assert {d.min_count for d in select_columns(counts, 10**6, min_gain=0.3)} == {2}
+
+
 def test_noise_is_dropped_only_where_a_link_would_have_shown():
     useful = informative("useful", 0.1, alone=0.1)
     noise = zipf_column("noise", 1.8, 20_000, relevance=0.0)
@@ -245,6 +259,8 @@ def test_errors_name_the_way_out():
         select_columns([columns[0], columns[0]], 100)
     with pytest.raises(ValueError, match="tail_loading"):
         select_columns(columns, 100, tail_loading=0.5)
+    with pytest.raises(ValueError, match="min_gain"):
+        select_columns(columns, 100, min_gain=-1.0)
     with pytest.raises(ValueError, match="unit must be"):
         select_columns(columns, 100, unit="pages")
 
