@@ -55,6 +55,7 @@ setup(
         "pandas>=2.2",
         "pyarrow>=14",
         "scipy",
+        "xxhash",
         "safetensors",
         "threadpoolctl",
         "tqdm",
@@ -76,7 +77,6 @@ setup(
             "pytest-xdist",
             "ruff",
             "scikit-learn",
-            "xxhash",
         ],
     },
 )

@@ -175,7 +175,7 @@ def build_pipeline(
         numericCols=roles["numeric"],
         timestampCol=next(iter(roles["time"]), None),
     )
-    selector = PowerLawFeatureSelector(labelCol=LABEL, rowBudget=arguments.row_budget)
+    selector = PowerLawFeatureSelector(labelCol=LABEL, budget=arguments.row_budget)
     encoder = HashedEmbeddingEncoder(seed=arguments.seed, handleInvalid="keep")
     shared: dict[str, Any] = {
         "labelCol": LABEL,

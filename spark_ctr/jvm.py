@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -13,8 +15,13 @@ JARS = Path(__file__).resolve().parent / "jars"
 # Value of spark.sql.extensions that registers the functions, where Spark does not do so by itself.
 EXTENSIONS = "sparkctr.SparkCtrExtensions"
 
-# The class that DESCRIBE FUNCTION names, so that another function called ctr_bucket does not pass.
-_CTR_BUCKET_CLASS = "sparkctr.CtrBucket"
+# The newest function, so that an old jar does not pass, and the class that DESCRIBE FUNCTION names,
+# so that another function of the name does not.
+_FUNCTION, _CLASS = "ctr_rows", "sparkctr.CtrRows"
+
+_known: WeakKeyDictionary[SparkSession, bool] = WeakKeyDictionary()
+_reported: set[bool] = set()
+logger = logging.getLogger("spark_ctr")
 
 
 def jar_path() -> str:
@@ -58,7 +65,7 @@ def jar_path() -> str:
 
 
 def has_jvm_functions(spark: SparkSession) -> bool:
-    """Say whether a session can call the JVM functions, such as ``ctr_bucket``.
+    """Say whether a session can call the JVM functions, such as ``ctr_rows``.
 
     Parameters
     ----------
@@ -68,15 +75,33 @@ def has_jvm_functions(spark: SparkSession) -> bool:
     Returns
     -------
     bool
-        True when ``ctr_bucket`` is spark_ctr's own function in this session.
+        True when ``ctr_rows`` is spark_ctr's own function in this session.
     """
     from pyspark.errors import AnalysisException
 
     try:
-        rows = spark.sql("DESCRIBE FUNCTION ctr_bucket").collect()
+        rows = spark.sql(f"DESCRIBE FUNCTION {_FUNCTION}").collect()
     except AnalysisException:
         return False
-    return any(row[0].split("Class: ")[-1].strip() == _CTR_BUCKET_CLASS for row in rows)
+    return any(row[0].split("Class: ")[-1].strip() == _CLASS for row in rows)
+
+
+def use_jvm_functions(spark: SparkSession) -> bool:
+    """Return `has_jvm_functions`, asked once a session; which way is taken is logged once."""
+    if spark not in _known:
+        _known[spark] = has_jvm_functions(spark)
+    found = _known[spark]
+    if found not in _reported:
+        _reported.add(found)
+        if found:
+            logger.info("spark_ctr counts and encodes with its JVM functions")
+        else:
+            logger.info(
+                "this Spark session has no JVM functions of spark_ctr: counting and encoding use "
+                "Spark's built-in functions, with the same results but slower; set spark.jars to "
+                "spark_ctr.jar_path() before the session starts"
+            )
+    return found
 
 
 def _scala_version(spark_jars: Path) -> str | None:

@@ -13,6 +13,7 @@ ROOT = Path(__file__).parents[1] / "spark_ctr"
 # Packages of spark_ctr that a package may import, besides itself: stages -> domain -> kernels.
 DOMAIN = {
     "kernels": set(),
+    "hashing": set(),
     "power_law": set(),
     "networks": set(),
     "training": {"networks"},
@@ -25,7 +26,7 @@ ALLOWED: dict[str, set[str]] = {
     "jvm": {"version"},
     "datasets": {"jvm", "version"},
     "stage": {"jvm", *STAGE},
-    "feature": STAGE,
+    "feature": {"jvm", *STAGE},
     "classification": STAGE,
     "evaluation": STAGE,
     "distillation": {"classification", *STAGE},

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-import json
+from functools import reduce
 from typing import Any
 
+import numpy as np
+import safetensors.numpy
 from pyspark.ml import Estimator, Model
 from pyspark.ml.param import TypeConverters
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from spark_ctr.stage.base import number, param
+from spark_ctr.feature.embedding_rows import embedding_rows
+from spark_ctr.feature.value_counts import count_values, is_array, texts_of
+from spark_ctr.hashing import SCHEMES, ColumnRows, TailHash, Vocabulary, row_plan
+from spark_ctr.stage.base import number, one_of, param
 from spark_ctr.stage.columns import (
-    CATEGORICAL_TYPES,
     NUMERIC_TYPES,
     add_columns,
+    categorical_field,
     check_distinct,
     check_new,
     column,
     columns_of_kind,
-    compiled_apart,
     field,
     metadata_of,
     with_metadata,
@@ -28,8 +32,7 @@ from spark_ctr.stage.invalid_rows import InvalidRows
 from spark_ctr.stage.params import HasFeatures, HasInputs, HasInvalid, HasRandomSeed
 from spark_ctr.stage.persistence import PersistentStage
 
-MAX_PRIVATE_LENGTH = 1024  # longer values are always hashed, which bounds the model's size
-_VALUES_PER_SLOT = 4
+_SHARED = "tail"  # name of the block of rows that all columns share with sharedBuckets
 
 
 class _EncoderParams(HasInputs, HasFeatures, HasInvalid, HasRandomSeed):
@@ -57,6 +60,38 @@ class _EncoderParams(HasInputs, HasFeatures, HasInvalid, HasRandomSeed):
         number("embeddingDim", int, at_least=1, at_most=1024),
         8,
     )
+    hashScheme = param(
+        "hashScheme",
+        "how a value without a private row is hashed: 'modulo' to one row, 'double' to the mean of "
+        "two, 'quotient_remainder' to the mean of one row each of two halves",
+        one_of("hashScheme", *SCHEMES),
+        "double",
+    )
+    signedHash = param(
+        "signedHash",
+        "whether a hashed row counts positively or negatively, by another bit of the hash",
+        TypeConverters.toBoolean,
+        False,
+    )
+    sharedBuckets = param(
+        "sharedBuckets",
+        "if above 0, all columns share one table with so many hashed rows, instead of the buckets "
+        "of their plans; its dimension is the largest of theirs",
+        number("sharedBuckets", int, at_least=0, at_most=1 << 30),
+        0,
+    )
+    pooling = param(
+        "pooling",
+        "how the values of an array column become one embedding: 'mean' or 'sum'",
+        one_of("pooling", "mean", "sum"),
+        "mean",
+    )
+    maxValues = param(
+        "maxValues",
+        "how many elements of an array column are read, from the first on",
+        number("maxValues", int, at_least=1, at_most=1024),
+        16,
+    )
 
     def _resolved(self, dataset: DataFrame) -> tuple[list[str], list[str]]:
         """Categorical and numeric columns, from the Params or from column metadata."""
@@ -83,7 +118,7 @@ class _EncoderParams(HasInputs, HasFeatures, HasInvalid, HasRandomSeed):
         check_distinct(categorical, "inputCols")
         check_distinct(numeric, "numericCols")
         for name in categorical:
-            field(dataset, name, "inputCols", CATEGORICAL_TYPES)
+            categorical_field(dataset, name, "inputCols")
         for name in numeric:
             field(dataset, name, "numericCols", NUMERIC_TYPES)
         check_new(dataset, [self.getCategoricalFeaturesCol()], "categoricalFeaturesCol")
@@ -98,14 +133,17 @@ class HashedEmbeddingEncoder(_EncoderParams, PersistentStage, Estimator):
     """Give every categorical value a row of its column's embedding table.
 
     Row 0 is the missing value. Values seen at least ``minCount`` times in fitting get the private
-    rows 1 to H, the most frequent first; every other value, unseen ones included, shares the
-    ``numBuckets`` hashed rows behind them: ``1 + H + pmod(xxhash64(value, seed), numBuckets)``
-    with Spark's built-in 64-bit xxHash of the value's UTF-8 text, chained with the column's seed.
-    Where PowerLawFeatureSelector left a plan on a column, the plan decides count, buckets and
-    dimension.
+    rows 1 to H, the most frequent first (equally frequent ones in the order of their hash); every
+    other value, unseen ones included, shares the ``numBuckets`` hashed rows behind them. Where
+    PowerLawFeatureSelector left a plan on a column, the plan decides count, buckets and dimension.
 
-    The output column of ids (``array<int>``, one id a column) carries the table sizes and
-    dimensions in its metadata; numeric columns become one ``array<float>``.
+    A value is known by the 64-bit xxHash of its UTF-8 text, so the model holds no text and its size
+    does not depend on the values' length. :mod:`spark_ctr.hashing` is the specification of hash
+    and rows, in NumPy.
+
+    The output column of ids (``array<int>``) carries the table sizes and dimensions in its
+    metadata; a column takes one element, or two where its tail is hashed to two rows, times the
+    number of values read where it is an array. Numeric columns become one ``array<float>``.
 
     Parameters
     ----------
@@ -117,23 +155,27 @@ class HashedEmbeddingEncoder(_EncoderParams, PersistentStage, Estimator):
         categorical, numeric = self._resolved(dataset)
         self._check_columns(dataset, categorical, numeric)
         plans = [self._plan(dataset, name) for name in categorical]
-        found = _frequent_values(dataset, categorical, [p["minCount"] for p in plans])
-        if not any(found) and dataset.isEmpty():
+        heads = _frequent_values(dataset, categorical, [p["minCount"] for p in plans])
+        lengths, unread = _array_lengths(dataset, categorical, self.getMaxValues())
+        if not any(map(len, heads)) and dataset.isEmpty():
             raise ValueError("HashedEmbeddingEncoder: the dataset has no rows")
-        tables = [
+        shared = self.getSharedBuckets()
+        widest = max((p["dimension"] for p in plans), default=0)
+        columns = [
             {
                 "name": name,
-                "buckets": plan["buckets"],
-                "dim": plan["dimension"],
+                "scheme": self.getHashScheme(),
+                "signed": self.getSignedHash(),
+                "buckets": shared or plan["buckets"],
                 "seed": self.getSeed() + index,
-                "values": [value for value, _ in values],
-                "hashes": [hashed for _, hashed in values],
+                "dim": widest if shared else plan["dimension"],
+                "values": lengths.get(name, 0),
+                "pooling": self.getPooling(),
+                "unread": unread.get(name, 0),
             }
-            for index, (name, plan, values) in enumerate(
-                zip(categorical, plans, found, strict=True)
-            )
+            for index, (name, plan) in enumerate(zip(categorical, plans, strict=True))
         ]
-        model = HashedEmbeddingEncoderModel()._with(tables, numeric)
+        model = HashedEmbeddingEncoderModel()._with(columns, heads, numeric, bool(shared))
         model._resetUid(self.uid)
         return self._copyValues(model)
 
@@ -151,34 +193,81 @@ class HashedEmbeddingEncoderModel(_EncoderParams, PersistentStage, Model):
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self._tables: list[dict[str, Any]] = []
-        self._numeric: list[str] = []
+        self._with([], [], [], False)
         self._rows = InvalidRows("HashedEmbeddingEncoderModel")
 
-    def _with(self, tables: list[dict[str, Any]], numeric: list[str]) -> Any:
-        self._tables, self._numeric = tables, numeric
+    def _with(
+        self,
+        columns: list[dict[str, Any]],
+        heads: list[np.ndarray],
+        numeric: list[str],
+        shared: bool,
+    ) -> Any:
+        self._categorical, self._heads, self._numeric = columns, heads, numeric
+        self._shared = shared
         return self
 
     @property
+    def _names(self) -> list[str]:
+        return [facts["name"] for facts in self._categorical]
+
+    def _columns(self) -> list[ColumnRows]:
+        """How each column's values become row numbers."""
+        ends = np.cumsum([1 + len(head) for head in self._heads]).tolist()
+        rows = []
+        for facts, head, end in zip(self._categorical, self._heads, ends, strict=True):
+            tail = TailHash(facts["scheme"], facts["buckets"], facts["seed"], facts["signed"])
+            if self._shared:
+                vocabulary = Vocabulary(head, tail, end - 1 - len(head), ends[-1])
+            else:
+                vocabulary = Vocabulary(head, tail)
+            rows.append(ColumnRows(vocabulary, facts["values"]))
+        return rows
+
+    @property
     def tables(self) -> list[dict[str, Any]]:
-        """Per categorical column: name, rows (1 + private + buckets), private, buckets, dim."""
-        return [
-            {
-                "name": table["name"],
-                "rows": 1 + len(table["values"]) + table["buckets"],
-                "private": len(table["values"]),
-                "buckets": table["buckets"],
-                "dim": table["dim"],
+        """Per categorical column: name, rows of its table, private rows, buckets, dim.
+
+        Where they are not those of a plain column, also ``slots`` (ids a row), ``pooling``,
+        ``signed``, ``padded`` (array column) and ``shared`` (name of a table that several share).
+        """
+        columns = self._columns()
+        blocks = [1 + len(c.vocabulary.head) for c in columns]
+        tables = []
+        for facts, rows, block in zip(self._categorical, columns, blocks, strict=True):
+            table = {
+                "name": facts["name"],
+                "rows": (sum(blocks) if self._shared else block) + facts["buckets"],
+                "private": block - 1,
+                "buckets": facts["buckets"],
+                "dim": facts["dim"],
             }
-            for table in self._tables
-        ]
+            special = {
+                "slots": rows.width if rows.width > 1 else None,
+                "pooling": facts["pooling"] if rows.values and facts["pooling"] != "mean" else None,
+                "signed": facts["signed"],
+                "padded": rows.values > 0,
+                "shared": _SHARED if self._shared else None,
+            }
+            tables.append(table | {key: value for key, value in special.items() if value})
+        return tables
+
+    @property
+    def rowPlan(self) -> bytes:
+        """The first argument of the SQL function ``ctr_rows`` (see ``DESCRIBE FUNCTION``)."""
+        return row_plan(self._columns())
 
     @property
     def report(self) -> DataFrame:
-        """``tables`` as a DataFrame."""
-        rows = [(t["name"], t["rows"], t["private"], t["buckets"], t["dim"]) for t in self.tables]
+        """A row a column: its table, and the elements of array columns left unread in fitting."""
+        rows = [
+            (t["name"], t["rows"], t["private"], t["buckets"], t["dim"], facts["unread"])
+            for t, facts in zip(self.tables, self._categorical, strict=True)
+        ]
         return SparkSession.builder.getOrCreate().createDataFrame(
-            rows, "column string, rows long, private long, buckets long, dimension int"
+            rows,
+            "column string, rows long, private long, buckets long, dimension int, "
+            "unread_elements long",
         )
 
     @property
@@ -186,8 +275,40 @@ class HashedEmbeddingEncoderModel(_EncoderParams, PersistentStage, Model):
         """Rows dropped by the last transformed dataset; waits for an action on it."""
         return self._rows.count()
 
+    def privateValues(self, dataset: DataFrame) -> DataFrame:
+        """Name the values with a private row, as far as they occur in a dataset.
+
+        The model knows values by their hash only, so this reads the dataset.
+
+        Returns
+        -------
+        DataFrame
+            column string, row int, value string.
+        """
+        found = []
+        for name, rows in zip(self._names, self._columns(), strict=True):
+            text = texts_of(dataset, name)
+            plain = dataset.select((F.explode(text) if rows.values else text).alias("value"))
+            scalar = ColumnRows(rows.vocabulary)
+            row = F.get(embedding_rows(plain, ["value"], [scalar]), F.lit(0))
+            first = rows.vocabulary.offset + 1
+            found.append(
+                plain.where(F.col("value").isNotNull())
+                .distinct()
+                .select(F.lit(name).alias("column"), row.alias("row"), "value")
+                .where(F.col("row").between(first, first + len(rows.vocabulary.head) - 1))
+            )
+        return reduce(DataFrame.unionAll, found)
+
     def _transform(self, dataset: DataFrame) -> DataFrame:
-        self._check_columns(dataset, [t["name"] for t in self._tables], self._numeric)
+        self._check_columns(dataset, self._names, self._numeric)
+        for facts in self._categorical:
+            if is_array(dataset, facts["name"]) != (facts["values"] > 0):
+                raise TypeError(
+                    f"column {facts['name']!r} (inputCols) is "
+                    f"{dataset.schema[facts['name']].dataType.simpleString()}, but HashedEmbedding"
+                    f"Encoder was fitted on {'an array' if facts['values'] else 'single values'}"
+                )
         invalid = F.lit(False)
         for name in self._numeric:
             invalid = invalid | _unusable(name)
@@ -198,7 +319,7 @@ class HashedEmbeddingEncoderModel(_EncoderParams, PersistentStage, Model):
             f"a numeric column ({', '.join(self._numeric)}) is null, NaN or infinite",
             self.uid,
         )
-        ids = _array([_row_of(table) for table in self._tables], "int")
+        ids = embedding_rows(dataset, self._names, self._columns())
         numbers = _array([_number(name) for name in self._numeric], "float")
         return add_columns(
             dataset,
@@ -209,67 +330,61 @@ class HashedEmbeddingEncoderModel(_EncoderParams, PersistentStage, Model):
         )
 
     def _state(self) -> tuple[dict[str, Any], dict[str, bytes]]:
-        text = json.dumps(self._tables, ensure_ascii=False, separators=(",", ":"))
-        return {"numeric": self._numeric}, {"vocabulary.json": text.encode()}
+        heads = {f"{i:05d}": head for i, head in enumerate(self._heads)}
+        state = {
+            "categorical": self._categorical,
+            "numeric": self._numeric,
+            "shared": self._shared,
+        }
+        return state, {"vocabulary.safetensors": safetensors.numpy.save(heads)}
 
     def _restore(self, state: dict[str, Any], payload: dict[str, bytes]) -> None:
-        self._with(json.loads(payload["vocabulary.json"]), state["numeric"])
+        heads = safetensors.numpy.load(payload["vocabulary.safetensors"])
+        self._with(
+            state["categorical"],
+            [heads[name] for name in sorted(heads)],
+            state["numeric"],
+            state["shared"],
+        )
 
 
 def _frequent_values(
     dataset: DataFrame, names: list[str], min_counts: list[int]
-) -> list[list[tuple[str, int]]]:
-    """Per column the frequent values and their hashes, most frequent first."""
-    found: list[list[tuple[str, int]]] = [[] for _ in names]
+) -> list[np.ndarray]:
+    """Per column the hashes of the frequent values, most frequent first; int64."""
+    found = [np.zeros(0, dtype=np.int64) for _ in names]
     if not names:
         return found
-    pairs = F.array(
-        *[
-            F.struct(F.lit(index).alias("column"), column(name).cast("string").alias("value"))
-            for index, name in enumerate(names)
-        ]
-    )
     cut = F.element_at(F.array(*[F.lit(count) for count in min_counts]), F.col("column") + 1)
+    counted = F.struct((-F.col("rows")).alias("order"), "hash")
     rows = (
-        dataset.select(F.explode(pairs).alias("pair"))
-        .select("pair.column", "pair.value")
-        .where(F.col("value").isNotNull() & (F.length("value") <= MAX_PRIVATE_LENGTH))
-        .groupBy("column", "value")
-        .count()
-        .where(F.col("count") >= cut)
-        .select("column", "value", "count", F.xxhash64("value").alias("hash"))
+        count_values(dataset, names)
+        .where(F.col("hash").isNotNull() & (F.col("rows") >= cut))
+        .groupBy("column")
+        .agg(F.transform(F.sort_array(F.collect_list(counted)), lambda v: v["hash"]).alias("hash"))
         .collect()
     )
-    for row in sorted(rows, key=lambda row: (-row["count"], row["value"])):
-        found[row["column"]].append((row["value"], row["hash"]))
+    for row in rows:
+        found[row["column"]] = np.array(row["hash"], dtype=np.int64)
     return found
 
 
-def _row_of(table: dict[str, Any]) -> Column:
-    value = column(table["name"]).cast("string")
-    hashed = F.pmod(F.xxhash64(value, F.lit(table["seed"]).cast("long")), F.lit(table["buckets"]))
-    row = (hashed + 1 + len(table["values"])).cast("int")
-    if table["values"]:
-        row = F.coalesce(_private_row(table, value), row)
-    missing = F.coalesce(compiled_apart(F.lit(0)), F.lit(0))
-    return F.when(value.isNull(), missing).otherwise(row)
-
-
-def _private_row(table: dict[str, Any], value: Column) -> Column:
-    """Look the value up in a hash table that Spark folds into one literal of the plan.
-
-    An array indexed by the value's hash holds small maps, so a look-up costs a few comparisons
-    whatever the vocabulary's size; a plain map literal would be searched from end to end.
-    """
-    slots = max(1, len(table["values"]) // _VALUES_PER_SLOT)
-    maps: list[dict[str, int]] = [{} for _ in range(slots)]
-    for row, (text, hashed) in enumerate(zip(table["values"], table["hashes"], strict=True), 1):
-        maps[hashed % slots][text] = row
-    literal = F.lit(json.dumps(maps, ensure_ascii=False, separators=(",", ":")))
-    slot = F.pmod(F.xxhash64(value), F.lit(slots)) + 1
-    return F.element_at(
-        F.element_at(F.from_json(literal, "array<map<string,int>>"), slot.cast("int")), value
-    )
+def _array_lengths(
+    dataset: DataFrame, names: list[str], limit: int
+) -> tuple[dict[str, int], dict[str, int]]:
+    """Of each array column the number of elements to read, and how many are left unread."""
+    arrays = [name for name in names if is_array(dataset, name)]
+    if not arrays:
+        return {}, {}
+    sizes = [F.greatest(F.size(column(name)), F.lit(1)) for name in arrays]
+    beyond = [F.greatest(size - limit, F.lit(0)) for size in sizes]
+    found = dataset.agg(
+        F.array(*[F.max(size) for size in sizes]).alias("longest"),
+        F.array(*[F.sum(more) for more in beyond]).alias("unread"),
+    ).collect()[0]
+    longest = [min(limit, size or 1) for size in found["longest"]]
+    unread = [count or 0 for count in found["unread"]]
+    return dict(zip(arrays, longest, strict=True)), dict(zip(arrays, unread, strict=True))
 
 
 def _number(name: str) -> Column:

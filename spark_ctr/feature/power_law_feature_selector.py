@@ -5,28 +5,32 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import numpy as np
 from pyspark.ml import Estimator, Model
 from pyspark.ml.param import TypeConverters
 from pyspark.sql import DataFrame, SparkSession
-from pyspark.sql import functions as F
+from pyspark.sql import types as T
 
+from spark_ctr.feature.column_statistics import (
+    column_growth,
+    column_stats,
+    count_columns,
+    sample_relevance,
+)
+from spark_ctr.feature.selection_report import FACTS_SCHEMA, column_facts, stats_of
 from spark_ctr.power_law import (
+    ColumnDecision,
     ColumnStats,
     CountHistogram,
     PowerLawFit,
-    better_alternative,
-    compare_alternatives,
-    fit_discrete,
-    label_relevance,
+    plot_budget,
     plot_ccdf,
     select_columns,
 )
-from spark_ctr.stage.base import number, param
+from spark_ctr.stage.base import number, one_of, param
 from spark_ctr.stage.columns import (
-    CATEGORICAL_TYPES,
     METADATA_KEY,
     NUMERIC_TYPES,
+    categorical_field,
     check_distinct,
     column,
     columns_of_kind,
@@ -34,25 +38,24 @@ from spark_ctr.stage.columns import (
     metadata_of,
     replace_columns,
 )
-from spark_ctr.stage.params import HasInputs, HasInvalid, HasLabel
+from spark_ctr.stage.params import HasInputs, HasInvalid, HasLabel, HasRandomSeed
 from spark_ctr.stage.persistence import PersistentStage
 
-_LABELS = -1  # the pseudo-column that counts rows and invalid labels in the same pass
-
-_REPORT_SCHEMA = (
-    "column string, rows long, distinct long, missing long, alpha double, alpha_se double, "
-    "xmin long, ks_distance double, tail_values long, better_alternative string, cut long, "
-    "private_rows long, buckets long, dimension int, coverage double, "
-    "expected_collisions double, relevance double, decision string, reason string"
-)
+_ORDER_TYPES = (T.NumericType, T.TimestampType, T.TimestampNTZType, T.DateType)
 
 
-class _SelectorParams(HasInputs, HasLabel, HasInvalid):
-    rowBudget = param(
-        "rowBudget",
-        "embedding rows over all columns",
-        number("rowBudget", int, at_least=2),
+class _SelectorParams(HasInputs, HasLabel, HasInvalid, HasRandomSeed):
+    budget = param(
+        "budget",
+        "embedding rows over all columns, or bytes of them: see budgetUnit",
+        number("budget", int, at_least=2),
         1_000_000,
+    )
+    budgetUnit = param(
+        "budgetUnit",
+        "'rows' or 'bytes' (of float32 weights: rows * dimension * 4)",
+        one_of("budgetUnit", "rows", "bytes"),
+        "rows",
     )
     minCount = param(
         "minCount",
@@ -62,11 +65,31 @@ class _SelectorParams(HasInputs, HasLabel, HasInvalid):
     )
     minRelevance = param(
         "minRelevance",
-        "columns whose bias-corrected mutual information with the label is a smaller share of the "
-        "label's entropy are dropped; 0 drops none, as a column that tells nothing alone may tell "
-        "much together with others",
+        "columns that explain a smaller share of the label, alone and beside any one other column, "
+        "are dropped; 0 drops none for it",
         number("minRelevance", float, at_least=0.0, at_most=1.0),
         0.0,
+    )
+    maxPValue = param(
+        "maxPValue",
+        "columns whose link with the label, alone and beside any one other column, has a larger "
+        "p-value are dropped as chance, if the sample is large enough to have shown a link of 2 %; "
+        "1 drops none for it",
+        number("maxPValue", float, at_least=0.0, at_most=1.0),
+        0.01,
+    )
+    sampleRows = param(
+        "sampleRows",
+        "rows on which it is measured what columns tell together; 0 measures it not, and then the "
+        "counts alone decide which values get rows",
+        number("sampleRows", int, at_least=0, at_most=10_000_000),
+        100_000,
+    )
+    orderCol = param(
+        "orderCol",
+        "column that gives the order of the log (numeric, timestamp or date), in which the growth "
+        "of each vocabulary is measured; unset: growth as in a shuffled log",
+        TypeConverters.toString,
     )
     wholeBelow = param(
         "wholeBelow",
@@ -76,9 +99,9 @@ class _SelectorParams(HasInputs, HasLabel, HasInvalid):
     )
     tailLoading = param(
         "tailLoading",
-        "tail values per hashed row",
-        number("tailLoading", float, at_least=1.0),
-        4.0,
+        "values seen twice or more per hashed row of the tail, at least 1; 0: one hashed row",
+        number("tailLoading", float, at_least=0.0),
+        0.0,
     )
     dimensionScale = param(
         "dimensionScale",
@@ -92,6 +115,13 @@ class _SelectorParams(HasInputs, HasLabel, HasInvalid):
         TypeConverters.toListString,
         ["lognormal", "exponential", "stretched_exponential"],
     )
+    pValuePrecision = param(
+        "pValuePrecision",
+        "largest standard error of the report's p-value of the power law, from "
+        "1 / (4 * precision**2) synthetic sets a column; 0 leaves it out",
+        number("pValuePrecision", float, at_least=0.0, at_most=0.5),
+        0.1,
+    )
 
     def _columns(self, dataset: DataFrame) -> list[str]:
         names = self._value("inputCols")
@@ -103,17 +133,31 @@ class _SelectorParams(HasInputs, HasLabel, HasInvalid):
             )
         check_distinct(names, "inputCols")
         for name in names:
-            field(dataset, name, "inputCols", CATEGORICAL_TYPES)
+            categorical_field(dataset, name, "inputCols")
         return names
+
+    def _decide(self, stats: list[ColumnStats], budget: int) -> list[ColumnDecision]:
+        return select_columns(
+            stats,
+            budget,
+            unit=self.getBudgetUnit(),
+            min_relevance=self.getMinRelevance(),
+            max_p_value=self.getMaxPValue(),
+            min_count=self.getMinCount(),
+            whole_below=self.getWholeBelow(),
+            tail_loading=self.getTailLoading(),
+            dimension_scale=self.getDimensionScale(),
+        )
 
 
 class PowerLawFeatureSelector(_SelectorParams, PersistentStage, Estimator):
     """Decide from a power-law fit of the value counts, and from the label, what gets embedded.
 
     One pass counts every value of every column with its label; only the histogram of counts
-    reaches the driver. Per column an exact discrete power law is fitted to the counts, and one
-    rule divides ``rowBudget`` embedding rows over the columns: drop, keep whole, or a head of
-    private rows and a hashed tail (see :func:`spark_ctr.power_law.select_columns`).
+    reaches the driver, and a sample of rows for what columns tell together. Per column an exact
+    discrete power law is fitted to the counts, and one rule divides ``budget`` embedding rows over
+    the columns: drop, keep whole, or a head of private rows and a hashed tail (see
+    :func:`spark_ctr.power_law.select_columns`).
 
     The fitted model leaves the columns as they are and writes the plan into their metadata,
     which HashedEmbeddingEncoder reads.
@@ -130,43 +174,47 @@ class PowerLawFeatureSelector(_SelectorParams, PersistentStage, Estimator):
     """
 
     def _fit(self, dataset: DataFrame) -> PowerLawFeatureSelectorModel:
-        names = self._columns(dataset)
-        field(dataset, self.getLabelCol(), "labelCol", NUMERIC_TYPES)
-        counts = _count_values(dataset, names, self.getLabelCol())
-        rows, invalid, positives = _label_totals(counts.pop(_LABELS, []))
-        if rows == 0:
+        names, label, order = self._columns(dataset), self.getLabelCol(), self._value("orderCol")
+        field(dataset, label, "labelCol", NUMERIC_TYPES)
+        if order is not None:
+            field(dataset, order, "orderCol", _ORDER_TYPES)
+        counted, totals = count_columns(dataset, names, label, order)
+        if totals.rows == 0:
             raise ValueError("PowerLawFeatureSelector: the dataset has no rows")
         policy = self.getHandleInvalid()
-        if invalid and policy == "error":
+        if totals.invalid and policy == "error":
             raise ValueError(
-                f"PowerLawFeatureSelector: {invalid} of {rows} labels in {self.getLabelCol()!r} "
+                f"PowerLawFeatureSelector: {totals.invalid} of {totals.rows} labels in {label!r} "
                 "are null or not 0 or 1; clean them or set handleInvalid='skip' or 'keep'"
             )
-        negatives = rows - invalid - positives
-        if not positives or not negatives:
+        negatives = totals.rows - totals.invalid - totals.positives
+        if not totals.positives or not negatives:
             raise ValueError(
-                f"PowerLawFeatureSelector: label column {self.getLabelCol()!r} has {negatives} "
-                f"zeros and {positives} ones; relevance needs both"
+                f"PowerLawFeatureSelector: label column {label!r} has {negatives} zeros and "
+                f"{totals.positives} ones; relevance needs both"
             )
-        stats = [
-            _column_stats(name, counts.get(index, []), self.getMinCount(), policy == "skip")
-            for index, name in enumerate(names)
-        ]
-        decisions = select_columns(
-            stats,
-            self.getRowBudget(),
-            min_relevance=self.getMinRelevance(),
-            min_count=self.getMinCount(),
-            whole_below=self.getWholeBelow(),
-            tail_loading=self.getTailLoading(),
-            dimension_scale=self.getDimensionScale(),
+        joint = sample_relevance(
+            dataset, names, label, totals.rows, self.getSampleRows(), self.getSeed()
         )
+        skip = policy == "skip"
+        stats = [
+            column_stats(name, counts, self.getMinCount(), skip, joint.get(name))
+            for name, counts in zip(names, counted, strict=True)
+        ]
         facts = [
-            _facts(stat, decision, self.getAlternatives())
-            for stat, decision in zip(stats, decisions, strict=True)
+            column_facts(
+                one,
+                decision,
+                column_growth(one.histogram, counts, skip, order is not None),
+                self.getAlternatives(),
+                self.getPValuePrecision(),
+            )
+            for one, counts, decision in zip(
+                stats, counted, self._decide(stats, self.getBudget()), strict=True
+            )
         ]
         model = PowerLawFeatureSelectorModel()._with(
-            facts, {s.name: s.histogram.to_dict() for s in stats}, invalid
+            facts, {s.name: s.histogram.to_dict() for s in stats}, totals.invalid
         )
         model._resetUid(self.uid)
         return self._copyValues(model)
@@ -187,10 +235,10 @@ class PowerLawFeatureSelectorModel(_SelectorParams, PersistentStage, Model):
 
     @property
     def report(self) -> DataFrame:
-        """One row a column: counts, fit, decision and its reason."""
-        names = [part.split()[0] for part in _REPORT_SCHEMA.split(", ")]
+        """One row a column: counts, fit, growth, decision and its reason."""
+        names = [part.split()[0] for part in FACTS_SCHEMA.split(", ")]
         rows = [tuple(facts[name] for name in names) for facts in self._facts]
-        return SparkSession.builder.getOrCreate().createDataFrame(rows, _REPORT_SCHEMA)
+        return SparkSession.builder.getOrCreate().createDataFrame(rows, FACTS_SCHEMA)
 
     @property
     def decisions(self) -> list[dict[str, Any]]:
@@ -217,10 +265,24 @@ class PowerLawFeatureSelectorModel(_SelectorParams, PersistentStage, Model):
         cut = facts["cut"] if facts["decision"] == "head_and_tail" else None
         return plot_ccdf(histogram, fit, cut, ax, name)
 
+    def plotBudget(self, ax: Any = None) -> Any:
+        """Draw each column's coverage against the budget, and the budget taken; returns the Axes.
+
+        Coverage is the share of the rows whose value has a private row.
+        """
+        stats = [stats_of(facts, self._histograms[facts["column"]]) for facts in self._facts]
+        return plot_budget(
+            stats,
+            lambda budget: self._decide(stats, budget),
+            self.getBudget(),
+            self.getBudgetUnit(),
+            ax,
+        )
+
     def _transform(self, dataset: DataFrame) -> DataFrame:
         replaced = {}
         for facts in self._facts:
-            found = field(dataset, facts["column"], "inputCols", CATEGORICAL_TYPES)
+            found = categorical_field(dataset, facts["column"], "inputCols")
             ours = metadata_of(found) | {"kind": "categorical", "plan": _plan(facts)}
             replaced[found.name] = column(found.name).alias(
                 found.name,
@@ -244,101 +306,4 @@ def _plan(facts: dict[str, Any]) -> dict[str, Any]:
         "minCount": facts["cut"],
         "buckets": facts["buckets"],
         "dimension": facts["dimension"],
-    }
-
-
-def _count_values(dataset: DataFrame, names: list[str], label: str) -> dict[int, list[Any]]:
-    """Per column (is null, rows, labelled rows, positives, how many values have these)."""
-    valid = F.coalesce(column(label).cast("double").isin(0.0, 1.0), F.lit(False))
-    one = F.when(valid, column(label).cast("double"))
-    pairs = [
-        F.struct(F.lit(index).alias("column"), column(name).cast("string").alias("value"))
-        for index, name in enumerate(names)
-    ]
-    pairs.append(F.struct(F.lit(_LABELS).alias("column"), valid.cast("string").alias("value")))
-    rows = (
-        dataset.select(F.explode(F.array(*pairs)).alias("pair"), one.alias("label"))
-        .groupBy("pair.column", "pair.value")
-        .agg(
-            F.count(F.lit(1)).alias("rows"),
-            F.count("label").alias("labelled"),
-            F.coalesce(F.sum("label"), F.lit(0.0)).cast("long").alias("positives"),
-        )
-        .groupBy(
-            "column", F.col("value").isNull().alias("missing"), "rows", "labelled", "positives"
-        )
-        .agg(F.count(F.lit(1)).alias("values"))
-        .collect()
-    )
-    found: dict[int, list[Any]] = {}
-    for row in rows:
-        found.setdefault(row["column"], []).append(row)
-    return found
-
-
-def _label_totals(rows: list[Any]) -> tuple[int, int, int]:
-    """Rows, rows with an invalid label, and rows with label 1."""
-    total, labelled, positives = (
-        sum(row[name] * row["values"] for row in rows) for name in ("rows", "labelled", "positives")
-    )
-    return total, total - labelled, positives
-
-
-def _column_stats(name: str, rows: list[Any], min_count: int, labelled_only: bool) -> ColumnStats:
-    """Histogram, fit and relevance of a column from its counted values."""
-    size = "labelled" if labelled_only else "rows"
-    present = [row for row in rows if not row["missing"] and row[size] > 0]
-    missing = [row for row in rows if row["missing"]]
-    by_count: dict[int, int] = {}
-    for row in present:
-        by_count[row[size]] = by_count.get(row[size], 0) + row["values"]
-    counts = np.array(sorted(by_count), dtype=np.int64)
-    histogram = CountHistogram(counts, np.array([by_count[c] for c in counts], dtype=np.int64))
-    head = sorted(
-        (row["labelled"], row["positives"], row["values"])
-        for row in present + missing
-        if row["labelled"] >= min_count
-    )
-    tail = [row for row in present + missing if row["labelled"] < min_count]
-    repeats = [values for _, _, values in head]
-    relevance = label_relevance(
-        np.repeat(np.array([n for n, _, _ in head], dtype=np.int64), repeats),
-        np.repeat(np.array([k for _, k, _ in head], dtype=np.int64), repeats),
-        sum(row["labelled"] * row["values"] for row in tail),
-        sum(row["positives"] * row["values"] for row in tail),
-    )
-    return ColumnStats(
-        name,
-        histogram,
-        sum(row[size] for row in missing),
-        fit_discrete(histogram),
-        relevance,
-    )
-
-
-def _facts(stats: ColumnStats, decision: Any, alternatives: list[str]) -> dict[str, Any]:
-    """One row of the report, JSON-able."""
-    fit = stats.fit
-    comparisons, _ = compare_alternatives(stats.histogram, fit, alternatives)
-    return {
-        "column": stats.name,
-        "rows": int(stats.histogram.total),
-        "distinct": int(stats.histogram.n),
-        "missing": int(stats.missing),
-        "alpha": float(fit.alpha) if fit else None,
-        "alpha_se": float(fit.alpha_se) if fit else None,
-        "xmin": int(fit.xmin) if fit else None,
-        "ks_distance": float(fit.ks_distance) if fit else None,
-        "tail_values": int(fit.n_tail) if fit else None,
-        "better_alternative": better_alternative(comparisons),
-        "cut": int(decision.min_count),
-        "private_rows": int(decision.head_rows),
-        "buckets": int(decision.buckets),
-        "dimension": int(decision.dimension),
-        "coverage": float(decision.coverage),
-        "expected_collisions": float(decision.expected_collisions),
-        "relevance": None if stats.relevance is None else float(stats.relevance),
-        "decision": decision.decision,
-        "reason": decision.reason,
-        "fit": fit.to_dict() if fit else None,
     }

@@ -6,6 +6,7 @@ everything here depends on the number of distinct counts, never on the number of
 
 from .bootstrap import BootstrapTest, bootstrap_test, draw_zeta
 from .budget import select_columns
+from .budget_plot import coverage_curve, plot_budget
 from .columns import ColumnDecision, ColumnStats, embedding_dimension
 from .comparison import Comparison, better_alternative, compare_alternatives
 from .continuous import ContinuousPowerLawFit, fit_continuous
@@ -31,6 +32,7 @@ __all__ = [
     "better_alternative",
     "bootstrap_test",
     "compare_alternatives",
+    "coverage_curve",
     "draw_zeta",
     "embedding_dimension",
     "expected_distinct",
@@ -40,6 +42,7 @@ __all__ = [
     "information",
     "joint_relevance",
     "label_relevance",
+    "plot_budget",
     "plot_ccdf",
     "select_columns",
     "vocabulary_growth",

@@ -73,6 +73,24 @@ def field(dataset: DataFrame, name: str, role: str, types: tuple[type, ...]) -> 
     return found
 
 
+def categorical_field(dataset: DataFrame, name: str, role: str) -> T.StructField:
+    """Field of a categorical column, which may be an array of categorical values.
+
+    Raises
+    ------
+    ValueError, TypeError
+        As `field`.
+    """
+    found = field(dataset, name, role, (*CATEGORICAL_TYPES, T.ArrayType))
+    element = getattr(found.dataType, "elementType", None)
+    if element is not None and not isinstance(element, CATEGORICAL_TYPES):
+        raise TypeError(
+            f"column {name!r} ({role}) has type {found.dataType.simpleString()}; the elements of "
+            "an array must be string, integral, boolean, date, decimal: cast them first"
+        )
+    return found
+
+
 def check_new(dataset: DataFrame, outputs: Iterable[str], role: str) -> None:
     """Refuse output columns that exist already or are named twice.
 

@@ -114,7 +114,7 @@ def _selector(c: Names) -> PowerLawFeatureSelector:
     return PowerLawFeatureSelector(
         inputCols=[c("site"), c("device")],
         labelCol=c("label"),
-        rowBudget=64,
+        budget=64,
         alternatives=["exponential"],
     )
 
@@ -175,7 +175,8 @@ def _finite_features(out: DataFrame, model: Any) -> None:
     """Ids lie in their tables, numbers are finite."""
     for row in out.select("categoricalFeatures", "numericFeatures").collect():
         ids, numbers = row
-        assert all(0 <= i < t["rows"] for i, t in zip(ids, model.tables, strict=True))
+        sizes = [t["rows"] for t in model.tables for _ in range(t.get("slots", 1))]
+        assert all(0 <= i < size for i, size in zip(ids, sizes, strict=True))
         assert all(abs(n) < float("inf") for n in numbers)
 
 
@@ -221,9 +222,10 @@ _BAD_FEATURES = Break(
         "categoricalFeatures": [
             "null",
             "array()",
-            "array(0, 1000000)",
-            "array(-1, 0)",
-            "array(cast(null as int), 0)",
+            "array(0, 0)",
+            "array(0, 0, 0, 1000000)",
+            "array(-1, 0, 0, 0)",
+            "array(cast(null as int), 0, 0, 0)",
         ],
         "numericFeatures": ["null", "array()", "array(float('nan'))", "array(float('inf'))"],
     },
@@ -281,7 +283,7 @@ CASES = [
         model=PowerLawFeatureSelectorModel,
         data="raw",
         reads=(
-            Reads("inputCols", "site", "array<string>"),
+            Reads("inputCols", "site", "array<double>"),
             Reads("labelCol", "label", "string", in_transform=False),
         ),
         adds=(),
@@ -290,7 +292,7 @@ CASES = [
         breaks=(Break("labels", {"label": ["null", "2", "-1"]}, in_transform=False),),
         policy=_own_policy,
         skipped_in_fit=lambda model: model.invalidLabels,
-        grid=lambda stage: [{stage.rowBudget: 32}, {stage.rowBudget: 64}],
+        grid=lambda stage: [{stage.budget: 32}, {stage.budget: 64}],
         single_class="label",
     ),
     Case(
@@ -298,7 +300,7 @@ CASES = [
         model=HashedEmbeddingEncoderModel,
         data="raw",
         reads=(
-            Reads("inputCols", "site", "array<string>"),
+            Reads("inputCols", "site", "array<double>"),
             Reads("numericCols", "price", "string"),
         ),
         adds=(
@@ -363,6 +365,7 @@ VALUES: dict[str, Any] = {
     "inputCols": ["site"],
     "numericCols": ["price"],
     "timestampCol": "time",
+    "orderCol": "time",
     "weightCol": "weight",
     "validationIndicatorCol": "held_out",
     "cacheDir": "/tmp",

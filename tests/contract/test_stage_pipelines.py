@@ -89,7 +89,7 @@ def chain(clicks: Any) -> tuple[Pipeline, PipelineModel]:
     cleaner = ClickLogCleaner(
         categoricalCols=["site", "device"], numericCols=["price"], numBuckets=3
     )
-    selector = PowerLawFeatureSelector(rowBudget=64, minRelevance=0.0, alternatives=[])
+    selector = PowerLawFeatureSelector(budget=64, minRelevance=0.0, alternatives=[])
     classifier = CTRClassifier(
         network="lr", maxIter=1, batchSize=32, device="cpu", verbose=False, validationFraction=0.2
     )

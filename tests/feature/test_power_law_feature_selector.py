@@ -6,6 +6,7 @@ from collections import Counter
 
 import pytest
 from pyspark.ml.feature import StringIndexer
+from pyspark.sql import functions as F
 
 from spark_ctr.datasets import ClickLogConfig, click_log
 from spark_ctr.feature import HashedEmbeddingEncoder, PowerLawFeatureSelector
@@ -24,7 +25,7 @@ def columns():
 
 @pytest.fixture(scope="module")
 def model(log, columns):
-    return PowerLawFeatureSelector(inputCols=columns, labelCol="click", rowBudget=5_000).fit(log)
+    return PowerLawFeatureSelector(inputCols=columns, labelCol="click", budget=5_000).fit(log)
 
 
 def test_counts_are_exact(log, columns, model):
@@ -82,8 +83,8 @@ def test_plot_names_unknown_columns(model):
 
 
 def test_a_budget_below_two_rows_a_column_is_refused(log, columns):
-    selector = PowerLawFeatureSelector(inputCols=columns, labelCol="click", rowBudget=2)
-    with pytest.raises(ValueError, match="rowBudget|row_budget"):
+    selector = PowerLawFeatureSelector(inputCols=columns, labelCol="click", budget=2)
+    with pytest.raises(ValueError, match="budget"):
         selector.fit(log)
 
 
@@ -93,5 +94,9 @@ def test_string_indexer_counts_the_same_head(log, model):
     present = log.filter(log[name].isNotNull())
     labels = StringIndexer(inputCol=name, outputCol="i").fit(present).labels
     encoder = HashedEmbeddingEncoder(numericCols=[]).fit(model.transform(log))
-    values = next(t["values"] for t in encoder._tables if t["name"] == name)
-    assert values == labels[: facts["private_rows"]]
+    named = encoder.privateValues(model.transform(log)).where(F.col("column") == name).collect()
+    counts = {row[name]: row["count"] for row in present.groupBy(name).count().collect()}
+    head = labels[: facts["private_rows"]]
+    assert {row["value"] for row in named} == {str(label) for label in head}
+    by_row = [counts[row["value"]] for row in sorted(named, key=lambda row: row["row"])]
+    assert by_row == sorted(by_row, reverse=True)

@@ -1,9 +1,8 @@
 package sparkctr
 
-import org.apache.spark.sql.AnalysisException
 import org.apache.spark.sql.catalyst.{FunctionIdentifier, InternalRow}
 import org.apache.spark.sql.catalyst.analysis.TypeCheckResult
-import org.apache.spark.sql.catalyst.analysis.TypeCheckResult.{DataTypeMismatch, TypeCheckSuccess}
+import org.apache.spark.sql.catalyst.analysis.TypeCheckResult.TypeCheckSuccess
 import org.apache.spark.sql.catalyst.expressions.{Expression, ExpressionInfo}
 import org.apache.spark.sql.catalyst.expressions.codegen._
 import org.apache.spark.sql.catalyst.expressions.codegen.Block._
@@ -31,58 +30,15 @@ case class CtrBucket(value: Expression, seed: Expression, numBuckets: Expression
   override def foldable: Boolean = children.forall(_.foldable)
 
   override def checkInputDataTypes(): TypeCheckResult =
-    valueProblem
-      .orElse(constantProblem("seed", seed, LongType, Long.MinValue, Long.MaxValue))
-      .orElse(constantProblem("numBuckets", numBuckets, IntegerType, 1, Int.MaxValue))
+    Arguments.oneOf("value", value, CtrBucket.ValueTypes)
+      .orElse(Arguments.constant("seed", seed, LongType, Long.MinValue, Long.MaxValue))
+      .orElse(Arguments.constant("numBuckets", numBuckets, IntegerType, 1, Int.MaxValue))
       .getOrElse(TypeCheckSuccess)
 
-  private def valueProblem: Option[DataTypeMismatch] = value.dataType match {
-    case _: StringType | BinaryType | ByteType | ShortType | IntegerType | LongType | NullType =>
-      None
-    case _ =>
-      val allowed = Seq(StringType, BinaryType, ByteType, ShortType, IntegerType, LongType)
-      Some(unexpectedType("value", value, allowed))
-  }
+  private def constant(e: Expression): Long = e.eval().asInstanceOf[Number].longValue
 
-  private def constantProblem(
-      name: String, e: Expression, nominal: DataType, low: Long, high: Long) =
-    e.dataType match {
-      case ByteType | ShortType | IntegerType | LongType =>
-        if (!e.foldable) {
-          Some(DataTypeMismatch("NON_FOLDABLE_INPUT", Map(
-            "inputName" -> s"`$name`",
-            "inputType" -> quoted(nominal.sql),
-            "inputExpr" -> quoted(e.sql))))
-        } else {
-          constant(e) match {
-            case None =>
-              Some(DataTypeMismatch("UNEXPECTED_NULL", Map("exprName" -> s"`$name`")))
-            case Some(v) if v < low || v > high =>
-              Some(DataTypeMismatch("VALUE_OUT_OF_RANGE", Map(
-                "exprName" -> s"`$name`",
-                "valueRange" -> s"[$low, $high]",
-                "currentValue" -> v.toString)))
-            case _ => None
-          }
-        }
-      case _ => Some(unexpectedType(name, e, Seq(nominal)))
-    }
-
-  // Spark puts an ordinal into paramIndex; the argument's name reads as well and says more.
-  private def unexpectedType(name: String, e: Expression, allowed: Seq[DataType]) =
-    DataTypeMismatch("UNEXPECTED_INPUT_TYPE", Map(
-      "paramIndex" -> s"`$name`",
-      "requiredType" -> allowed.map(t => quoted(t.sql)).mkString("(", " or ", ")"),
-      "inputSql" -> quoted(e.sql),
-      "inputType" -> quoted(e.dataType.sql)))
-
-  private def quoted(text: String): String = "\"" + text + "\""
-
-  private def constant(e: Expression): Option[Long] =
-    Option(e.eval()).map(_.asInstanceOf[Number].longValue)
-
-  @transient private lazy val seedValue: Long = constant(seed).get
-  @transient private lazy val buckets: Int = constant(numBuckets).get.toInt
+  @transient private lazy val seedValue: Long = constant(seed)
+  @transient private lazy val buckets: Int = constant(numBuckets).toInt
 
   override def eval(input: InternalRow): Any = value.eval(input) match {
     case null => BucketHash.Missing
@@ -118,7 +74,8 @@ case class CtrBucket(value: Expression, seed: Expression, numBuckets: Expression
 object CtrBucket {
   final val Name = "ctr_bucket"
 
-  private val Arguments = Seq("value", "seed", "numBuckets")
+  private val ValueTypes =
+    Seq(StringType, BinaryType, ByteType, ShortType, IntegerType, LongType)
 
   private val info = new ExpressionInfo(
     classOf[CtrBucket].getName,
@@ -155,13 +112,6 @@ object CtrBucket {
 
   private def build(arguments: Seq[Expression]): Expression = arguments match {
     case Seq(value, seed, numBuckets) => CtrBucket(value, seed, numBuckets)
-    case other =>
-      throw new AnalysisException(
-        "WRONG_NUM_ARGS.WITHOUT_SUGGESTION",
-        Map(
-          "functionName" -> s"`$Name`",
-          "expectedNum" -> Arguments.mkString(s"${Arguments.length} (", ", ", ")"),
-          "actualNum" -> other.length.toString,
-          "docroot" -> "https://spark.apache.org/docs/latest"))
+    case other => throw Arguments.wrongNumber(Name, "3 (value, seed, numBuckets)", other.length)
   }
 }

@@ -8,5 +8,10 @@ import org.apache.spark.sql.{SparkSessionExtensions, SparkSessionExtensionsProvi
  */
 class SparkCtrExtensions extends SparkSessionExtensionsProvider {
   override def apply(extensions: SparkSessionExtensions): Unit =
-    extensions.injectFunction(CtrBucket.description)
+    Seq(
+      CtrBucket.description,
+      CtrMergeCounts.description,
+      CtrRows.description,
+      CtrValueCounts.description
+    ).foreach(extensions.injectFunction)
 }

@@ -1,16 +1,19 @@
 """A Python process of its own that starts Spark with the jar and prints what it saw, as JSON.
 
-Usage: python probe_ctr_bucket.py (classic|connect) JAR-or-empty
+Usage: python probe_functions.py (classic|connect) JAR-or-empty
 """
 
 import json
 import sys
 
+import numpy as np
 import pyspark
+from golden import counts, golden_rows
 from pyspark.errors import AnalysisException
 from pyspark.sql import SparkSession
 from pyspark.sql.types import StringType, StructField, StructType
 
+from spark_ctr.hashing import ColumnRows, TailHash, Vocabulary, row_plan
 from spark_ctr.jvm import EXTENSIONS, has_jvm_functions
 
 TWIN = (
@@ -19,7 +22,10 @@ TWIN = (
 )
 STRINGS = [None, "", "a", "click", "näher", "日本語", "🙂🙃", "\u0000", "x" * 2**20]
 STRINGS += [f"user-{i}" for i in range(100)]
+FUNCTIONS = ["ctr_bucket", "ctr_merge_counts", "ctr_rows", "ctr_value_counts"]
 CONSTANTS = [(0, 1), (7, 1000), (-1, 2), (2**63 - 1, 2**31 - 1)]
+# One column: 10 buckets from row 1 on, seed 7, no private rows.
+PLAN = "X'" + row_plan([ColumnRows(Vocabulary(np.zeros(0), TailHash("modulo", 10, 7)))]).hex() + "'"
 BAD_CALLS = [
     "ctr_bucket(1.5D, 7, 10)",
     "ctr_bucket('a', '7', 10)",
@@ -27,6 +33,18 @@ BAD_CALLS = [
     "ctr_bucket('a', 7, 0)",
     "ctr_bucket('a', 7, CAST(NULL AS INT))",
     "ctr_bucket('a', 7)",
+    "ctr_rows(X'00', 'a')",
+    "ctr_rows(CAST(NULL AS BINARY), 'a')",
+    "ctr_rows(CAST(CAST(id AS STRING) AS BINARY), 'a')",
+    "ctr_rows('plan', 'a')",
+    f"ctr_rows({PLAN}, 'a', 'b')",
+    f"ctr_rows({PLAN}, 1.5D)",
+    f"ctr_rows({PLAN})",
+    "ctr_value_counts(1D, 0)",
+    "ctr_value_counts('a', 0, 1L)",
+    "ctr_value_counts(1D, 0, 'a')",
+    "ctr_merge_counts(1)",
+    "ctr_merge_counts('a', X'00')",
 ]
 
 
@@ -49,15 +67,20 @@ def observe(spark: SparkSession) -> dict:
     for seed, n in CONSTANTS:
         columns += [f"ctr_bucket(v, {seed}, {n})", TWIN.format(seed=seed, n=n)]
     rows = [list(row) for row in data.selectExpr(*columns).collect()]
-    description = spark.sql("DESCRIBE FUNCTION EXTENDED ctr_bucket").collect()
+    description = {
+        name: "\n".join(r[0] for r in spark.sql(f"DESCRIBE FUNCTION EXTENDED {name}").collect())
+        for name in FUNCTIONS
+    }
     return {
         "has": True,
-        "listed": spark.catalog.functionExists("ctr_bucket"),
+        "listed": [name for name in FUNCTIONS if spark.catalog.functionExists(name)],
         "strings": [s if s is None else s[:20] for s in STRINGS],
         "constants": CONSTANTS,
         "rows": rows,
         "errors": {call: message(spark, call) for call in BAD_CALLS},
-        "description": "\n".join(row[0] for row in description),
+        "description": description,
+        "golden": golden_rows(spark),
+        "counts": counts(spark),
     }
 
 

@@ -1,4 +1,4 @@
-"""``ctr_bucket`` as a Python user gets it: the jar in ``spark.jars`` of a fresh session."""
+"""The JVM functions as a Python user gets it: the jar in ``spark.jars`` of a fresh session."""
 
 import json
 import os
@@ -8,11 +8,14 @@ from pathlib import Path
 
 import pyspark
 import pytest
+from golden import GOLDEN, counts, golden_rows, log_to_count
+from probe_functions import PLAN
 
-from spark_ctr.jvm import jar_path
+from spark_ctr.hashing import value_hash
+from spark_ctr.jvm import has_jvm_functions, jar_path
 
 ROOT = Path(__file__).resolve().parents[2]
-PROBE = Path(__file__).with_name("probe_ctr_bucket.py")
+PROBE = Path(__file__).with_name("probe_functions.py")
 SPARK_MAJOR = int(pyspark.__version__.split(".")[0])
 
 
@@ -55,7 +58,8 @@ def seen(request, jar, tmp_path_factory) -> dict:
 
 
 def test_session_with_the_jar_has_the_function(seen):
-    assert seen["has"] and seen["listed"]
+    assert seen["has"]
+    assert seen["listed"] == sorted(seen["description"]) and len(seen["listed"]) == 4
 
 
 def test_equals_the_built_in_twin(seen):
@@ -81,6 +85,18 @@ def test_rows_spread_over_the_buckets(seen):
         ("ctr_bucket('a', 7, 0)", ["VALUE_OUT_OF_RANGE", "`numBuckets`", "[1, 2147483647]"]),
         ("ctr_bucket('a', 7, CAST(NULL AS INT))", ["UNEXPECTED_NULL", "`numBuckets`"]),
         ("ctr_bucket('a', 7)", ["WRONG_NUM_ARGS", "(value, seed, numBuckets)"]),
+        ("ctr_rows(X'00', 'a')", ["VALUE_OUT_OF_RANGE", "`plan`", "cut short"]),
+        ("ctr_rows(CAST(NULL AS BINARY), 'a')", ["UNEXPECTED_NULL", "`plan`"]),
+        ("ctr_rows(CAST(CAST(id AS STRING) AS BINARY), 'a')", ["NON_FOLDABLE_INPUT", "`plan`"]),
+        ("ctr_rows('plan', 'a')", ["UNEXPECTED_INPUT_TYPE", "`plan`", "STRING"]),
+        (f"ctr_rows({PLAN}, 'a', 'b')", ["VALUE_OUT_OF_RANGE", "for 1 columns, and there are 2"]),
+        (f"ctr_rows({PLAN}, 1.5D)", ["UNEXPECTED_INPUT_TYPE", "`value`", "DOUBLE"]),
+        (f"ctr_rows({PLAN})", ["WRONG_NUM_ARGS", "(plan, value, ...)"]),
+        ("ctr_value_counts(1D, 0)", ["WRONG_NUM_ARGS", "(label, slice, hash, ...)"]),
+        ("ctr_value_counts('a', 0, 1L)", ["UNEXPECTED_INPUT_TYPE", "`label`", "STRING"]),
+        ("ctr_value_counts(1D, 0, 'a')", ["UNEXPECTED_INPUT_TYPE", "`hash`", "STRING"]),
+        ("ctr_merge_counts(1)", ["WRONG_NUM_ARGS", "(part, block)"]),
+        ("ctr_merge_counts('a', X'00')", ["UNEXPECTED_INPUT_TYPE", "`part`", "STRING"]),
     ],
 )
 def test_wrong_calls_name_the_argument(seen, call, parts):
@@ -90,7 +106,45 @@ def test_wrong_calls_name_the_argument(seen, call, parts):
 
 def test_describe_function_extended(seen):
     for part in ("sparkctr.CtrBucket", "ctr_bucket(value, seed, numBuckets)", "Examples:"):
-        assert part in seen["description"]
+        assert part in seen["description"]["ctr_bucket"]
+    assert "ctr_rows(plan, value, ...)" in seen["description"]["ctr_rows"]
+    assert "ctr_value_counts(label, slice, hash, ...)" in seen["description"]["ctr_value_counts"]
+
+
+def test_golden_rows_with_the_jar(seen):
+    for golden, found in zip(GOLDEN["plans"], seen["golden"], strict=True):
+        assert found == {"rows": golden["rows"], "bags": golden["bags"]}
+
+
+def test_golden_rows_without_the_jar(spark):
+    assert not has_jvm_functions(spark)
+    for golden, found in zip(GOLDEN["plans"], golden_rows(spark), strict=True):
+        assert found == {"rows": golden["rows"], "bags": golden["bags"]}
+
+
+@pytest.fixture(scope="module")
+def counted(spark) -> list[list]:
+    """The log counted row by row in Python."""
+    found: dict[tuple, list] = {}
+    for row in log_to_count(spark).collect():
+        for column, value in enumerate((row["site"], row["device"], row["tags"])):
+            for one in (value or [None]) if column == 2 else [value]:
+                key = column, None if one is None else value_hash(str(one))
+                counts = found.setdefault(key, [0, 0, 0, 2**31 - 1])
+                counts[0] += 1
+                counts[1] += row["label"] is not None
+                counts[2] += row["label"] == 1.0
+                counts[3] = min(counts[3], 2**31 - 1 if row["part"] is None else row["part"])
+    keys = sorted(found, key=lambda key: (key[0], key[1] is not None, key[1] or 0))
+    return [[*key, *found[key]] for key in keys]
+
+
+def test_counts_with_the_jar(seen, counted):
+    assert seen["counts"] == counted
+
+
+def test_counts_without_the_jar(spark, counted):
+    assert counts(spark) == counted
 
 
 def test_without_the_jar_there_are_no_jvm_functions(tmp_path):

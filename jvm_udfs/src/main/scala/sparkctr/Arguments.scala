@@ -1,0 +1,73 @@
+package sparkctr
+
+import org.apache.spark.sql.AnalysisException
+import org.apache.spark.sql.catalyst.analysis.TypeCheckResult.DataTypeMismatch
+import org.apache.spark.sql.catalyst.expressions.Expression
+import org.apache.spark.sql.types._
+
+/** Checks of a function's arguments: the errors that Spark's own functions give. */
+private[sparkctr] object Arguments {
+
+  /** An argument's type must be one of `allowed`; an untyped NULL passes. */
+  def oneOf(name: String, e: Expression, allowed: Seq[DataType]): Option[DataTypeMismatch] =
+    if (e.dataType == NullType || allowed.exists(sameType(_, e.dataType))) None
+    else Some(unexpectedType(name, e, allowed))
+
+  /** STRING of any collation, or an array of it. */
+  def texts(name: String, e: Expression): Option[DataTypeMismatch] = e.dataType match {
+    case _: StringType | NullType | ArrayType(_: StringType, _) => None
+    case _ => Some(unexpectedType(name, e, Seq(StringType, ArrayType(StringType))))
+  }
+
+  /** An integral constant in [low, high]. */
+  def constant(
+      name: String, e: Expression, nominal: DataType, low: Long, high: Long)
+      : Option[DataTypeMismatch] = e.dataType match {
+    case ByteType | ShortType | IntegerType | LongType =>
+      notFoldable(name, e, nominal).orElse(Option(e.eval()) match {
+        case None => Some(nullConstant(name))
+        case Some(v: Number) if v.longValue < low || v.longValue > high =>
+          Some(DataTypeMismatch("VALUE_OUT_OF_RANGE", Map(
+            "exprName" -> s"`$name`",
+            "valueRange" -> s"[$low, $high]",
+            "currentValue" -> v.toString)))
+        case _ => None
+      })
+    case _ => Some(unexpectedType(name, e, Seq(nominal)))
+  }
+
+  def notFoldable(name: String, e: Expression, nominal: DataType): Option[DataTypeMismatch] =
+    if (e.foldable) None
+    else Some(DataTypeMismatch("NON_FOLDABLE_INPUT", Map(
+      "inputName" -> s"`$name`",
+      "inputType" -> quoted(nominal.sql),
+      "inputExpr" -> quoted(e.sql))))
+
+  def nullConstant(name: String): DataTypeMismatch =
+    DataTypeMismatch("UNEXPECTED_NULL", Map("exprName" -> s"`$name`"))
+
+  // Spark puts an ordinal into paramIndex; the argument's name reads as well and says more.
+  def unexpectedType(name: String, e: Expression, allowed: Seq[DataType]): DataTypeMismatch =
+    DataTypeMismatch("UNEXPECTED_INPUT_TYPE", Map(
+      "paramIndex" -> s"`$name`",
+      "requiredType" -> allowed.map(t => quoted(t.sql)).mkString("(", " or ", ")"),
+      "inputSql" -> quoted(e.sql),
+      "inputType" -> quoted(e.dataType.sql)))
+
+  /** `expected` is what the message gives for the number of arguments. */
+  def wrongNumber(function: String, expected: String, actual: Int): AnalysisException =
+    new AnalysisException(
+      "WRONG_NUM_ARGS.WITHOUT_SUGGESTION",
+      Map(
+        "functionName" -> s"`$function`",
+        "expectedNum" -> expected,
+        "actualNum" -> actual.toString,
+        "docroot" -> "https://spark.apache.org/docs/latest"))
+
+  private def sameType(one: DataType, other: DataType): Boolean = (one, other) match {
+    case (_: StringType, _: StringType) => true
+    case _ => one == other
+  }
+
+  private def quoted(text: String): String = "\"" + text + "\""
+}

@@ -1,0 +1,102 @@
+"""Counts of every value of many columns, from one pass over a dataset."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+from pyspark.sql import types as T
+
+from spark_ctr.jvm import use_jvm_functions
+from spark_ctr.stage.columns import column
+
+_MAX_SLICE = 2**31 - 1
+
+
+def count_values(
+    dataset: DataFrame,
+    names: Sequence[str],
+    label: Column | None = None,
+    time_slice: Column | None = None,
+) -> DataFrame:
+    """Count every value of some columns.
+
+    Values are told apart by the 64-bit hash of their text (`spark_ctr.hashing.value_hash`): two of
+    V values share one with probability V**2 / 2**65, which is 7e-5 for 50 million. An element of an
+    array counts like a value of its own; an empty array counts as missing.
+
+    With spark_ctr's JVM functions each task counts in hash tables of its own and passes on at most
+    a row a range of hashes, so neither the driver nor a task ever holds the vocabulary; without
+    them the same counts come from an explode and a groupBy.
+
+    Parameters
+    ----------
+    dataset : DataFrame
+    names : sequence of str
+        Categorical columns, or arrays of categorical values.
+    label : Column, optional
+        Double: 1 is positive, any other number negative, null unlabelled.
+    time_slice : Column, optional
+        Int: the part of the log that a row belongs to.
+
+    Returns
+    -------
+    DataFrame
+        column int (position in `names`), hash bigint (null for missing), rows, labelled, positives
+        bigint, slice int: the smallest of the value's rows.
+    """
+    label = F.lit(None).cast("double") if label is None else label.cast("double")
+    time_slice = F.lit(0) if time_slice is None else time_slice.cast("int")
+    hashes = [_hashes(dataset, name) for name in names]
+    # In a projection of its own, which Spark compiles; a generator's arguments it does not.
+    plain = dataset.select(
+        label.alias("label"),
+        time_slice.alias("slice"),
+        *[hashed.alias(f"h{i}") for i, hashed in enumerate(hashes)],
+    )
+    if use_jvm_functions(dataset.sparkSession):
+        arguments = ", ".join(f"h{i}" for i in range(len(names)))
+        return (
+            plain.selectExpr(f"ctr_value_counts(label, slice, {arguments})")
+            .repartition("part")
+            .sortWithinPartitions("part")
+            .selectExpr("ctr_merge_counts(part, block)")
+        )
+    pairs = [_pairs(plain, i) for i in range(len(names))]
+    exploded = plain.select("label", "slice", F.explode(F.concat(*pairs)).alias("pair"))
+    return exploded.groupBy(F.col("pair.c").alias("column"), F.col("pair.h").alias("hash")).agg(
+        F.count(F.lit(1)).alias("rows"),
+        F.count("label").alias("labelled"),
+        F.count(F.when(F.col("label") == 1.0, True)).alias("positives"),
+        F.coalesce(F.min("slice"), F.lit(_MAX_SLICE)).alias("slice"),
+    )
+
+
+def is_array(dataset: DataFrame, name: str) -> bool:
+    """Whether a column holds several values a row."""
+    return isinstance(dataset.schema[name].dataType, T.ArrayType)
+
+
+def texts_of(dataset: DataFrame, name: str) -> Column:
+    """Return the text, or the array of texts, that a column's values are hashed by."""
+    return column(name).cast("array<string>" if is_array(dataset, name) else "string")
+
+
+def _hashes(dataset: DataFrame, name: str) -> Column:
+    texts = texts_of(dataset, name)
+    return F.transform(texts, _hash) if is_array(dataset, name) else _hash(texts)
+
+
+def _hash(text: Column) -> Column:
+    return F.when(text.isNotNull(), F.xxhash64(text))
+
+
+def _pairs(plain: DataFrame, index: int) -> Column:
+    """Return (column, hash) of each value of a row, in an array that is never empty."""
+    hashes, nothing = F.col(f"h{index}"), F.lit(None).cast("bigint")
+    if isinstance(plain.schema[f"h{index}"].dataType, T.ArrayType):
+        elements = F.when(F.size(hashes) > 0, hashes).otherwise(F.array(nothing))
+    else:
+        elements = F.array(hashes)
+    return F.transform(elements, lambda h: F.struct(F.lit(index).alias("c"), h.alias("h")))

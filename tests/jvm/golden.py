@@ -1,0 +1,76 @@
+"""Golden embedding rows and counts, as Spark gives them; the same with and without the jar."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from spark_ctr.feature.embedding_rows import embedding_rows
+from spark_ctr.feature.value_counts import count_values
+from spark_ctr.hashing import ColumnRows, TailHash, Vocabulary
+
+GOLDEN = json.loads(
+    Path(__file__).parents[1].joinpath("hashing", "golden.json").read_text(encoding="utf-8")
+)
+
+
+def plan_of(golden: dict) -> Vocabulary:
+    """Vocabulary of a golden plan."""
+    head = np.array([GOLDEN["hashes"][i] for i in golden["head"]], dtype=np.int64)
+    tail = TailHash(golden["scheme"], golden["buckets"], golden["seed"], golden["signed"])
+    return Vocabulary(head, tail, golden["offset"])
+
+
+def golden_rows(spark: SparkSession) -> list[dict]:
+    """Rows and bags of every golden plan."""
+    texts, arrays = GOLDEN["texts"], GOLDEN["arrays"]
+    rows = [
+        (i, text, None if elements is None else [texts[e] for e in elements])
+        for i, (text, elements) in enumerate(
+            zip(texts, [*arrays, *[None] * (len(texts) - len(arrays))], strict=True)
+        )
+    ]
+    # more rows than one partition's, so that Spark does not evaluate them by itself
+    data = spark.createDataFrame(rows, "i int, text string, texts array<string>").repartition(2)
+    found = []
+    for golden in GOLDEN["plans"]:
+        vocabulary = plan_of(golden)
+        columns = [ColumnRows(vocabulary), ColumnRows(vocabulary, golden["values"])]
+        both = data.select("i", embedding_rows(data, ["text", "texts"], columns).alias("rows"))
+        ids = [list(row["rows"]) for row in both.orderBy("i").collect()]
+        slots = vocabulary.slots
+        found.append(
+            {
+                "rows": [row[:slots] for row in ids],
+                "bags": [row[slots:] for row in ids[: len(arrays)]],
+            }
+        )
+    return found
+
+
+def log_to_count(spark: SparkSession) -> DataFrame:
+    """2,000 rows of a string, an integer and an array column, with nulls, labels and slices."""
+    i = F.col("id")
+    rare = F.when(i % 11 == 0, F.lit(None)).otherwise(F.concat(F.lit("v"), (i * i) % 97))
+    tags = F.when(i % 7 == 0, F.array().cast("array<string>")).otherwise(
+        F.array(rare, F.lit("b"), F.lit(None).cast("string"))
+    )
+    return spark.range(0, 2000, 1, 3).select(
+        rare.alias("site"),
+        (i % 5).cast("int").alias("device"),
+        F.when(i % 13 == 0, F.lit(None)).otherwise(tags).alias("tags"),
+        F.when(i % 3 > 0, (i % 3 - 1).cast("double")).alias("label"),
+        F.when(i % 17 > 0, (i / 200).cast("int")).alias("part"),
+    )
+
+
+def counts(spark: SparkSession) -> list[list]:
+    """`count_values` of that log, in one order."""
+    log = log_to_count(spark)
+    counted = count_values(log, ["site", "device", "tags"], F.col("label"), F.col("part"))
+    rows = [list(row) for row in counted.collect()]
+    return sorted(rows, key=lambda row: (row[0], row[1] is not None, row[1] or 0))
