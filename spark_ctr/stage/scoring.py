@@ -16,8 +16,8 @@ from pyspark.sql import functions as F
 
 from spark_ctr.networks.inputs import PADDING, Inputs
 from spark_ctr.stage.columns import column
+from spark_ctr.stage.feature_columns import elements
 from spark_ctr.stage.invalid_rows import InvalidRows
-from spark_ctr.stage.training_data import elements
 
 Predictor = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
