@@ -130,9 +130,9 @@ def select_columns(
        alone, and what it adds to its partner, as far as the partner's values have private rows
        (`information`). Values are granted in the order of that gain, over all columns, until the
        next step would overrun the budget, or a value gains less than `min_gain`: its row would
-       learn more noise than signal. Where `relevance` or `joint` is not measured, an occurrence
-       is worth 1 in every column. Values below `min_count` are granted only in a column of at
-       most `whole_below` values that average `min_count` rows.
+       learn more noise than signal. Where `relevance` is lacking in one column or `joint` in all,
+       an occurrence is worth 1 in every column. Values below `min_count` are granted only in a
+       column of at most `whole_below` values that average `min_count` rows.
     4. One bucket a column: a second one shares out occurrences that are worth less than a further
        private row takes. With `tail_loading` > 0, a bucket per so many values beyond the cut that
        were seen at least twice, never more than the private rows.

@@ -26,7 +26,8 @@ class ColumnStats:
     relevance : float or None
         From `label_relevance`; None when not measured, which never drops the column.
     joint : JointRelevance or None
-        From `joint_relevance`; None when not measured, then counts alone decide who gets rows.
+        From `joint_relevance`; None when not measured. Where no column has it, counts alone decide
+        who gets rows.
     sure_relevance : float or None
         From `label_relevance` with z = 3, over the whole log: above 0, chance is ruled out, even
         where the sample of `joint` was too small to see it.

@@ -49,14 +49,16 @@ def information(columns: Sequence[ColumnStats]) -> dict[str, Information]:
     Returns
     -------
     dict of str to Information
-        1 for every column, so that only counts decide, when a column lacks `relevance` or `joint`
-        or none says anything.
+        1 for every column, so that only counts decide, when `relevance` is lacking in one or
+        `joint` in all, or none says anything.
     """
     shares: dict[str, tuple[float, float]] = {}
+    if all(column.joint is None for column in columns):
+        return {column.name: Information() for column in columns}
     for column in columns:
-        if column.relevance is None or column.joint is None:
+        if column.relevance is None:
             return {c.name: Information() for c in columns}
-        joint = column.joint.share
+        joint = column.joint.share if column.joint is not None else 0.0
         # where neither the sample nor the log rules out chance, the estimate is noise around 0
         alone = column.relevance if joint > 0 or column.sure_relevance else 0.0
         shares[column.name] = alone, max(joint - alone, 0.0)

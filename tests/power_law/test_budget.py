@@ -141,11 +141,14 @@ def test_rows_go_where_the_label_information_is():
     a, b = select_columns([silent, telling], 1000)
     assert b.head_rows > 10 * a.head_rows and b.coverage > a.coverage
     # counts alone know no difference between two columns of equal counts
-    c, d = select_columns([replace(silent, joint=None), telling], 1000)
+    c, d = select_columns([replace(column, joint=None) for column in (silent, telling)], 1000)
     assert abs(c.head_rows - d.head_rows) <= 0.05 * d.head_rows
     # nothing known about the label is the same as nothing measured
     dumb = [replace(column, joint=JointRelevance(0.0, None, 0.0)) for column in (silent, telling)]
     assert select_columns(dumb, 1000) == [c, d]
+    # a column that cannot be paired, as one of arrays, counts for what it surely tells alone
+    lone = replace(telling, joint=None, sure_relevance=0.09)
+    assert select_columns([silent, lone], 1000)[1].head_rows == b.head_rows
 
 
 def test_what_a_column_adds_counts_as_far_as_its_partner_has_rows():
