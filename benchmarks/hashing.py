@@ -85,8 +85,12 @@ _WITH_HEAD = (
     Scheme("90 % head + double", "double", head=0.9),
 )
 SCHEMES = _HASHED + _WITH_HEAD
-# Each scheme is compared with the first of its group.
-AGAINST = {scheme.name: group[0].name for group in (_HASHED, _WITH_HEAD) for scheme in group[1:]}
+_TAILS = [scheme.name for scheme in _WITH_HEAD if scheme.head == 0.5]
+# Schemes that are compared seed by seed: each group with its first, and other tails with modulo's.
+PAIRS = [
+    *((scheme.name, group[0].name) for group in (_HASHED, _WITH_HEAD) for scheme in group[1:]),
+    *((name, _TAILS[0]) for name in _TAILS[1:]),
+]
 
 
 class LogFeed:
@@ -191,7 +195,7 @@ def measure_log(name: str, log: Log, settings: TrainingSettings) -> Iterator[Rec
             found[scheme.name] = values["auc"][0]
             for metric, (value, unit) in values.items():
                 yield Record(f"{name}: {scheme.name}", f"{compression}x", metric, value, unit, seed)
-        for one, other in AGAINST.items():
+        for one, other in PAIRS:
             difference = found[one] - found[other]
             yield Record(
                 f"{name}: {one} minus {other}", f"{compression}x", "auc", difference, "", seed
@@ -199,18 +203,26 @@ def measure_log(name: str, log: Log, settings: TrainingSettings) -> Iterator[Rec
 
 
 def measure(arguments: argparse.Namespace) -> Iterator[Record]:
-    """Measure both logs, seed by seed."""
+    """Measure the logs, seed by seed."""
     quick = arguments.quick
     rows = (60_000, 20_000, 400_000) if quick else (3_500_000, 300_000, 20_000_000)
+    batch_size = 1024 if quick else SYNTHETIC.batch_size
     for seed in arguments.seeds[:1] if quick else arguments.seeds:
-        settings = replace(SYNTHETIC, seed=seed, batch_size=1024 if quick else SYNTHETIC.batch_size)
-        yield from measure_log("synthetic", zipf_log(*rows, seed), settings)
-        log = talking_data(seed)
-        if isinstance(log, str):
-            print(f"TalkingData is left out: {log}", file=sys.stderr)
-            continue
-        yield from measure_log("TalkingData", log, replace(TALKING_DATA, seed=seed))
+        if "synthetic" in arguments.logs:
+            settings = replace(SYNTHETIC, seed=seed, batch_size=batch_size)
+            yield from measure_log("synthetic", zipf_log(*rows, seed), settings)
+        if "TalkingData" in arguments.logs:
+            log = talking_data(seed)
+            if isinstance(log, str):
+                print(f"TalkingData is left out: {log}", file=sys.stderr)
+            else:
+                yield from measure_log("TalkingData", log, replace(TALKING_DATA, seed=seed))
+
+
+def _options(parser: argparse.ArgumentParser) -> None:
+    logs = ("synthetic", "TalkingData")
+    parser.add_argument("--logs", nargs="+", choices=logs, default=logs, help="default: both")
 
 
 if __name__ == "__main__":
-    run(measure, __doc__ or "", seeds=range(5))
+    run(measure, __doc__ or "", seeds=range(5), options=_options)
