@@ -13,7 +13,7 @@ import multiprocessing
 import os
 import statistics
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -223,14 +223,15 @@ def _send_records(
         sender.send(record)
 
 
-def spark_session(master: str, name: str) -> SparkSession:
-    """Return a session whose Python workers run this interpreter."""
+def spark_session(master: str, name: str, more: Mapping[str, str] | None = None) -> SparkSession:
+    """Return a session, with ``more`` settings, whose Python workers run this interpreter."""
     os.environ["PYSPARK_PYTHON"] = os.environ["PYSPARK_DRIVER_PYTHON"] = sys.executable
     settings = {
         "spark.driver.memory": "3g",
         "spark.sql.shuffle.partitions": "8",
         "spark.ui.enabled": "false",
         "spark.ui.showConsoleProgress": "false",
+        **(more or {}),
     }
     builder = SparkSession.builder.appName(name).master(master)
     for key, value in settings.items():

@@ -107,6 +107,9 @@ def count_columns(
 
 
 def _counted(rows: list[Any], ordered: bool) -> Counted:
+    # in one order, so that sums round alike however the dataset is partitioned
+    rows = sorted(rows, key=tuple)
+
     def values(key: str, kind: type = np.int64) -> np.ndarray:
         return np.array([row[key] for row in rows], dtype=kind)
 
@@ -170,7 +173,10 @@ def sample_relevance(
     ).where(F.col("label").isNotNull())
     lists = kept.agg(*[F.collect_list(name) for name in kept.columns]).collect()[0]
     y, *columns = (np.array(values) for values in lists)
-    return joint_relevance({n: c.astype(np.int64) for n, c in zip(scalar, columns, strict=True)}, y)
+    # in one order, as above
+    order = np.lexsort([y, *columns])
+    codes_of = {n: c[order].astype(np.int64) for n, c in zip(scalar, columns, strict=True)}
+    return joint_relevance(codes_of, y[order])
 
 
 def column_stats(

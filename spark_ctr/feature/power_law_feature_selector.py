@@ -113,7 +113,7 @@ class _SelectorParams(HasInputs, HasLabel, HasInvalid, HasRandomSeed):
         "alternatives",
         "distributions that the power law is compared with in the report",
         TypeConverters.toListString,
-        ["lognormal", "exponential", "stretched_exponential"],
+        ["lognormal", "exponential", "stretched_exponential", "truncated_power_law"],
     )
     pValuePrecision = param(
         "pValuePrecision",
@@ -208,6 +208,7 @@ class PowerLawFeatureSelector(_SelectorParams, PersistentStage, Estimator):
                 column_growth(one.histogram, counts, skip, order is not None),
                 self.getAlternatives(),
                 self.getPValuePrecision(),
+                self.getSeed(),
             )
             for one, counts, decision in zip(
                 stats, counted, self._decide(stats, self.getBudget()), strict=True

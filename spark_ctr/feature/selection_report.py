@@ -32,11 +32,12 @@ def column_facts(
     growth: VocabularyGrowth | None,
     alternatives: list[str],
     precision: float,
+    seed: int,
 ) -> dict[str, Any]:
     """Return one row of the report, JSON-able; what is not measured is None."""
     fit, joint = stats.fit, stats.joint
     comparisons, _ = compare_alternatives(stats.histogram, fit, alternatives)
-    tested = bootstrap_test(stats.histogram, fit, precision) if fit and precision else None
+    tested = bootstrap_test(stats.histogram, fit, precision, seed) if fit and precision else None
     return {
         "column": stats.name,
         "rows": int(stats.histogram.total),
