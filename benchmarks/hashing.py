@@ -13,7 +13,9 @@ one row (``one tail row``, with a head of all the other rows).
 
 Two logs: `zipf_log` with about ten million distinct values, whose best reachable AUC is printed as
 ``best reachable``, and TalkingData's first 80,000 clicks (five columns, split by time), which are
-few: 182 conversions, 26 of them in the test rows. "... minus ..." compares two schemes seed by seed.
+few: 182 conversions, 26 of them in the test rows.
+
+"... minus ..." compares two schemes seed by seed.
 """
 
 from __future__ import annotations
