@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -38,6 +38,16 @@ class Log:
     def distinct(self) -> int:
         """Different values of the training rows, over all columns."""
         return sum(len(np.unique(codes)) for codes in self.train.T)
+
+    def first(self, rows: int) -> Log:
+        """Return the log with at most so many rows of either part."""
+        return replace(
+            self,
+            train=self.train[:rows],
+            train_label=self.train_label[:rows],
+            test=self.test[:rows],
+            test_label=self.test_label[:rows],
+        )
 
 
 # Values, exponent of their Zipf law, standard deviation of a value's effect on the logit.
