@@ -12,7 +12,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
-from spark_ctr.feature.value_counts import count_values, is_array, texts_of
+from spark_ctr.feature.value_counts import count_kinds, is_array, texts_of
 from spark_ctr.power_law import (
     ColumnStats,
     CountHistogram,
@@ -84,16 +84,8 @@ def count_columns(
         Column that gives the log's order; costs a second, short pass for its quantiles.
     """
     part = None if order is None else _part_of_log(dataset, order)
-    keys = ["column", "missing", "rows", "labelled", "positives"] + ["slice"] * (part is not None)
-    rows = (
-        count_values(
-            dataset.withColumn(_ROWS, F.lit("")), [*names, _ROWS], valid_label(label), part
-        )
-        .withColumn("missing", F.col("hash").isNull())
-        .groupBy(*keys)
-        .agg(F.count(F.lit(1)).alias("values"))
-        .collect()
-    )
+    counted = dataset.withColumn(_ROWS, F.lit(""))
+    rows = count_kinds(counted, [*names, _ROWS], valid_label(label), part).collect()
     table: dict[int, list[Any]] = {}
     for row in rows:
         table.setdefault(row["column"], []).append(row)
@@ -194,14 +186,22 @@ def column_stats(
     histogram = CountHistogram(counts, multiplicities.astype(np.int64))
     head = counted.labelled >= min_count
     weights = counted.values * ~head
-    relevance = label_relevance(
+    measured = (
         np.repeat(counted.labelled[head], counted.values[head]),
         np.repeat(counted.positives[head], counted.values[head]),
         int((counted.labelled * weights).sum()),
         int((counted.positives * weights).sum()),
     )
     missing = int((size * counted.values)[counted.missing].sum())
-    return ColumnStats(name, histogram, missing, fit_discrete(histogram), relevance, joint)
+    return ColumnStats(
+        name,
+        histogram,
+        missing,
+        fit_discrete(histogram),
+        label_relevance(*measured),
+        joint,
+        label_relevance(*measured, z=3.0),
+    )
 
 
 def column_growth(

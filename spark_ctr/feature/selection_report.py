@@ -65,6 +65,7 @@ def column_facts(
         "reason": decision.reason,
         "fit": fit.to_dict() if fit else None,
         "joint": asdict(joint) if joint else None,
+        "sure_relevance": None if stats.sure_relevance is None else float(stats.sure_relevance),
     }
 
 
@@ -78,4 +79,5 @@ def stats_of(facts: dict[str, Any], histogram: dict[str, Any]) -> ColumnStats:
         PowerLawFit.from_dict(facts["fit"]) if facts["fit"] else None,
         facts["relevance"],
         JointRelevance(**{**joint, "copies": tuple(joint["copies"])}) if joint else None,
+        facts["sure_relevance"],
     )

@@ -46,25 +46,63 @@ def count_values(
         column int (position in `names`), hash bigint (null for missing), rows, labelled, positives
         bigint, slice int: the smallest of the value's rows.
     """
+    hashed = _hashed(dataset, names, label, time_slice)
+    if use_jvm_functions(dataset.sparkSession):
+        return _blocks(hashed).selectExpr("ctr_merge_counts(part, block)")
+    return _grouped(hashed)
+
+
+def count_kinds(
+    dataset: DataFrame,
+    names: Sequence[str],
+    label: Column | None = None,
+    time_slice: Column | None = None,
+) -> DataFrame:
+    """Count how many values of some columns have the same counts.
+
+    Takes what `count_values` takes.
+
+    Returns
+    -------
+    DataFrame
+        column int, missing boolean, rows, labelled, positives bigint, slice int, values bigint: how
+        many values have these.
+    """
+    keys = ("column", "missing", "rows", "labelled", "positives", "slice")
+    hashed = _hashed(dataset, names, label, time_slice)
+    if use_jvm_functions(dataset.sparkSession):
+        kinds = _blocks(hashed).selectExpr("ctr_count_histogram(part, block)")
+    else:
+        kinds = _grouped(hashed).withColumns(
+            {"missing": F.col("hash").isNull(), "values": F.lit(1).cast("bigint")}
+        )
+    return kinds.groupBy(*keys).agg(F.sum("values").alias("values"))
+
+
+def _hashed(
+    dataset: DataFrame, names: Sequence[str], label: Column | None, time_slice: Column | None
+) -> DataFrame:
+    """Return label, slice and the hashes h0, h1, ... of the columns."""
     label = F.lit(None).cast("double") if label is None else label.cast("double")
     time_slice = F.lit(0) if time_slice is None else time_slice.cast("int")
-    hashes = [_hashes(dataset, name) for name in names]
-    # In a projection of its own, which Spark compiles; a generator's arguments it does not.
-    plain = dataset.select(
+    return dataset.select(
         label.alias("label"),
         time_slice.alias("slice"),
-        *[hashed.alias(f"h{i}") for i, hashed in enumerate(hashes)],
+        *[_hashes(dataset, name).alias(f"h{i}") for i, name in enumerate(names)],
     )
-    if use_jvm_functions(dataset.sparkSession):
-        arguments = ", ".join(f"h{i}" for i in range(len(names)))
-        return (
-            plain.selectExpr(f"ctr_value_counts(label, slice, {arguments})")
-            .repartition("part")
-            .sortWithinPartitions("part")
-            .selectExpr("ctr_merge_counts(part, block)")
-        )
-    pairs = [_pairs(plain, i) for i in range(len(names))]
-    exploded = plain.select("label", "slice", F.explode(F.concat(*pairs)).alias("pair"))
+
+
+def _blocks(hashed: DataFrame) -> DataFrame:
+    """Return partial counts, the blocks of a part together, for the JVM functions to add up."""
+    arguments = ", ".join(hashed.columns)
+    counted = hashed.selectExpr(f"ctr_value_counts({arguments})")
+    return counted.repartition("part").sortWithinPartitions("part")
+
+
+def _grouped(hashed: DataFrame) -> DataFrame:
+    """Return the counts from Spark's built-in functions."""
+    pairs = [_pairs(hashed, index) for index in range(len(hashed.columns) - 2)]
+    exploded = hashed.select("label", "slice", F.explode(F.concat(*pairs)).alias("pair"))
     return exploded.groupBy(F.col("pair.c").alias("column"), F.col("pair.h").alias("hash")).agg(
         F.count(F.lit(1)).alias("rows"),
         F.count("label").alias("labelled"),
@@ -92,10 +130,10 @@ def _hash(text: Column) -> Column:
     return F.when(text.isNotNull(), F.xxhash64(text))
 
 
-def _pairs(plain: DataFrame, index: int) -> Column:
+def _pairs(hashed: DataFrame, index: int) -> Column:
     """Return (column, hash) of each value of a row, in an array that is never empty."""
     hashes, nothing = F.col(f"h{index}"), F.lit(None).cast("bigint")
-    if isinstance(plain.schema[f"h{index}"].dataType, T.ArrayType):
+    if isinstance(hashed.schema[f"h{index}"].dataType, T.ArrayType):
         elements = F.when(F.size(hashes) > 0, hashes).otherwise(F.array(nothing))
     else:
         elements = F.array(hashes)

@@ -10,7 +10,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from spark_ctr.feature.embedding_rows import embedding_rows
-from spark_ctr.feature.value_counts import count_values
+from spark_ctr.feature.value_counts import count_kinds, count_values
 from spark_ctr.hashing import ColumnRows, TailHash, Vocabulary
 
 GOLDEN = json.loads(
@@ -70,7 +70,16 @@ def log_to_count(spark: SparkSession) -> DataFrame:
 
 def counts(spark: SparkSession) -> list[list]:
     """`count_values` of that log, in one order."""
-    log = log_to_count(spark)
-    counted = count_values(log, ["site", "device", "tags"], F.col("label"), F.col("part"))
+    counted = count_values(*_arguments(spark))
     rows = [list(row) for row in counted.collect()]
     return sorted(rows, key=lambda row: (row[0], row[1] is not None, row[1] or 0))
+
+
+def kinds(spark: SparkSession) -> list[list]:
+    """`count_kinds` of that log, in one order."""
+    return sorted(list(row) for row in count_kinds(*_arguments(spark)).collect())
+
+
+def _arguments(spark: SparkSession) -> tuple:
+    names = ["site", "device", "tags"]
+    return log_to_count(spark), names, F.col("label"), F.col("part")

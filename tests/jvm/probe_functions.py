@@ -8,7 +8,7 @@ import sys
 
 import numpy as np
 import pyspark
-from golden import counts, golden_rows
+from golden import counts, golden_rows, kinds
 from pyspark.errors import AnalysisException
 from pyspark.sql import SparkSession
 from pyspark.sql.types import StringType, StructField, StructType
@@ -22,7 +22,13 @@ TWIN = (
 )
 STRINGS = [None, "", "a", "click", "näher", "日本語", "🙂🙃", "\u0000", "x" * 2**20]
 STRINGS += [f"user-{i}" for i in range(100)]
-FUNCTIONS = ["ctr_bucket", "ctr_merge_counts", "ctr_rows", "ctr_value_counts"]
+FUNCTIONS = [
+    "ctr_bucket",
+    "ctr_count_histogram",
+    "ctr_merge_counts",
+    "ctr_rows",
+    "ctr_value_counts",
+]
 CONSTANTS = [(0, 1), (7, 1000), (-1, 2), (2**63 - 1, 2**31 - 1)]
 # One column: 10 buckets from row 1 on, seed 7, no private rows.
 PLAN = "X'" + row_plan([ColumnRows(Vocabulary(np.zeros(0), TailHash("modulo", 10, 7)))]).hex() + "'"
@@ -81,6 +87,7 @@ def observe(spark: SparkSession) -> dict:
         "description": description,
         "golden": golden_rows(spark),
         "counts": counts(spark),
+        "kinds": kinds(spark),
     }
 
 

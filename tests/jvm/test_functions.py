@@ -4,11 +4,12 @@ import json
 import os
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pyspark
 import pytest
-from golden import GOLDEN, counts, golden_rows, log_to_count
+from golden import GOLDEN, counts, golden_rows, kinds, log_to_count
 from probe_functions import PLAN
 
 from spark_ctr.hashing import value_hash
@@ -59,7 +60,7 @@ def seen(request, jar, tmp_path_factory) -> dict:
 
 def test_session_with_the_jar_has_the_function(seen):
     assert seen["has"]
-    assert seen["listed"] == sorted(seen["description"]) and len(seen["listed"]) == 4
+    assert seen["listed"] == sorted(seen["description"]) and len(seen["listed"]) == 5
 
 
 def test_equals_the_built_in_twin(seen):
@@ -145,6 +146,19 @@ def test_counts_with_the_jar(seen, counted):
 
 def test_counts_without_the_jar(spark, counted):
     assert counts(spark) == counted
+
+
+def _kinds(counted: list[list]) -> list[list]:
+    found = Counter((c, h is None, *rest) for c, h, *rest in counted)
+    return sorted([*kind, values] for kind, values in found.items())
+
+
+def test_kinds_with_the_jar(seen, counted):
+    assert seen["kinds"] == _kinds(counted)
+
+
+def test_kinds_without_the_jar(spark, counted):
+    assert kinds(spark) == _kinds(counted)
 
 
 def test_without_the_jar_there_are_no_jvm_functions(tmp_path):

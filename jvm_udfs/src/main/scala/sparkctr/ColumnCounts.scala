@@ -47,6 +47,13 @@ private[sparkctr] final class ColumnCounts {
     (ofValues ++ ofNulls).iterator.flatten
   }
 
+  /** Call `use` with column, whether it is about nulls, and the words and position of each entry. */
+  def foreach(use: (Int, Boolean, Array[Long], Int) => Unit): Unit =
+    for (c <- values.indices) {
+      values(c).foreach((words, at) => use(c, false, words, at))
+      nulls(c).foreach((words, at) => use(c, true, words, at))
+    }
+
   /** Everything counted so far, as (part, block). */
   def blocks(): Iterator[(Int, Array[Byte])] = {
     val numbered = values.indices.map(c => (c, values(c))) ++ nulls.indices.map(c => (~c, nulls(c)))

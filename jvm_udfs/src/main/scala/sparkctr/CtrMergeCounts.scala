@@ -1,30 +1,13 @@
 package sparkctr
 
-import java.util.BitSet
-
 import org.apache.spark.sql.catalyst.{FunctionIdentifier, InternalRow}
-import org.apache.spark.sql.catalyst.analysis.TypeCheckResult
-import org.apache.spark.sql.catalyst.analysis.TypeCheckResult.TypeCheckSuccess
-import org.apache.spark.sql.catalyst.expressions._
-import org.apache.spark.sql.catalyst.expressions.codegen.CodegenFallback
-import org.apache.spark.sql.catalyst.trees.BinaryLike
+import org.apache.spark.sql.catalyst.expressions.{Expression, ExpressionInfo}
 import org.apache.spark.sql.types._
 
-/**
- * `ctr_merge_counts(part, block)`: the counts of every value, from the blocks of
- * `ctr_value_counts`.
- *
- * All blocks of a part must come in one task, one after the other (repartition by part, then sort
- * within partitions by part); the values of one part at a time are in memory.
- */
-case class CtrMergeCounts(part: Expression, block: Expression)
-    extends Generator with CodegenFallback with BinaryLike[Expression] {
-  import CtrMergeCounts._
+/** `ctr_merge_counts(part, block)`: the counts of every value. */
+case class CtrMergeCounts(part: Expression, block: Expression) extends BlockMerger {
 
-  override def left: Expression = part
-  override def right: Expression = block
-
-  override def prettyName: String = Name
+  override def prettyName: String = CtrMergeCounts.Name
 
   override def elementSchema: StructType = new StructType()
     .add("column", IntegerType, nullable = false)
@@ -34,41 +17,9 @@ case class CtrMergeCounts(part: Expression, block: Expression)
     .add("positives", LongType, nullable = false)
     .add("slice", IntegerType, nullable = false)
 
-  override def checkInputDataTypes(): TypeCheckResult =
-    Arguments.oneOf("part", part, Seq(IntegerType))
-      .orElse(Arguments.oneOf("block", block, Seq(BinaryType)))
-      .getOrElse(TypeCheckSuccess)
+  override protected def finish(counts: ColumnCounts): Iterator[InternalRow] = counts.entries()
 
-  @transient private lazy val counts = new ColumnCounts
-  @transient private lazy val finished = new BitSet(ColumnCounts.Parts)
-  @transient private var current = None: Option[Int]
-
-  override def eval(input: InternalRow): Iterator[InternalRow] = {
-    val next = part.eval(input).asInstanceOf[Int]
-    val merged = if (current.contains(next)) Iterator.empty else drain()
-    if (!current.contains(next) && finished.get(next)) {
-      throw new IllegalStateException(
-        s"$Name: the blocks of part $next do not come one after the other; sort within " +
-          "partitions by part first")
-    }
-    current = Some(next)
-    counts.add(block.eval(input).asInstanceOf[Array[Byte]])
-    merged
-  }
-
-  override def terminate(): Iterator[InternalRow] = {
-    val merged = drain()
-    current = None
-    finished.clear()
-    merged
-  }
-
-  private def drain(): Iterator[InternalRow] = {
-    current.foreach(finished.set(_))
-    val merged = counts.entries()
-    counts.clear()
-    merged
-  }
+  override protected def close(): Iterator[InternalRow] = Iterator.empty
 
   override protected def withNewChildrenInternal(
       newLeft: Expression, newRight: Expression): CtrMergeCounts = copy(newLeft, newRight)

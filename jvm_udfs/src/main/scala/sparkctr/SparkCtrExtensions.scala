@@ -10,6 +10,7 @@ class SparkCtrExtensions extends SparkSessionExtensionsProvider {
   override def apply(extensions: SparkSessionExtensions): Unit =
     Seq(
       CtrBucket.description,
+      CtrCountHistogram.description,
       CtrMergeCounts.description,
       CtrRows.description,
       CtrValueCounts.description

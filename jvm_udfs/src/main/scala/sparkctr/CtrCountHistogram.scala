@@ -1,0 +1,96 @@
+package sparkctr
+
+import java.util.HashMap
+
+import org.apache.spark.sql.catalyst.{FunctionIdentifier, InternalRow}
+import org.apache.spark.sql.catalyst.expressions.{Expression, ExpressionInfo}
+import org.apache.spark.sql.types._
+
+/**
+ * `ctr_count_histogram(part, block)`: how many values of a column have the same counts.
+ *
+ * What grouping the output of `ctr_merge_counts` by all but the hash would give, once a task,
+ * without a row per value.
+ */
+case class CtrCountHistogram(part: Expression, block: Expression) extends BlockMerger {
+  import CtrCountHistogram._
+
+  override def prettyName: String = Name
+
+  override def elementSchema: StructType = new StructType()
+    .add("column", IntegerType, nullable = false)
+    .add("missing", BooleanType, nullable = false)
+    .add("rows", LongType, nullable = false)
+    .add("labelled", LongType, nullable = false)
+    .add("positives", LongType, nullable = false)
+    .add("slice", IntegerType, nullable = false)
+    .add("values", LongType, nullable = false)
+
+  @transient private lazy val kinds = new HashMap[Kind, Array[Long]]
+
+  override protected def finish(counts: ColumnCounts): Iterator[InternalRow] = {
+    counts.foreach { (column, missing, words, at) =>
+      val kind =
+        Kind(column, missing, words(at + 1), words(at + 2), words(at + 3), words(at + 4).toInt)
+      val found = kinds.get(kind)
+      if (found == null) kinds.put(kind, Array(1L)) else found(0) += 1
+    }
+    Iterator.empty
+  }
+
+  override protected def close(): Iterator[InternalRow] = {
+    val rows = new Array[InternalRow](kinds.size)
+    var i = 0
+    kinds.forEach { (k, n) =>
+      rows(i) =
+        InternalRow(k.column, k.missing, k.rows, k.labelled, k.positives, k.slice, n(0))
+      i += 1
+    }
+    kinds.clear()
+    rows.iterator
+  }
+
+  override protected def withNewChildrenInternal(
+      newLeft: Expression, newRight: Expression): CtrCountHistogram = copy(newLeft, newRight)
+}
+
+object CtrCountHistogram {
+  final val Name = "ctr_count_histogram"
+
+  private case class Kind(
+      column: Int, missing: Boolean, rows: Long, labelled: Long, positives: Long, slice: Int)
+
+  private val info = new ExpressionInfo(
+    classOf[CtrCountHistogram].getName,
+    null, // no database: the function belongs to the session
+    Name,
+    "_FUNC_(part, block) - Table-generating function that says how many values have the same " +
+      "counts. Gives rows (column, missing, rows, labelled, positives, slice, values), a kind of " +
+      "value once a task: sum the values by all other columns.",
+    """
+    Arguments:
+      * part - the INT of ctr_value_counts. Rows of one part must be in one partition, one after
+          the other.
+      * block - the BINARY of ctr_value_counts.
+  """,
+    """
+    Examples:
+      > SELECT _FUNC_(part, block) FROM (SELECT ctr_value_counts(1D, 0, 17L, NULL));
+       0	false	1	1	1	0	1
+       1	true	1	1	1	0	1
+  """,
+    "", // no note
+    "generator_funcs",
+    "0.1.0", // of spark_ctr
+    "", // not deprecated
+    "scala_udf")
+
+  /** What SparkSessionExtensions.injectFunction takes. */
+  val description: (FunctionIdentifier, ExpressionInfo, Seq[Expression] => Expression) =
+    (FunctionIdentifier(Name), info, build)
+
+  private def build(arguments: Seq[Expression]): Expression = arguments match {
+    case Seq(part, block) => CtrCountHistogram(part, block)
+    case other => throw Arguments.wrongNumber(Name, "2 (part, block)", other.length)
+  }
+}
