@@ -61,6 +61,8 @@ def information(columns: Sequence[ColumnStats]) -> dict[str, Information]:
         joint = column.joint.share if column.joint is not None else 0.0
         # where neither the sample nor the log rules out chance, the estimate is noise around 0
         alone = column.relevance if joint > 0 or column.sure_relevance else 0.0
+        if column.joint is not None and column.joint.partner is None:
+            alone = max(alone, joint)  # of rare labels, entropy may miss what the variance shows
         shares[column.name] = alone, max(joint - alone, 0.0)
     most = max((alone + beside for alone, beside in shares.values()), default=0.0)
     if most <= 0:

@@ -151,6 +151,12 @@ def test_rows_go_where_the_label_information_is():
     assert select_columns([silent, lone], 1000)[1].head_rows == b.head_rows
 
 
+def test_a_share_found_alone_counts_in_full():
+    telling, rare = informative("telling", 0.1, alone=0.1), informative("rare", 0.1, alone=0.0)
+    a, b = select_columns([telling, rare], 1000)
+    assert a.min_count == pytest.approx(b.min_count, abs=1)
+
+
 def test_what_a_column_adds_counts_as_far_as_its_partner_has_rows():
     item = informative("item", 0.1, alone=0.1)
     user = informative("user", 0.1, partner="item")
