@@ -117,5 +117,6 @@ def _private_row(text: Column, vocabulary: Vocabulary) -> Column:
         literal = F.lit(json.dumps(lists, separators=(",", ":")))
         return F.get(F.from_json(literal, f"array<array<{kind}>>"), slot)
 
-    position = F.array_position(at_slot(hashes, "bigint"), hashed) - 1
+    # PySpark 3.5's array_position takes no column
+    position = F.call_function("array_position", at_slot(hashes, "bigint"), hashed) - 1
     return F.get(at_slot(rows, "int"), position.cast("int"))

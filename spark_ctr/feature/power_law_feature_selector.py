@@ -91,9 +91,16 @@ class _SelectorParams(HasInputs, HasLabel, HasInvalid, HasRandomSeed):
         "of each vocabulary is measured; unset: growth as in a shuffled log",
         TypeConverters.toString,
     )
+    minGain = param(
+        "minGain",
+        "values whose label information, by their column's average, is less than this many times "
+        "the noise of learning it get no private row; 0 grants rows as long as the budget lasts",
+        number("minGain", float, at_least=0.0),
+        0.3,
+    )
     wholeBelow = param(
         "wholeBelow",
-        "columns of at most so many values keep all of them",
+        "in columns of at most so many values minCount does not apply",
         number("wholeBelow", int, at_least=0),
         100,
     )
@@ -144,6 +151,7 @@ class _SelectorParams(HasInputs, HasLabel, HasInvalid, HasRandomSeed):
             min_relevance=self.getMinRelevance(),
             max_p_value=self.getMaxPValue(),
             min_count=self.getMinCount(),
+            min_gain=self.getMinGain(),
             whole_below=self.getWholeBelow(),
             tail_loading=self.getTailLoading(),
             dimension_scale=self.getDimensionScale(),
