@@ -36,6 +36,7 @@ from pyspark.ml.functions import vector_to_array
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+import spark_ctr
 from benchmarks.frame import OURS, Record, in_new_process, run, spark_session
 from benchmarks.measure import PeakMemory, cpu_seconds, seconds
 from benchmarks.spark_ml import SPARK_ML, logistic_regression, string_indexer
@@ -130,7 +131,8 @@ class Job:
         yield from self._passes("encode", SPARK_ML, indexed, selected, self.rows)
 
     def _session(self) -> SparkSession:
-        return spark_session(self.master, "spark_ctr main job")
+        jar = {"spark.jars": spark_ctr.jar_path()}
+        return spark_session(self.master, "spark_ctr main job", jar)
 
     def _read(self, spark: SparkSession, name: str) -> DataFrame:
         return spark.read.parquet(f"file://{self.folder}/{name}")

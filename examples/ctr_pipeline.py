@@ -45,6 +45,7 @@ from spark_ctr.feature import (
     PowerLawFeatureSelector,
     infer_roles,
 )
+from spark_ctr.jvm import EXTENSIONS
 from spark_ctr.quantization import MixedPrecisionQuantizer
 from spark_ctr.report import (
     format_table,
@@ -205,9 +206,22 @@ def main(words: list[str] | None = None) -> None:
         run(arguments, warnings)
 
 
+def spark_session() -> SparkSession:
+    """Return the session; one that starts here gets the JVM functions, where their jar is built."""
+    builder = SparkSession.builder.appName("spark_ctr")
+    if "PYSPARK_GATEWAY_PORT" in os.environ or "SPARK_REMOTE" in os.environ:
+        return builder.getOrCreate()  # spark-submit and a server have jars of their own
+    try:
+        builder.config("spark.jars", spark_ctr.jar_path())
+        builder.config("spark.sql.extensions", EXTENSIONS)
+    except FileNotFoundError as error:
+        logging.getLogger("spark_ctr").info("%s", error)
+    return builder.getOrCreate()
+
+
 def run(arguments: argparse.Namespace, warnings: list[str]) -> None:
     """Fit, save, load, score, compare; ``warnings`` fills while the stages run."""
-    spark = SparkSession.builder.appName("spark_ctr").getOrCreate()
+    spark = spark_session()
     output, seconds = spark_path(arguments.output), {}
     if arguments.input:
         log = read(spark, arguments.input, arguments.format)

@@ -7,6 +7,7 @@ import pytest
 
 from spark_ctr.feature import HashedEmbeddingEncoder
 from spark_ctr.hashing import PADDING, SCHEMES, TailHash, Vocabulary, value_hash, value_hashes
+from spark_ctr.networks import Inputs
 from spark_ctr.stage.columns import metadata_of
 
 
@@ -91,6 +92,7 @@ def test_columns_share_one_table_of_hashed_rows(log, spark):
     new, missing = ids(model, data)
     assert new == [4 + r for r in row("new", 5, 11) + row("77", 6, 11)]
     assert missing == [0, 0, 3, 3]
+    assert Inputs.from_dict({"tables": model.tables, "numeric": []}).ids_width == len(new)
 
 
 def test_an_array_column_is_a_padded_bag(spark):
@@ -108,6 +110,7 @@ def test_an_array_column_is_a_padded_bag(spark):
     assert found[4] == [row_of["b"], 0, row_of["a"]]
     (table,) = model.tables
     assert (table["slots"], table["padded"], table["pooling"]) == (3, True, "sum")
+    assert Inputs.from_dict({"tables": [table], "numeric": []}).ids_width == len(found[0])
     assert [r["unread_elements"] for r in model.report.collect()] == [1]
     with pytest.raises(TypeError, match="'tags'.*fitted on an array"):
         model.transform(spark.createDataFrame([("a",)], "tags string"))
