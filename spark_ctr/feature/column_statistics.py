@@ -185,22 +185,23 @@ def column_stats(
     multiplicities = np.bincount(kind, counted.values[present], minlength=len(counts))
     histogram = CountHistogram(counts, multiplicities.astype(np.int64))
     head = counted.labelled >= min_count
-    weights = counted.values * ~head
-    measured = (
-        np.repeat(counted.labelled[head], counted.values[head]),
-        np.repeat(counted.positives[head], counted.values[head]),
-        int((counted.labelled * weights).sum()),
-        int((counted.positives * weights).sum()),
-    )
+    beyond = counted.values * ~head
+    measured: dict[str, Any] = {
+        "counts": counted.labelled[head],
+        "positives": counted.positives[head],
+        "values": counted.values[head],
+        "tail_count": int((counted.labelled * beyond).sum()),
+        "tail_positives": int((counted.positives * beyond).sum()),
+    }
     missing = int((size * counted.values)[counted.missing].sum())
     return ColumnStats(
         name,
         histogram,
         missing,
         fit_discrete(histogram),
-        label_relevance(*measured),
+        label_relevance(**measured),
         joint,
-        label_relevance(*measured, z=3.0),
+        label_relevance(**measured, z=3.0),
     )
 
 

@@ -45,6 +45,7 @@ def label_relevance(
     tail_count: int = 0,
     tail_positives: int = 0,
     z: float = 0.0,
+    values: np.ndarray | None = None,
 ) -> float:
     """Bias-corrected mutual information of column and binary label, over the label's entropy.
 
@@ -59,6 +60,8 @@ def label_relevance(
     ----------
     counts, positives : int arrays, shape (K,)
         Rows, and rows with label 1, of each head value. Give missing as one more value.
+    values : int array, shape (K,), optional
+        How many values have these counts, so that K need not be the number of values; one each.
     tail_count, tail_positives : int
         The same for all remaining values, pooled into one.
     z : float
@@ -82,17 +85,18 @@ def label_relevance(
         raise ValueError("label_relevance needs one number of positives per count")
     if not np.all((k >= 0) & (k <= n)):
         raise ValueError("label_relevance needs 0 <= positives <= count for every value")
-    n, k = n[n > 0], k[n > 0]
-    total, positive = n.sum(), k.sum()
-    if len(n) < 2 or positive in (0, total):
+    weights = np.ones(len(n)) if values is None else np.append(np.asarray(values, float), 1.0)
+    n, k, weights = n[n > 0], k[n > 0], weights[n > 0]
+    total, positive = (weights * n).sum(), (weights * k).sum()
+    if weights.sum() < 2 or positive in (0, total):
         return 0.0
     rate = positive / total
-    divergence = _divergence(k, n, rate).sum()
+    divergence = (weights * _divergence(k, n, rate)).sum()
 
     distinct, inverse = np.unique(n, return_inverse=True)
     mean, variance = _null_divergence(distinct, rate)
     # the overall rate is fixed by the same rows: the variance of drawing without replacement
-    finite = (total - n) / max(total - 1, 1)
+    finite = weights * (total - n) / max(total - 1, 1)
     bias = (finite * mean[inverse]).sum()
     noise = np.sqrt((finite * variance[inverse]).sum())
     information = divergence - bias - z * noise

@@ -72,3 +72,12 @@ def test_bad_input():
         label_relevance([3], [4])
     with pytest.raises(ValueError, match="per count"):
         label_relevance([3, 4], [1])
+
+
+def test_values_of_equal_counts_may_be_given_once():
+    counts, positives, values = np.array([9, 9, 3]), np.array([4, 0, 3]), np.array([5, 7, 20])
+    one_each = np.repeat(counts, values), np.repeat(positives, values)
+    for z in (0.0, 2.0):
+        assert label_relevance(counts, positives, 40, 3, z, values) == pytest.approx(
+            label_relevance(*one_each, 40, 3, z), rel=1e-12
+        )
