@@ -64,7 +64,8 @@ def column_facts(
         "expected_collisions": float(decision.expected_collisions),
         "reason": decision.reason,
         "fit": fit.to_dict() if fit else None,
-        "joint": asdict(joint) if joint else None,
+        # a list, as it comes back from JSON
+        "joint": {**asdict(joint), "copies": list(joint.copies)} if joint else None,
         "sure_relevance": None if stats.sure_relevance is None else float(stats.sure_relevance),
     }
 
