@@ -101,8 +101,16 @@ def _blocks(hashed: DataFrame) -> DataFrame:
 
 def _grouped(hashed: DataFrame) -> DataFrame:
     """Return the counts from Spark's built-in functions."""
-    pairs = [_pairs(hashed, index) for index in range(len(hashed.columns) - 2)]
-    exploded = hashed.select("label", "slice", F.explode(F.concat(*pairs)).alias("pair"))
+    single: list[int] = []
+    several: list[int] = []
+    for index in range(len(hashed.columns) - 2):
+        kind = hashed.schema[f"h{index}"].dataType
+        (several if isinstance(kind, T.ArrayType) else single).append(index)
+    # Spark compiles the struct of a single value, but not the lambda of an array.
+    pairs = F.array(*[_pair(index, F.col(f"h{index}")) for index in single])
+    if several:
+        pairs = F.concat(*([pairs] if single else []), *[_pairs(index) for index in several])
+    exploded = hashed.select("label", "slice", F.explode(pairs).alias("pair"))
     return exploded.groupBy(F.col("pair.c").alias("column"), F.col("pair.h").alias("hash")).agg(
         F.count(F.lit(1)).alias("rows"),
         F.count("label").alias("labelled"),
@@ -130,11 +138,13 @@ def _hash(text: Column) -> Column:
     return F.when(text.isNotNull(), F.xxhash64(text))
 
 
-def _pairs(hashed: DataFrame, index: int) -> Column:
-    """Return (column, hash) of each value of a row, in an array that is never empty."""
-    hashes, nothing = F.col(f"h{index}"), F.lit(None).cast("bigint")
-    if isinstance(hashed.schema[f"h{index}"].dataType, T.ArrayType):
-        elements = F.when(F.size(hashes) > 0, hashes).otherwise(F.array(nothing))
-    else:
-        elements = F.array(hashes)
-    return F.transform(elements, lambda h: F.struct(F.lit(index).alias("c"), h.alias("h")))
+def _pair(index: int, hashed: Column) -> Column:
+    return F.struct(F.lit(index).alias("c"), hashed.alias("h"))
+
+
+def _pairs(index: int) -> Column:
+    """Return (column, hash) of each element of an array, of a missing one if it is empty."""
+    hashes = F.col(f"h{index}")
+    nothing = F.array(F.lit(None).cast("bigint"))
+    elements = F.when(F.size(hashes) > 0, hashes).otherwise(nothing)
+    return F.transform(elements, lambda hashed: _pair(index, hashed))
