@@ -44,6 +44,8 @@ except ImportError:
 
 HASHES, INDEXER = "xxhash64 only", "StringIndexer"
 GROUP_BY, DUCKDB, NO_JAR = "groupBy", "duckdb", "spark_ctr, no jar"
+STEPS = "steps of spark_ctr"
+SYSTEMS = [OURS, HASHES, INDEXER, GROUP_BY, NO_JAR, DUCKDB, STEPS]
 ROWS = (1_000_000, 4_000_000, 16_000_000)
 DISTINCT = (10_000_000, 50_000_000)
 
@@ -168,27 +170,36 @@ _WORK: dict[str, Callable[[DataFrame], None]] = {
 def measure(arguments: argparse.Namespace) -> Iterator[Record]:
     """Run all systems on every size and seed."""
     quick = arguments.quick
-    systems = [OURS, HASHES, INDEXER, GROUP_BY, NO_JAR]
-    if duckdb is None:
+    systems = arguments.systems
+    if duckdb is None and DUCKDB in systems:
         print("without duckdb, which is not installed")
-    else:
-        systems.append(DUCKDB)
+        systems = [name for name in systems if name != DUCKDB]
     for seed in arguments.seeds:
         for rows in arguments.rows or ((20_000,) if quick else ROWS):
             with tempfile.TemporaryDirectory(prefix="spark_ctr-benchmark-") as folder:
                 write_log(folder, rows, seed)
                 one = Run(arguments.master, rows, seed, 1 if quick else 5, folder)
                 for system in systems:
-                    yield from in_new_process(one.system, system)
-                yield from in_new_process(one.steps)
-        for rows in arguments.distinct or ((50_000,) if quick else DISTINCT):
+                    if system == STEPS:
+                        yield from in_new_process(one.steps)
+                    else:
+                        yield from in_new_process(one.system, system)
+        distinct = ((50_000,) if quick else DISTINCT) if arguments.distinct is None else ()
+        for rows in arguments.distinct or distinct:
             yield from in_new_process(Run(arguments.master, rows, seed, 1, "").distinct)
 
 
 def _options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--systems",
+        nargs="+",
+        choices=SYSTEMS,
+        default=SYSTEMS,
+        help="what to run, xxhash64 at least (default: all)",
+    )
     parser.add_argument("--rows", type=int, nargs="+", help="rows (default: 1, 4, 16 million)")
     parser.add_argument(
-        "--distinct", type=int, nargs="+", help="distinct values (default: 10, 50 million)"
+        "--distinct", type=int, nargs="*", help="distinct values (default: 10, 50 million)"
     )
 
 
