@@ -30,12 +30,13 @@ from pyspark.ml.feature import StringIndexer
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-import spark_ctr
-from benchmarks.frame import OURS, Record, in_new_process, run, spark_session
-from benchmarks.measure import PeakMemory, cpu_seconds, seconds
+from benchmarks.frame import OURS, Record, cold_and_warm, in_new_process, run, spark_session
+from benchmarks.measure import PeakMemory, seconds
 from benchmarks.zipf_log import COLUMNS, LABEL, write_log
-from spark_ctr.feature.column_statistics import column_stats, count_columns
+from spark_ctr.feature.column_statistics import count_columns
 from spark_ctr.feature.value_counts import count_values
+from spark_ctr.jvm import session_settings
+from spark_ctr.power_law import column_stats
 
 try:
     import duckdb
@@ -62,7 +63,7 @@ class Run:
 
     def session(self, jar: bool) -> SparkSession:
         """Start Spark, with or without the JVM functions."""
-        more = {"spark.jars": spark_ctr.jar_path()} if jar else {}
+        more = session_settings() if jar else {}
         return spark_session(self.master, "spark_ctr counting", more)
 
     def system(self, name: str) -> Iterator[Record]:
@@ -93,7 +94,7 @@ class Run:
 
     def distinct(self) -> Iterator[Record]:
         """Count one column of values that are all different."""
-        settings = {"spark.jars": spark_ctr.jar_path(), "spark.driver.memory": "1g"}
+        settings = {**session_settings(), "spark.driver.memory": "1g"}
         spark = spark_session(self.master, "spark_ctr counting", settings)
         log = spark.range(0, self.rows, 1, 16).select(
             F.concat(F.lit("user "), F.col("id")).alias("id"), (F.col("id") % 2).alias(LABEL)
@@ -105,16 +106,7 @@ class Run:
         yield Record(case, OURS, "peak memory", memory.mebibytes, "MiB", self.seed)
 
     def _measure(self, case: str, system: str, work: Callable[[], Any]) -> Iterator[Record]:
-        with PeakMemory() as memory:
-            yield Record(case, system, "time, cold", seconds(work)[0], "s", self.seed)
-            seconds(work, 2)
-            for _ in range(self.repeats):
-                before = cpu_seconds()
-                (taken,) = seconds(work)
-                used = cpu_seconds() - before
-                yield Record(case, system, "time, warm", taken, "s", self.seed)
-                yield Record(case, system, "CPU time, warm", used, "s", self.seed)
-        yield Record(case, system, "peak memory", memory.mebibytes, "MiB", self.seed)
+        return cold_and_warm(case, system, work, self.repeats, self.seed)
 
 
 def _hash(name: str) -> Any:

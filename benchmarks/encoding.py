@@ -25,11 +25,10 @@ from pyspark.ml.feature import FeatureHasher, StringIndexer
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-import spark_ctr
-from benchmarks.frame import OURS, Record, in_new_process, run, spark_session
-from benchmarks.measure import cpu_seconds, seconds
+from benchmarks.frame import OURS, Record, cold_and_warm, in_new_process, run, spark_session
 from benchmarks.zipf_log import COLUMNS, write_log
 from spark_ctr.feature import HashedEmbeddingEncoder
+from spark_ctr.jvm import session_settings
 
 HASHER, INDEXER, PANDAS = "FeatureHasher", "StringIndexerModel", "pandas UDF"
 HASHES, NO_JAR = "xxhash64 only", "spark_ctr, no jar"
@@ -49,7 +48,7 @@ class Run:
 
     def system(self, name: str) -> Iterator[Record]:
         """Measure one system."""
-        more = {"spark.jars": spark_ctr.jar_path()} if name == OURS else {}
+        more = session_settings() if name == OURS else {}
         spark = spark_session(self.master, "spark_ctr encoding", more)
         log = spark.read.parquet(f"file://{self.folder}")
         encoded = _ENCODED[name](log)
@@ -58,15 +57,7 @@ class Run:
             encoded.write.format("noop").mode("overwrite").save()
 
         case = f"{self.rows:,} rows"
-        yield Record(case, name, "time, cold", seconds(one_pass)[0], "s", self.seed)
-        seconds(one_pass, 2)
-        for _ in range(self.repeats):
-            before = cpu_seconds()
-            (taken,) = seconds(one_pass)
-            used = cpu_seconds() - before
-            yield Record(case, name, "time, warm", taken, "s", self.seed)
-            yield Record(case, name, "CPU time, warm", used, "s", self.seed)
-            yield Record(case, name, "time per row, warm", taken / self.rows * 1e6, "µs", self.seed)
+        yield from cold_and_warm(case, name, one_pass, self.repeats, self.seed)
 
 
 def _ours(log: DataFrame) -> DataFrame:

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from pyspark.sql import SparkSession
 
-from benchmarks.measure import machine
+from benchmarks.measure import PeakMemory, cpu_seconds, machine, seconds
 
 OURS = "spark_ctr"
 # Quality varies with the seed and is averaged; costs have outliers on one side, so their median.
@@ -221,6 +221,22 @@ def _send_records(
 ) -> None:
     for record in work(*arguments):
         sender.send(record)
+
+
+def cold_and_warm(
+    case: str, system: str, work: Callable[[], object], repeats: int, seed: int
+) -> Iterator[Record]:
+    """Measure a first run, then `repeats` runs after two more, and the peak memory of all."""
+    with PeakMemory() as memory:
+        yield Record(case, system, "time, cold", seconds(work)[0], "s", seed)
+        seconds(work, 2)
+        for _ in range(repeats):
+            before = cpu_seconds()
+            (taken,) = seconds(work)
+            used = cpu_seconds() - before
+            yield Record(case, system, "time, warm", taken, "s", seed)
+            yield Record(case, system, "CPU time, warm", used, "s", seed)
+    yield Record(case, system, "peak memory", memory.mebibytes, "MiB", seed)
 
 
 def spark_session(master: str, name: str, more: Mapping[str, str] | None = None) -> SparkSession:

@@ -27,13 +27,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
-import torch
 
+from benchmarks.array_feed import ArrayFeed
 from benchmarks.frame import Record, run
 from benchmarks.hashing_logs import Log, talking_data, zipf_log
 from spark_ctr.hashing import TailHash, Vocabulary
 from spark_ctr.networks import Inputs, Table, build_network
-from spark_ctr.training.feeds import Batch
 from spark_ctr.training.metrics import log_loss_of_logits, roc_auc
 from spark_ctr.training.trainer import TrainingSettings, predict, train
 
@@ -95,30 +94,6 @@ PAIRS = [
 ]
 
 
-class LogFeed:
-    """Rows of a log as batches, in another order each epoch.
-
-    Parameters
-    ----------
-    ids : int32 array [rows, ids a row]
-    label : float32 array [rows]
-    batch_size, seed : int
-    """
-
-    def __init__(self, ids: np.ndarray, label: np.ndarray, batch_size: int, seed: int) -> None:
-        self.rows = len(label)
-        self._ids, self._label = torch.from_numpy(ids), torch.from_numpy(label)
-        self._batch_size, self._seed = batch_size, seed
-        self._ones, self._none = torch.ones(batch_size), torch.zeros(batch_size, 0)
-
-    def batches(self, epoch: int) -> Iterator[Batch]:
-        """Yield every row once."""
-        generator = torch.Generator().manual_seed(1000 * self._seed + epoch)
-        for rows in torch.randperm(self.rows, generator=generator).split(self._batch_size):
-            few = slice(len(rows))
-            yield Batch(self._ids[rows], self._none[few], self._label[rows], self._ones[few])
-
-
 def encoded(log: Log, scheme: Scheme, rows: int, seed: int) -> tuple[Inputs, np.ndarray]:
     """Turn a log's values into ids under a scheme of so many embedding rows in all."""
     sizes = [max(4, rows * n // sum(log.distinct)) for n in log.distinct]
@@ -159,11 +134,11 @@ def quality(
     """Train on a log's training part, score the other; values and units by metric."""
     network = build_network("dnn", inputs, {"hidden_layers": HIDDEN, "dropout": 0.0}, settings.seed)
     split, size = log.train_rows, settings.batch_size
-    feed = LogFeed(ids[:split], log.label[:split], size, settings.seed)
+    feed = ArrayFeed(ids[:split], log.label[:split], size, settings.seed)
     began = time.perf_counter()
     train(network, feed, None, settings)
     taken = time.perf_counter() - began
-    found = predict(network, LogFeed(ids[split:], log.label[split:], 8192, settings.seed))
+    found = predict(network, ArrayFeed(ids[split:], log.label[split:], 8192, settings.seed))
     tables = sum(weight.weight.nbytes for weight in network.embedding.weights)
     return {
         "auc": (roc_auc(found.label, found.logit), ""),

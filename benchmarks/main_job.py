@@ -36,7 +36,6 @@ from pyspark.ml.functions import vector_to_array
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-import spark_ctr
 from benchmarks.frame import OURS, Record, in_new_process, run, spark_session
 from benchmarks.measure import PeakMemory, cpu_seconds, seconds
 from benchmarks.spark_ml import SPARK_ML, logistic_regression, string_indexer
@@ -44,6 +43,7 @@ from spark_ctr.classification import CTRClassifier
 from spark_ctr.datasets import ClickLogConfig, best_auc, click_log
 from spark_ctr.distillation import LayerwiseDistiller
 from spark_ctr.feature import ClickLogCleaner, HashedEmbeddingEncoder, PowerLawFeatureSelector
+from spark_ctr.jvm import session_settings
 from spark_ctr.quantization import MixedPrecisionQuantizer
 from spark_ctr.training.metrics import roc_auc
 
@@ -131,8 +131,7 @@ class Job:
         yield from self._passes("encode", SPARK_ML, indexed, selected, self.rows)
 
     def _session(self) -> SparkSession:
-        jar = {"spark.jars": spark_ctr.jar_path()}
-        return spark_session(self.master, "spark_ctr main job", jar)
+        return spark_session(self.master, "spark_ctr main job", session_settings())
 
     def _read(self, spark: SparkSession, name: str) -> DataFrame:
         return spark.read.parquet(f"file://{self.folder}/{name}")

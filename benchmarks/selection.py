@@ -35,13 +35,13 @@ import numpy as np
 import torch
 from scipy.stats import chi2 as chi2_law
 
+from benchmarks.array_feed import ArrayFeed
 from benchmarks.frame import OURS, Record, run
 from benchmarks.selection_logs import Log, adult, frappe, planted, talking_data
 from benchmarks.selection_plans import Counted, Plan
 from spark_ctr.networks import Inputs, Network, Table, build_network
 from spark_ctr.power_law import ColumnStats, select_columns
 from spark_ctr.report.serving_time import microseconds_per_row
-from spark_ctr.training.feeds import Batch
 from spark_ctr.training.metrics import log_loss_of_logits, roc_auc
 from spark_ctr.training.trainer import TrainingSettings, predict, train
 
@@ -61,23 +61,6 @@ MUTUAL, CHI, EVERY = "mutual information", "chi-square", "all columns"
 LOGS = ("planted", "frappe", "talkingdata", "adult")
 
 
-class Feed:
-    """Rows as batches, in another order each epoch."""
-
-    def __init__(self, ids: np.ndarray, label: np.ndarray, batch_size: int, seed: int) -> None:
-        self.rows = len(label)
-        self._ids, self._label = torch.from_numpy(ids), torch.from_numpy(label.astype(np.float32))
-        self._batch_size, self._seed = batch_size, seed
-        self._ones, self._none = torch.ones(batch_size), torch.zeros(batch_size, 0)
-
-    def batches(self, epoch: int) -> Iterator[Batch]:
-        """Yield every row once."""
-        generator = torch.Generator().manual_seed(1000 * self._seed + epoch)
-        for rows in torch.randperm(self.rows, generator=generator).split(self._batch_size):
-            few = slice(len(rows))
-            yield Batch(self._ids[rows], self._none[few], self._label[rows], self._ones[few])
-
-
 def network_of(log: Log, plan: Plan, seed: int) -> Network:
     """Return the untrained network of a plan."""
     tables = [Table(log.columns[c], 2 + len(v), DIM) for c, v in plan.private.items()]
@@ -92,9 +75,11 @@ def quality(log: Log, plan: Plan, seed: int, epochs: int) -> dict[str, float]:
     settings = TrainingSettings(
         max_epochs=epochs, patience=2, monitor="log_loss", seed=seed, device="cpu"
     )
-    feeds = [Feed(ids[p], log.train_label[p], 1024, seed) for p in (order[tenth:], order[:tenth])]
+    feeds = [
+        ArrayFeed(ids[p], log.train_label[p], 1024, seed) for p in (order[tenth:], order[:tenth])
+    ]
     train(network, feeds[0], feeds[1], settings)
-    found = predict(network, Feed(plan.ids(log.test), log.test_label, 8192, seed))
+    found = predict(network, ArrayFeed(plan.ids(log.test), log.test_label, 8192, seed))
     return {
         "auc": roc_auc(found.label, found.logit),
         "log_loss": log_loss_of_logits(found.label, found.logit),

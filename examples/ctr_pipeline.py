@@ -45,7 +45,7 @@ from spark_ctr.feature import (
     PowerLawFeatureSelector,
     infer_roles,
 )
-from spark_ctr.jvm import EXTENSIONS
+from spark_ctr.jvm import session_settings
 from spark_ctr.quantization import MixedPrecisionQuantizer
 from spark_ctr.report import (
     format_table,
@@ -212,8 +212,8 @@ def spark_session() -> SparkSession:
     if "PYSPARK_GATEWAY_PORT" in os.environ or "SPARK_REMOTE" in os.environ:
         return builder.getOrCreate()  # spark-submit and a server have jars of their own
     try:
-        builder.config("spark.jars", spark_ctr.jar_path())
-        builder.config("spark.sql.extensions", EXTENSIONS)
+        for name, value in session_settings().items():
+            builder = builder.config(name, value)
     except FileNotFoundError as error:
         logging.getLogger("spark_ctr").info("%s", error)
     return builder.getOrCreate()

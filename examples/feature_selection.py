@@ -14,9 +14,9 @@ from pathlib import Path
 
 from pyspark.sql import SparkSession
 
-import spark_ctr
 from spark_ctr.datasets import ClickLogConfig, click_log
 from spark_ctr.feature import HashedEmbeddingEncoder, PowerLawFeatureSelector
+from spark_ctr.jvm import session_settings
 
 SHOWN = ["column", "distinct", "alpha", "xmin", "p_value", "heaps_beta", "unseen_share"]
 DECIDED = ["column", "relevance", "joint_relevance", "partner", "decision", "cut", "private_rows"]
@@ -30,12 +30,10 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path("build/feature_selection"))
     arguments = parser.parse_args()
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
-    spark = (
-        SparkSession.builder.config("spark.jars", spark_ctr.jar_path())
-        .config("spark.sql.extensions", "sparkctr.SparkCtrExtensions")
-        .config("spark.ui.showConsoleProgress", "false")
-        .getOrCreate()
-    )
+    builder = SparkSession.builder.config("spark.ui.showConsoleProgress", "false")
+    for name, value in session_settings().items():
+        builder = builder.config(name, value)
+    spark = builder.getOrCreate()
     config = ClickLogConfig()
     columns = [column.name for column in config.identifiers] + [n for n, _ in config.constants]
     log = click_log(spark, arguments.rows, seed=1)

@@ -64,6 +64,22 @@ def jar_path() -> str:
     return str(matching[0])
 
 
+def session_settings() -> dict[str, str]:
+    """Return the settings with which a session starts with the JVM functions.
+
+    Raises
+    ------
+    FileNotFoundError
+        As `jar_path`.
+    """
+    import pyspark
+
+    settings = {"spark.jars": jar_path()}
+    if int(pyspark.__version__.split(".")[0]) < 4:  # PySpark 3.5 does not look for them by itself
+        settings["spark.sql.extensions"] = EXTENSIONS
+    return settings
+
+
 def has_jvm_functions(spark: SparkSession) -> bool:
     """Say whether a session can call the JVM functions, such as ``ctr_rows``.
 

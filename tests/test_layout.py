@@ -15,9 +15,9 @@ DOMAIN = {
     "kernels": set(),
     "hashing": set(),
     "power_law": set(),
-    "networks": set(),
+    "networks": {"hashing"},
     "training": {"networks"},
-    "precision": {"kernels", "networks", "training"},
+    "precision": {"hashing", "kernels", "networks", "training"},
 }
 STAGE = {"stage", "version", *DOMAIN}
 ALLOWED: dict[str, set[str]] = {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,20 +12,10 @@ from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
 from spark_ctr.feature.value_counts import count_kinds, is_array, texts_of
-from spark_ctr.power_law import (
-    ColumnStats,
-    CountHistogram,
-    JointRelevance,
-    VocabularyGrowth,
-    fit_discrete,
-    joint_relevance,
-    label_relevance,
-    vocabulary_growth,
-)
+from spark_ctr.power_law import Counted, JointRelevance, joint_relevance
+from spark_ctr.power_law.counted import SLICES
 from spark_ctr.stage.columns import column
 
-SLICES = 20  # parts of the log, in its order, at whose ends the vocabulary is measured
-_LAST = SLICES // 5  # of them, whose unseen values are counted
 _ROWS = "spark_ctr rows"  # a constant column, which counts rows and labels in the same pass
 
 
@@ -37,30 +26,6 @@ class LabelTotals:
     rows: int
     invalid: int
     positives: int
-
-
-@dataclass(frozen=True)
-class Counted:
-    """Joint histogram of one column's counted values, a row of each array a kind of value.
-
-    Attributes
-    ----------
-    missing : bool array
-        Whether the row stands for missing values.
-    rows, labelled, positives : int64 array
-        Of each value of the kind.
-    first : int64 array
-        The part of the log in which the values occur first.
-    values : int64 array
-        How many values are of the kind.
-    """
-
-    missing: np.ndarray
-    rows: np.ndarray
-    labelled: np.ndarray
-    positives: np.ndarray
-    first: np.ndarray
-    values: np.ndarray
 
 
 def valid_label(name: str) -> Column:
@@ -169,62 +134,3 @@ def sample_relevance(
     order = np.lexsort([y, *columns])
     codes_of = {n: c[order].astype(np.int64) for n, c in zip(scalar, columns, strict=True)}
     return joint_relevance(codes_of, y[order])
-
-
-def column_stats(
-    name: str,
-    counted: Counted,
-    min_count: int,
-    labelled_only: bool,
-    joint: JointRelevance | None,
-) -> ColumnStats:
-    """Histogram, fit and relevance of a column from its counted values."""
-    size = counted.labelled if labelled_only else counted.rows
-    present = ~counted.missing & (size > 0)
-    counts, kind = np.unique(size[present], return_inverse=True)
-    multiplicities = np.bincount(kind, counted.values[present], minlength=len(counts))
-    histogram = CountHistogram(counts, multiplicities.astype(np.int64))
-    head = counted.labelled >= min_count
-    beyond = counted.values * ~head
-    measured: dict[str, Any] = {
-        "counts": counted.labelled[head],
-        "positives": counted.positives[head],
-        "values": counted.values[head],
-        "tail_count": int((counted.labelled * beyond).sum()),
-        "tail_positives": int((counted.positives * beyond).sum()),
-    }
-    missing = int((size * counted.values)[counted.missing].sum())
-    return ColumnStats(
-        name,
-        histogram,
-        missing,
-        fit_discrete(histogram),
-        label_relevance(**measured),
-        joint,
-        label_relevance(**measured, z=3.0),
-    )
-
-
-def column_growth(
-    histogram: CountHistogram, counted: Counted, labelled_only: bool, ordered: bool
-) -> VocabularyGrowth | None:
-    """Growth of a column's vocabulary, in the log's order where it has one."""
-    if not len(histogram.values):
-        return None
-    size = counted.labelled if labelled_only else counted.rows
-    present = ~counted.missing & (size > 0)
-    if not ordered or histogram.total < SLICES:
-        return vocabulary_growth(histogram)
-    # values without an order count from the start
-    first = np.where(counted.first[present] < SLICES, counted.first[present], 0)
-    values = counted.values[present]
-    new = np.bincount(first, values, minlength=SLICES)
-    # the parts are of equal size but for ties, so their rows need no count of their own
-    rows = histogram.total * np.arange(1, SLICES + 1) / SLICES
-    late = first >= SLICES - _LAST
-    unseen = float((size[present] * values)[late].sum()) / (histogram.total * _LAST / SLICES)
-    distinct = np.minimum(np.cumsum(new), rows)
-    seen = distinct > 0
-    if not math.isfinite(unseen) or seen.sum() < 2:
-        return vocabulary_growth(histogram)
-    return vocabulary_growth(histogram, rows[seen], distinct[seen], min(unseen, 1.0))

@@ -64,12 +64,11 @@ def _slots(text: Column, rows: ColumnRows) -> list[Column]:
     missing = F.lit(vocabulary.offset)
     if not rows.values:
         missing = F.coalesce(compiled_apart(missing), missing)
-    found = []
-    for row in _tail_rows(text, vocabulary):
-        if len(vocabulary.head):
-            row = F.coalesce(_private_row(text, vocabulary), row)
-        found.append(F.when(text.isNull(), missing).otherwise(row))
-    return found
+    rows_found = _tail_rows(text, vocabulary)
+    if len(vocabulary.head):
+        private = _private_row(text, vocabulary)
+        rows_found = [F.coalesce(private, row) for row in rows_found]
+    return [F.when(text.isNull(), missing).otherwise(row) for row in rows_found]
 
 
 def _tail_rows(text: Column, vocabulary: Vocabulary) -> list[Column]:
@@ -90,7 +89,7 @@ def _tail_rows(text: Column, vocabulary: Vocabulary) -> list[Column]:
     quotients = tail.buckets // 2
     remainders = tail.buckets - quotients
     pair = F.pmod(first, F.lit(remainders * quotients).cast("long"))
-    quotient = F.floor(pair / remainders)  # below 2**53, so the division is exact enough
+    quotient = F.call_function("div", pair, F.lit(remainders))  # pair may exceed a double's 2**53
     return [placed(pair % remainders, first), placed(quotient + remainders, first)]
 
 

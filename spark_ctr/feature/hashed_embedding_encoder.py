@@ -13,7 +13,8 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from spark_ctr.feature.embedding_rows import embedding_rows
-from spark_ctr.feature.value_counts import count_values, is_array, texts_of
+from spark_ctr.feature.frequent_values import array_lengths, frequent_values
+from spark_ctr.feature.value_counts import is_array, texts_of
 from spark_ctr.hashing import SCHEMES, ColumnRows, TailHash, Vocabulary, row_plan
 from spark_ctr.stage.base import number, one_of, param
 from spark_ctr.stage.columns import (
@@ -156,8 +157,8 @@ class HashedEmbeddingEncoder(_EncoderParams, PersistentStage, Estimator):
         categorical, numeric = self._resolved(dataset)
         self._check_columns(dataset, categorical, numeric)
         plans = [self._plan(dataset, name) for name in categorical]
-        heads = _frequent_values(dataset, categorical, [p["minCount"] for p in plans])
-        lengths, unread = _array_lengths(dataset, categorical, self.getMaxValues())
+        heads = frequent_values(dataset, categorical, [p["minCount"] for p in plans])
+        lengths, unread = array_lengths(dataset, categorical, self.getMaxValues())
         if not any(map(len, heads)) and dataset.isEmpty():
             raise ValueError("HashedEmbeddingEncoder: the dataset has no rows")
         shared = self.getSharedBuckets()
@@ -286,7 +287,8 @@ class HashedEmbeddingEncoderModel(_EncoderParams, PersistentStage, Model):
         DataFrame
             column string, row int, value string.
         """
-        found = []
+        schema = "column string, row int, value string"
+        found = [dataset.sparkSession.createDataFrame([], schema)]
         for name, rows in zip(self._names, self._columns(), strict=True):
             text = texts_of(dataset, name)
             plain = dataset.select((F.explode(text) if rows.values else text).alias("value"))
@@ -347,45 +349,6 @@ class HashedEmbeddingEncoderModel(_EncoderParams, PersistentStage, Model):
             state["numeric"],
             state["shared"],
         )
-
-
-def _frequent_values(
-    dataset: DataFrame, names: list[str], min_counts: list[int]
-) -> list[np.ndarray]:
-    """Per column the hashes of the frequent values, most frequent first; int64."""
-    found = [np.zeros(0, dtype=np.int64) for _ in names]
-    if not names:
-        return found
-    cut = F.element_at(F.array(*[F.lit(count) for count in min_counts]), F.col("column") + 1)
-    counted = F.struct((-F.col("rows")).alias("order"), "hash")
-    rows = (
-        count_values(dataset, names)
-        .where(F.col("hash").isNotNull() & (F.col("rows") >= cut))
-        .groupBy("column")
-        .agg(F.transform(F.sort_array(F.collect_list(counted)), lambda v: v["hash"]).alias("hash"))
-        .collect()
-    )
-    for row in rows:
-        found[row["column"]] = np.array(row["hash"], dtype=np.int64)
-    return found
-
-
-def _array_lengths(
-    dataset: DataFrame, names: list[str], limit: int
-) -> tuple[dict[str, int], dict[str, int]]:
-    """Of each array column the number of elements to read, and how many are left unread."""
-    arrays = [name for name in names if is_array(dataset, name)]
-    if not arrays:
-        return {}, {}
-    sizes = [F.greatest(F.size(column(name)), F.lit(1)) for name in arrays]
-    beyond = [F.greatest(size - limit, F.lit(0)) for size in sizes]
-    found = dataset.agg(
-        F.array(*[F.max(size) for size in sizes]).alias("longest"),
-        F.array(*[F.sum(more) for more in beyond]).alias("unread"),
-    ).collect()[0]
-    longest = [min(limit, size or 1) for size in found["longest"]]
-    unread = [count or 0 for count in found["unread"]]
-    return dict(zip(arrays, longest, strict=True)), dict(zip(arrays, unread, strict=True))
 
 
 def _number(name: str) -> Column:

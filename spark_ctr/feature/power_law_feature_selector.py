@@ -10,18 +10,15 @@ from pyspark.ml.param import TypeConverters
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import types as T
 
-from spark_ctr.feature.column_statistics import (
-    column_growth,
-    column_stats,
-    count_columns,
-    sample_relevance,
-)
+from spark_ctr.feature.column_statistics import count_columns, sample_relevance
 from spark_ctr.feature.selection_report import FACTS_SCHEMA, column_facts, stats_of
 from spark_ctr.power_law import (
     ColumnDecision,
     ColumnStats,
     CountHistogram,
     PowerLawFit,
+    column_growth,
+    column_stats,
     plot_budget,
     plot_ccdf,
     select_columns,

@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-# An id of a padded table that names no row: the least int32.
-PADDING = -(2**31)
+from spark_ctr.hashing import PADDING
+
+__all__ = ["PADDING", "POOLINGS", "Inputs", "Table"]
+
 POOLINGS = ("mean", "sum")
 
 

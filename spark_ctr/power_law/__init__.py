@@ -10,6 +10,7 @@ from .budget_plot import coverage_curve, plot_budget
 from .columns import ColumnDecision, ColumnStats, embedding_dimension
 from .comparison import Comparison, better_alternative, compare_alternatives
 from .continuous import ContinuousPowerLawFit, fit_continuous
+from .counted import Counted, column_growth, column_stats
 from .fit import PowerLawFit, fit_discrete
 from .gain import Information, information
 from .growth import VocabularyGrowth, expected_distinct, heaps_fit, vocabulary_growth
@@ -25,12 +26,15 @@ __all__ = [
     "Comparison",
     "ContinuousPowerLawFit",
     "CountHistogram",
+    "Counted",
     "Information",
     "JointRelevance",
     "PowerLawFit",
     "VocabularyGrowth",
     "better_alternative",
     "bootstrap_test",
+    "column_growth",
+    "column_stats",
     "compare_alternatives",
     "coverage_curve",
     "draw_zeta",

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .axes import CUT, finish, new_axes
 from .columns import ColumnDecision, ColumnStats
 
 if TYPE_CHECKING:
@@ -14,7 +15,6 @@ if TYPE_CHECKING:
 
 _POINTS = 40
 _LABELLED = 8  # more lines than that cannot be told apart
-_CUT, _TEXT = "#5b5f66", "#3a3d42"
 
 
 def coverage_curve(
@@ -78,10 +78,7 @@ def plot_budget(
     -------
     matplotlib Axes
     """
-    if ax is None:
-        from matplotlib.figure import Figure
-
-        ax = Figure(figsize=(6.4, 4.4), dpi=110, layout="constrained").add_subplot()
+    ax = new_axes() if ax is None else ax
     everything = sum(s.histogram.n + 2 for s in stats) * (16 * 4 if unit == "bytes" else 1)
     least = 2 * max(len(stats), 1)
     ends = min(least, budget), max(everything, least + 1)
@@ -89,22 +86,15 @@ def plot_budget(
     # the point on the line itself, where the line crosses the curves
     budgets = np.union1d(budgets, [min(budget, int(ends[1]))])
     columns, overall = coverage_curve(stats, decide, budgets.tolist())
-    last = np.nan_to_num(np.nanmax(np.where(np.isnan(columns), -1, columns), axis=0), nan=-1)
-    widest = sorted(
-        (i for i in range(len(stats)) if last[i] >= 0), key=lambda i: -stats[i].histogram.n
-    )
+    kept = np.flatnonzero(np.isfinite(columns).any(axis=0))
+    widest = sorted(kept, key=lambda i: -stats[i].histogram.n)
     for i in widest[:_LABELLED]:
         name = f"{stats[i].name} ({stats[i].histogram.n:,} values)"
         ax.plot(budgets, columns[:, i], lw=1.3, label=name)
     ax.plot(budgets, overall, lw=2.6, color="black", label="all kept columns")
-    ax.axvline(budget, color=_CUT, lw=1.2, ls="--", label=f"budget {budget:,} {unit}")
+    ax.axvline(budget, color=CUT, lw=1.2, ls="--", label=f"budget {budget:,} {unit}")
     ax.set_xscale("log")
     ax.set_ylim(-0.02, 1.02)
-    ax.set_xlabel(f"budget, embedding {unit}", color=_TEXT)
-    ax.set_ylabel("share of rows whose value has a private row", color=_TEXT)
-    ax.grid(True, which="major", color="#e3e5e8", lw=0.7)
-    ax.set_axisbelow(True)
-    ax.spines[["top", "right"]].set_visible(False)
-    ax.tick_params(colors=_TEXT)
-    ax.legend(frameon=True, framealpha=0.9, edgecolor="none", fontsize=8, loc="best")
-    return ax
+    return finish(
+        ax, f"budget, embedding {unit}", "share of rows whose value has a private row", "best"
+    )

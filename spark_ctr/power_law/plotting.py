@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .axes import CUT, TEXT, finish, new_axes
 from .fit import PowerLawFit
 from .histogram import CountHistogram
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_DATA, _FIT, _CUT, _TEXT = "#2b6ca3", "#d1495b", "#5b5f66", "#3a3d42"
+_DATA, _FIT = "#2b6ca3", "#d1495b"
 
 
 def plot_ccdf(
@@ -39,18 +40,15 @@ def plot_ccdf(
     -------
     matplotlib Axes
     """
-    if ax is None:
-        from matplotlib.figure import Figure
-
-        ax = Figure(figsize=(6.4, 4.4), dpi=110, layout="constrained").add_subplot()
+    ax = new_axes() if ax is None else ax
     share = hist.tail_values / hist.n
     right = float(hist.values[-1]) * 1.6
     ax.set_xscale("log")
     ax.set_yscale("log")
     if cut is not None and cut <= right:
         head = hist.values_at_least(cut)
-        ax.axvspan(cut, right, color=_CUT, alpha=0.09, lw=0)
-        ax.axvline(cut, color=_CUT, lw=1.2, label=f"cut {cut:,}: {head:,} private rows")
+        ax.axvspan(cut, right, color=CUT, alpha=0.09, lw=0)
+        ax.axvline(cut, color=CUT, lw=1.2, label=f"cut {cut:,}: {head:,} private rows")
     ax.plot(
         hist.values,
         share,
@@ -75,13 +73,8 @@ def plot_ccdf(
         )
     ax.set_xlim(0.8 * float(hist.values[0]), right)
     ax.set_ylim(0.5 / hist.n, 1.8)
-    ax.set_xlabel("rows in which a value occurs, x", color=_TEXT)
-    ax.set_ylabel("share of values with x rows or more", color=_TEXT)
     if title:
-        ax.set_title(title, loc="left", color=_TEXT, fontweight="bold")
-    ax.grid(True, which="major", color="#e3e5e8", lw=0.7)
-    ax.set_axisbelow(True)
-    ax.spines[["top", "right"]].set_visible(False)
-    ax.tick_params(colors=_TEXT)
-    ax.legend(frameon=True, framealpha=0.9, edgecolor="none", fontsize=9, loc="lower left")
-    return ax
+        ax.set_title(title, loc="left", color=TEXT, fontweight="bold")
+    return finish(
+        ax, "rows in which a value occurs, x", "share of values with x rows or more", "lower left"
+    )

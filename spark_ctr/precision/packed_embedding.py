@@ -7,10 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from spark_ctr.hashing import PADDING
 from spark_ctr.kernels import index8_embedding
-
-# spark_ctr.networks.inputs has it too, but importing that imports torch.
-PADDING = -(2**31)
 
 
 def slot_tables(tables: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -25,8 +25,8 @@ class HasInputs(Stage):
 
     inputCols = param(
         "inputCols",
-        "categorical columns (string, integral, boolean, date, decimal); unset: every column that "
-        "an earlier spark_ctr stage marked as categorical",
+        "categorical columns (string, integral, boolean, date, decimal, or arrays of these); "
+        "unset: every column that an earlier spark_ctr stage marked as categorical",
         TypeConverters.toListString,
     )
 
@@ -46,7 +46,7 @@ class HasInvalid(Stage):
 class HasRandomSeed(Stage):
     """Mixin for the random seed."""
 
-    seed = param("seed", "random seed", number("seed", int, at_least=0), 42)
+    seed = param("seed", "random seed", number("seed", int, at_least=0, at_most=2**62), 42)
 
 
 class HasFeatures(Stage):

@@ -7,7 +7,6 @@ import pytest
 
 from spark_ctr.feature import HashedEmbeddingEncoder
 from spark_ctr.hashing import PADDING, SCHEMES, TailHash, Vocabulary, value_hash, value_hashes
-from spark_ctr.networks import PADDING as NETWORK_PADDING
 from spark_ctr.networks import Inputs
 from spark_ctr.stage.columns import metadata_of
 
@@ -110,7 +109,6 @@ def test_an_array_column_is_a_padded_bag(spark):
     assert found[4] == [row_of["b"], 0, row_of["a"]]
     (table,) = model.tables
     assert (table["slots"], table["padded"], table["pooling"]) == (3, True, "sum")
-    assert PADDING == NETWORK_PADDING
     assert Inputs.from_dict({"tables": [table], "numeric": []}).ids_width == len(found[0])
     assert [r["unread_elements"] for r in model.report.collect()] == [1]
     with pytest.raises(TypeError, match="'tags'.*fitted on an array"):

@@ -100,3 +100,55 @@ def test_string_indexer_counts_the_same_head(log, model):
     assert {row["value"] for row in named} == {str(label) for label in head}
     by_row = [counts[row["value"]] for row in sorted(named, key=lambda row: row["row"])]
     assert by_row == sorted(by_row, reverse=True)
+
+
+@pytest.fixture(scope="module")
+def ordered(spark):
+    """Rows in an order of their own: `new` brings a value every second row, `old` has seven."""
+    i = F.col("id")
+    return spark.range(0, 4000, 1, 3).select(
+        F.concat(F.lit("n"), F.floor(i / 2)).alias("new"),
+        (i % 7).alias("old"),
+        F.array(F.concat(F.lit("t"), i % 5), F.lit("all")).alias("tags"),
+        (i * 7919 % 4000 % 3 == 0).cast("int").alias("click"),
+        F.timestamp_seconds(i * 60).alias("time"),
+    )
+
+
+def test_growth_in_the_order_of_the_log(ordered):
+    columns = ["new", "old", "tags"]
+    selector = PowerLawFeatureSelector(inputCols=columns, labelCol="click", budget=50)
+    new, old, tags = selector.setOrderCol("time").fit(ordered.orderBy(F.rand(1))).decisions
+    assert new["heaps_beta"] == pytest.approx(1.0, abs=0.01)
+    assert new["unseen_share"] == pytest.approx(1.0, abs=0.02)
+    for facts in (old, tags):
+        assert facts["heaps_beta"] == pytest.approx(0.0, abs=0.01)
+        assert facts["unseen_share"] == 0.0
+    shuffled = PowerLawFeatureSelector(inputCols=columns, labelCol="click", budget=50).fit(ordered)
+    assert shuffled.decisions[0]["unseen_share"] == 0.0  # every value of `new` occurs twice
+
+
+def test_elements_of_an_array_count_one_by_one(ordered):
+    selector = PowerLawFeatureSelector(inputCols=["tags", "old"], labelCol="click", budget=50)
+    tags = selector.fit(ordered).decisions[0]
+    assert (tags["rows"], tags["distinct"], tags["missing"]) == (8000, 6, 0)
+
+
+def test_a_budget_in_bytes_is_kept(log, columns):
+    model = PowerLawFeatureSelector(
+        inputCols=columns, labelCol="click", budget=10_000, budgetUnit="bytes"
+    ).fit(log)
+    kept = [facts for facts in model.decisions if facts["decision"] != "drop"]
+    spent = sum((1 + f["private_rows"] + f["buckets"]) * f["dimension"] * 4 for f in kept)
+    assert 5_000 < spent <= 10_000
+
+
+def test_plot_of_budgets_shows_the_coverage_that_was_granted(model):
+    ax = model.plotBudget()
+    lines = {line.get_label().split(" (")[0]: line for line in ax.get_lines()}
+    kept = [facts for facts in model.decisions if facts["decision"] != "drop"]
+    for facts in kept:
+        if facts["column"] in lines:
+            x, y = lines[facts["column"]].get_data()
+            assert y[list(x).index(5_000)] == pytest.approx(facts["coverage"])
+    assert "all kept columns" in lines and "budget 5,000 rows" in lines

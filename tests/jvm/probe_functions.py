@@ -7,14 +7,13 @@ import json
 import sys
 
 import numpy as np
-import pyspark
 from golden import counts, golden_rows, kinds
 from pyspark.errors import AnalysisException
 from pyspark.sql import SparkSession
 from pyspark.sql.types import StringType, StructField, StructType
 
 from spark_ctr.hashing import ColumnRows, TailHash, Vocabulary, row_plan
-from spark_ctr.jvm import EXTENSIONS, has_jvm_functions
+from spark_ctr.jvm import has_jvm_functions, session_settings
 
 TWIN = (
     "CASE WHEN v IS NULL THEN 0 ELSE "
@@ -96,9 +95,10 @@ def main() -> None:
     mode, jar = sys.argv[1:]
     builder = SparkSession.builder.config("spark.ui.enabled", "false")
     if jar:
-        builder = builder.config("spark.jars", jar)
-        if pyspark.__version__.startswith("3."):  # Spark 4 finds them by the service file alone
-            builder = builder.config("spark.sql.extensions", EXTENSIONS)
+        settings = session_settings()
+        assert settings["spark.jars"] == jar
+        for name, value in settings.items():
+            builder = builder.config(name, value)
     builder = builder.master("local[1]") if mode == "classic" else builder.remote("local[1]")
     spark = builder.getOrCreate()
     observed = observe(spark)

@@ -1,6 +1,5 @@
 package sparkctr
 
-import org.apache.spark.sql.AnalysisException
 import org.apache.spark.sql.catalyst.analysis.TypeCheckResult.DataTypeMismatch
 import org.apache.spark.sql.catalyst.expressions.Expression
 import org.apache.spark.sql.types._
@@ -53,16 +52,6 @@ private[sparkctr] object Arguments {
       "requiredType" -> allowed.map(t => quoted(t.sql)).mkString("(", " or ", ")"),
       "inputSql" -> quoted(e.sql),
       "inputType" -> quoted(e.dataType.sql)))
-
-  /** `expected` is what the message gives for the number of arguments. */
-  def wrongNumber(function: String, expected: String, actual: Int): AnalysisException =
-    new AnalysisException(
-      "WRONG_NUM_ARGS.WITHOUT_SUGGESTION",
-      Map(
-        "functionName" -> s"`$function`",
-        "expectedNum" -> expected,
-        "actualNum" -> actual.toString,
-        "docroot" -> "https://spark.apache.org/docs/latest"))
 
   private def sameType(one: DataType, other: DataType): Boolean = (one, other) match {
     case (_: StringType, _: StringType) => true

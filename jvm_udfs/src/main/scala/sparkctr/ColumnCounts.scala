@@ -7,20 +7,26 @@ import org.apache.spark.unsafe.Platform
 /**
  * Counts of the values of many columns, nulls apart, that go from task to task as blocks of bytes.
  *
- * A block holds the entries of one of `Parts` ranges of the hash. Of each column it has the column's
- * number (`~number` for its nulls), the number of entries, both 4 bytes, and the entries' words.
+ * A block holds the entries of one of `Parts` ranges of the hash. Of each column it has the
+ * column's number (`~number` for its nulls), the number of entries, both 4 bytes, and the entries'
+ * words.
  */
-private[sparkctr] final class ColumnCounts {
+private[sparkctr] final class ColumnCounts(columns: Int = 0) {
   import ColumnCounts._
   import CountTable.Width
 
-  private var values = Array.empty[CountTable]
-  private var nulls = Array.empty[CountTable]
+  private var values = Array.fill(columns)(new CountTable)
+  private var nulls = Array.fill(columns)(new CountTable)
 
-  /** Make room for the columns 0 to `columns - 1`. */
-  def ensure(columns: Int): Unit = {
-    while (values.length < columns) values :+= new CountTable
-    while (nulls.length < columns) nulls :+= new CountTable
+  /** Different values, nulls not among them. */
+  def size: Int = {
+    var sum = 0
+    var c = 0
+    while (c < values.length) {
+      sum += values(c).size
+      c += 1
+    }
+    sum
   }
 
   def ofValues(column: Int): CountTable = values(column)
@@ -29,7 +35,7 @@ private[sparkctr] final class ColumnCounts {
 
   def clear(): Unit = (values ++ nulls).foreach(_.clear())
 
-  /** Rows of `CtrMergeCounts`; one object serves for all, as Spark copies before it asks for more. */
+  /** Rows of `CtrMergeCounts`, in one object, as Spark copies a row before it asks for more. */
   def entries(): Iterator[InternalRow] = {
     val row = new GenericInternalRow(6)
     def fill(column: Int, hash: Any, words: Array[Long], at: Int): InternalRow = {
@@ -47,7 +53,7 @@ private[sparkctr] final class ColumnCounts {
     (ofValues ++ ofNulls).iterator.flatten
   }
 
-  /** Call `use` with column, whether it is about nulls, and the words and position of each entry. */
+  /** Call `use` with column, whether it is about nulls, words and position of each entry. */
   def foreach(use: (Int, Boolean, Array[Long], Int) => Unit): Unit =
     for (c <- values.indices) {
       values(c).foreach((words, at) => use(c, false, words, at))
@@ -87,7 +93,10 @@ private[sparkctr] final class ColumnCounts {
       val number = Platform.getInt(block, at)
       val stop = at + 8 + Platform.getInt(block, at + 4) * Width * 8L
       val column = if (number < 0) ~number else number
-      ensure(column + 1)
+      while (values.length <= column) {
+        values :+= new CountTable
+        nulls :+= new CountTable
+      }
       val table = if (number < 0) nulls(column) else values(column)
       at += 8
       while (at < stop) {

@@ -1,9 +1,9 @@
 package sparkctr
 
-import org.apache.spark.sql.catalyst.{FunctionIdentifier, InternalRow}
+import org.apache.spark.sql.catalyst.InternalRow
 import org.apache.spark.sql.catalyst.analysis.TypeCheckResult
 import org.apache.spark.sql.catalyst.analysis.TypeCheckResult.TypeCheckSuccess
-import org.apache.spark.sql.catalyst.expressions.{Expression, ExpressionInfo}
+import org.apache.spark.sql.catalyst.expressions.Expression
 import org.apache.spark.sql.catalyst.expressions.codegen._
 import org.apache.spark.sql.catalyst.expressions.codegen.Block._
 import org.apache.spark.sql.catalyst.trees.TernaryLike
@@ -77,10 +77,11 @@ object CtrBucket {
   private val ValueTypes =
     Seq(StringType, BinaryType, ByteType, ShortType, IntegerType, LongType)
 
-  private val info = new ExpressionInfo(
-    classOf[CtrBucket].getName,
-    null, // no database: the function belongs to the session
+  val function: SqlFunction = SqlFunction(
+    classOf[CtrBucket],
     Name,
+    "hash_funcs",
+    "3 (value, seed, numBuckets)",
     "_FUNC_(value, seed, numBuckets) - Returns the embedding-table row, an INT, that `value` " +
       "hashes to: 0 for NULL, else 1 + pmod(xxhash64(value, CAST(seed AS BIGINT)), numBuckets), " +
       "which is in [1, numBuckets].",
@@ -99,19 +100,7 @@ object CtrBucket {
        433
       > SELECT _FUNC_(NULL, 7, 1000);
        0
-  """,
-    "", // no note
-    "hash_funcs",
-    "0.1.0", // of spark_ctr
-    "", // not deprecated
-    "scala_udf")
-
-  /** What SparkSessionExtensions.injectFunction takes. */
-  val description: (FunctionIdentifier, ExpressionInfo, Seq[Expression] => Expression) =
-    (FunctionIdentifier(Name), info, build)
-
-  private def build(arguments: Seq[Expression]): Expression = arguments match {
+  """) {
     case Seq(value, seed, numBuckets) => CtrBucket(value, seed, numBuckets)
-    case other => throw Arguments.wrongNumber(Name, "3 (value, seed, numBuckets)", other.length)
   }
 }

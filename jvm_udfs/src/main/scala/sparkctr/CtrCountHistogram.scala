@@ -2,8 +2,8 @@ package sparkctr
 
 import java.util.HashMap
 
-import org.apache.spark.sql.catalyst.{FunctionIdentifier, InternalRow}
-import org.apache.spark.sql.catalyst.expressions.{Expression, ExpressionInfo}
+import org.apache.spark.sql.catalyst.InternalRow
+import org.apache.spark.sql.catalyst.expressions.Expression
 import org.apache.spark.sql.types._
 
 /**
@@ -60,10 +60,11 @@ object CtrCountHistogram {
   private case class Kind(
       column: Int, missing: Boolean, rows: Long, labelled: Long, positives: Long, slice: Int)
 
-  private val info = new ExpressionInfo(
-    classOf[CtrCountHistogram].getName,
-    null, // no database: the function belongs to the session
+  val function: SqlFunction = SqlFunction(
+    classOf[CtrCountHistogram],
     Name,
+    "generator_funcs",
+    "2 (part, block)",
     "_FUNC_(part, block) - Table-generating function that says how many values have the same " +
       "counts. Gives rows (column, missing, rows, labelled, positives, slice, values), a kind of " +
       "value once a task: sum the values by all other columns.",
@@ -78,19 +79,7 @@ object CtrCountHistogram {
       > SELECT _FUNC_(part, block) FROM (SELECT ctr_value_counts(1D, 0, 17L, NULL));
        0	false	1	1	1	0	1
        1	true	1	1	1	0	1
-  """,
-    "", // no note
-    "generator_funcs",
-    "0.1.0", // of spark_ctr
-    "", // not deprecated
-    "scala_udf")
-
-  /** What SparkSessionExtensions.injectFunction takes. */
-  val description: (FunctionIdentifier, ExpressionInfo, Seq[Expression] => Expression) =
-    (FunctionIdentifier(Name), info, build)
-
-  private def build(arguments: Seq[Expression]): Expression = arguments match {
+  """) {
     case Seq(part, block) => CtrCountHistogram(part, block)
-    case other => throw Arguments.wrongNumber(Name, "2 (part, block)", other.length)
   }
 }

@@ -1,7 +1,7 @@
 package sparkctr
 
-import org.apache.spark.sql.catalyst.{FunctionIdentifier, InternalRow}
-import org.apache.spark.sql.catalyst.expressions.{Expression, ExpressionInfo}
+import org.apache.spark.sql.catalyst.InternalRow
+import org.apache.spark.sql.catalyst.expressions.Expression
 import org.apache.spark.sql.types._
 
 /** `ctr_merge_counts(part, block)`: the counts of every value. */
@@ -28,10 +28,11 @@ case class CtrMergeCounts(part: Expression, block: Expression) extends BlockMerg
 object CtrMergeCounts {
   final val Name = "ctr_merge_counts"
 
-  private val info = new ExpressionInfo(
-    classOf[CtrMergeCounts].getName,
-    null, // no database: the function belongs to the session
+  val function: SqlFunction = SqlFunction(
+    classOf[CtrMergeCounts],
     Name,
+    "generator_funcs",
+    "2 (part, block)",
     "_FUNC_(part, block) - Table-generating function that adds up what ctr_value_counts counted. " +
       "Gives rows (column, hash, rows, labelled, positives, slice), one a value; the hash of " +
       "missing values is NULL.",
@@ -44,21 +45,9 @@ object CtrMergeCounts {
     """
     Examples:
       > SELECT _FUNC_(part, block) FROM (SELECT ctr_value_counts(1D, 0, 17L, 4L));
-       0\t17\t1\t1\t1\t0
-       1\t4\t1\t1\t1\t0
-  """,
-    "", // no note
-    "generator_funcs",
-    "0.1.0", // of spark_ctr
-    "", // not deprecated
-    "scala_udf")
-
-  /** What SparkSessionExtensions.injectFunction takes. */
-  val description: (FunctionIdentifier, ExpressionInfo, Seq[Expression] => Expression) =
-    (FunctionIdentifier(Name), info, build)
-
-  private def build(arguments: Seq[Expression]): Expression = arguments match {
+       0	17	1	1	1	0
+       1	4	1	1	1	0
+  """) {
     case Seq(part, block) => CtrMergeCounts(part, block)
-    case other => throw Arguments.wrongNumber(Name, "2 (part, block)", other.length)
   }
 }

@@ -1,9 +1,9 @@
 package sparkctr
 
-import org.apache.spark.sql.catalyst.{FunctionIdentifier, InternalRow}
+import org.apache.spark.sql.catalyst.InternalRow
 import org.apache.spark.sql.catalyst.analysis.TypeCheckResult
 import org.apache.spark.sql.catalyst.analysis.TypeCheckResult.{DataTypeMismatch, TypeCheckSuccess}
-import org.apache.spark.sql.catalyst.expressions.{Expression, ExpressionInfo}
+import org.apache.spark.sql.catalyst.expressions.Expression
 import org.apache.spark.sql.catalyst.expressions.codegen._
 import org.apache.spark.sql.catalyst.expressions.codegen.Block._
 import org.apache.spark.sql.catalyst.util.ArrayData
@@ -100,11 +100,12 @@ case class CtrRows(children: Seq[Expression]) extends Expression {
 object CtrRows {
   final val Name = "ctr_rows"
 
-  private val info = new ExpressionInfo(
-    classOf[CtrRows].getName,
-    null, // no database: the function belongs to the session
+  val function: SqlFunction = SqlFunction(
+    classOf[CtrRows],
     Name,
-    "_FUNC_(plan, value, ...) - Returns the embedding-table rows, an ARRAY<INT>, of the values of " +
+    "hash_funcs",
+    "> 1 (plan, value, ...)",
+    "_FUNC_(plan, value, ...) - Returns the embedding-table rows, an ARRAY<INT>, of values of " +
       "many columns: private rows of frequent values, hashed rows of all others, as the plan says.",
     """
     Arguments:
@@ -113,21 +114,10 @@ object CtrRows {
   """,
     """
     Examples:
-      > SELECT _FUNC_(X'43545231010000000000000000000000E8030000000000000100000000000000' ||
-          X'0700000000000000', 'click');
+      > SELECT _FUNC_(X'4354523101000000000000000000000000000000E80300000000000001000000' ||
+          X'000000000700000000000000', 'click');
        [433]
-  """,
-    "", // no note
-    "hash_funcs",
-    "0.1.0", // of spark_ctr
-    "", // not deprecated
-    "scala_udf")
-
-  /** What SparkSessionExtensions.injectFunction takes. */
-  val description: (FunctionIdentifier, ExpressionInfo, Seq[Expression] => Expression) =
-    (FunctionIdentifier(Name), info, build)
-
-  private def build(arguments: Seq[Expression]): Expression =
-    if (arguments.length >= 2) CtrRows(arguments)
-    else throw Arguments.wrongNumber(Name, "> 1 (plan, value, ...)", arguments.length)
+  """) {
+    case arguments if arguments.length >= 2 => CtrRows(arguments)
+  }
 }

@@ -4,7 +4,7 @@ import org.apache.spark.sql.catalyst.expressions.{UnsafeArrayData, XXH64}
 import org.apache.spark.sql.catalyst.util.ArrayData
 import org.apache.spark.unsafe.types.UTF8String
 
-/** Writes the embedding rows of one row's values; called by interpreted and generated code alike. */
+/** Writes the embedding rows of a row's values; interpreted and generated code call it alike. */
 final class RowWriter private[sparkctr] (plan: RowPlan) {
   private val columns = plan.columns
   private val starts = columns.map(_.width).scanLeft(0)(_ + _)
@@ -33,8 +33,8 @@ final class RowWriter private[sparkctr] (plan: RowPlan) {
   /** The rows of all columns, in an array of its own. */
   def rows(): ArrayData = UnsafeArrayData.fromPrimitiveArray(out)
 
-  private def hash(text: UTF8String): Long =
-    XXH64.hashUnsafeBytes(text.getBaseObject, text.getBaseOffset, text.numBytes, RowWriter.SparkSeed)
+  private def hash(text: UTF8String): Long = XXH64.hashUnsafeBytes(
+    text.getBaseObject, text.getBaseOffset, text.numBytes, RowWriter.SparkSeed)
 }
 
 object RowWriter {

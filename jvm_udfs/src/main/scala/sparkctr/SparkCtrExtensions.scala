@@ -8,11 +8,14 @@ import org.apache.spark.sql.{SparkSessionExtensions, SparkSessionExtensionsProvi
  */
 class SparkCtrExtensions extends SparkSessionExtensionsProvider {
   override def apply(extensions: SparkSessionExtensions): Unit =
-    Seq(
-      CtrBucket.description,
-      CtrCountHistogram.description,
-      CtrMergeCounts.description,
-      CtrRows.description,
-      CtrValueCounts.description
-    ).foreach(extensions.injectFunction)
+    SparkCtrExtensions.functions.foreach(f => extensions.injectFunction(f.description))
+}
+
+object SparkCtrExtensions {
+  private[sparkctr] val functions: Seq[SqlFunction] = Seq(
+    CtrBucket.function,
+    CtrCountHistogram.function,
+    CtrMergeCounts.function,
+    CtrRows.function,
+    CtrValueCounts.function)
 }

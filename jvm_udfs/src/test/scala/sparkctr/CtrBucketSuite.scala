@@ -2,29 +2,15 @@ package sparkctr
 
 import java.nio.charset.StandardCharsets.UTF_8
 
-import org.apache.spark.sql.{AnalysisException, DataFrame, Row, SparkSession}
+import org.apache.spark.sql.{AnalysisException, DataFrame}
 import org.apache.spark.sql.catalyst.InternalRow
 import org.apache.spark.sql.catalyst.expressions.{BoundReference, Literal}
 import org.apache.spark.sql.catalyst.expressions.codegen.GenerateMutableProjection
 import org.apache.spark.sql.execution.WholeStageCodegenExec
 import org.apache.spark.sql.types._
 import org.apache.spark.unsafe.types.UTF8String
-import org.scalatest.BeforeAndAfterAll
-import org.scalatest.funsuite.AnyFunSuite
-import org.scalatest.matchers.should.Matchers
 
-class CtrBucketSuite extends AnyFunSuite with Matchers with BeforeAndAfterAll {
-
-  private var spark: SparkSession = _
-
-  // No extension is configured: the session must find the function through META-INF/services.
-  override def beforeAll(): Unit =
-    spark = SparkSession.builder().master("local[1]")
-      .config("spark.ui.enabled", "false")
-      .config("spark.sql.shuffle.partitions", "1")
-      .getOrCreate()
-
-  override def afterAll(): Unit = spark.stop()
+class CtrBucketSuite extends SparkSuite {
 
   private val strings: Seq[String] = Seq(
     null, "", "a", "click", " click", "näher", "日本語", "🙂🙃", "\u0000", "e\u0301", "x" * 31,
@@ -33,27 +19,9 @@ class CtrBucketSuite extends AnyFunSuite with Matchers with BeforeAndAfterAll {
   private val seeds = Seq("0", "7", "-1", "9223372036854775807", "-9223372036854775807")
   private val bucketCounts = Seq("1", "2", "1000", "2147483647")
 
-  /** From an RDD, so that the optimizer cannot evaluate the projection by itself. */
-  private def column[T](values: Seq[T], sqlType: DataType): DataFrame = {
-    val rows = spark.sparkContext.parallelize(values.map(Row(_)), 1)
-    spark.createDataFrame(rows, new StructType().add("v", sqlType))
-  }
-
   private def twin(seed: String, n: String): String =
     s"CASE WHEN v IS NULL THEN 0 ELSE " +
       s"CAST(1 + pmod(xxhash64(v, CAST($seed AS BIGINT)), CAST($n AS BIGINT)) AS INT) END"
-
-  private def withConf[T](settings: (String, String)*)(body: => T): T = {
-    settings.foreach { case (k, v) => spark.conf.set(k, v) }
-    try body finally settings.foreach { case (k, _) => spark.conf.unset(k) }
-  }
-
-  private def generated[T](body: => T): T =
-    withConf("spark.sql.codegen.factoryMode" -> "CODEGEN_ONLY")(body)
-
-  private def interpreted[T](body: => T): T = withConf(
-    "spark.sql.codegen.factoryMode" -> "NO_CODEGEN",
-    "spark.sql.codegen.wholeStage" -> "false")(body)
 
   private def pairs(data: DataFrame, seed: String, n: String): Seq[(Int, Int)] =
     data.selectExpr(s"ctr_bucket(v, $seed, $n)", twin(seed, n)).collect().toSeq
@@ -156,19 +124,5 @@ class CtrBucketSuite extends AnyFunSuite with Matchers with BeforeAndAfterAll {
         "Class: sparkctr.CtrBucket", "ctr_bucket(value, seed, numBuckets) - ", "Arguments:",
         "numBuckets - ", "Examples:", "SELECT ctr_bucket('click', 7, 1000)", "Since: 0.1.0"))
       text should include(part)
-  }
-
-  test("the examples of DESCRIBE FUNCTION hold") {
-    val examples = CtrBucket.description._2.getExamples.split("\n").toSeq
-      .map(_.trim).filter(_.nonEmpty).tail // the heading
-    examples should have length 4
-    for (Seq(query, answer) <- examples.grouped(2)) {
-      val sql = query.stripPrefix("> ").stripSuffix(";").replace("_FUNC_", CtrBucket.Name)
-      spark.sql(sql).head().get(0).toString shouldBe answer
-    }
-  }
-
-  test("the session catalog lists the function") {
-    spark.catalog.functionExists("ctr_bucket") shouldBe true
   }
 }

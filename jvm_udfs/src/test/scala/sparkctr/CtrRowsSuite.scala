@@ -3,29 +3,16 @@ package sparkctr
 import java.io.File
 
 import com.fasterxml.jackson.databind.{JsonNode, ObjectMapper}
-import org.apache.spark.sql.{DataFrame, Row, SparkSession}
+import org.apache.spark.sql.DataFrame
 import org.apache.spark.sql.types._
-import org.scalatest.BeforeAndAfterAll
-import org.scalatest.funsuite.AnyFunSuite
-import org.scalatest.matchers.should.Matchers
 
 /** `ctr_rows` against the golden rows that Python and SQL are held to as well. */
-class CtrRowsSuite extends AnyFunSuite with Matchers with BeforeAndAfterAll {
+class CtrRowsSuite extends SparkSuite {
 
-  private var spark: SparkSession = _
-
-  override def beforeAll(): Unit =
-    spark = SparkSession.builder().master("local[1]")
-      .config("spark.ui.enabled", "false")
-      .config("spark.sql.shuffle.partitions", "1")
-      .getOrCreate()
-
-  override def afterAll(): Unit = spark.stop()
-
-  private val golden = new ObjectMapper().readTree(new File("tests/hashing/golden.json"))
-  private val texts = elements(golden.get("texts")).map(t => if (t.isNull) null else t.asText)
-  private val hashes = elements(golden.get("hashes"))
-  private val bags = elements(golden.get("arrays")).map { bag =>
+  private val file = new ObjectMapper().readTree(new File("tests/hashing/golden.json"))
+  private val texts = elements(file.get("texts")).map(t => if (t.isNull) null else t.asText)
+  private val hashes = elements(file.get("hashes"))
+  private val bags = elements(file.get("arrays")).map { bag =>
     if (bag.isNull) null else elements(bag).map(i => texts(i.asInt))
   }
 
@@ -48,29 +35,24 @@ class CtrRowsSuite extends AnyFunSuite with Matchers with BeforeAndAfterAll {
     "X'" + out.array.map("%02x".format(_)).mkString + "'"
   }
 
-  /** From an RDD, so that the optimizer cannot evaluate the projection by itself. */
-  private def column(values: Seq[Any], sqlType: DataType): DataFrame =
-    spark.createDataFrame(
-      spark.sparkContext.parallelize(values.map(Row(_)), 1), new StructType().add("v", sqlType))
-
   private def rows(data: DataFrame, plan: String): Seq[Seq[Int]] =
     data.selectExpr(s"ctr_rows($plan, v)").collect().toSeq.map(_.getSeq[Int](0).toSeq)
 
-  for (mode <- Seq("CODEGEN_ONLY", "NO_CODEGEN")) test(s"golden rows, $mode") {
-    spark.conf.set("spark.sql.codegen.factoryMode", mode)
-    spark.conf.set("spark.sql.codegen.wholeStage", (mode == "CODEGEN_ONLY").toString)
-    val scalars = column(texts, StringType)
-    val arrays = column(bags, ArrayType(StringType))
-    for (plan <- elements(golden.get("plans"))) {
+  private def golden(scalars: DataFrame, arrays: DataFrame): Unit =
+    for (plan <- elements(file.get("plans"))) {
       rows(scalars, hex(plan, 0)) shouldBe ints(plan.get("rows"))
       rows(arrays, hex(plan, plan.get("values").asInt)) shouldBe ints(plan.get("bags"))
     }
-    spark.conf.unset("spark.sql.codegen.factoryMode")
-    spark.conf.unset("spark.sql.codegen.wholeStage")
+
+  test("golden rows, by generated and by interpreted code") {
+    val scalars = column(texts, StringType)
+    val arrays = column(bags, ArrayType(StringType))
+    generated(golden(scalars, arrays))
+    interpreted(golden(scalars, arrays))
   }
 
   test("the plan is not printed") {
-    val plan = hex(elements(golden.get("plans")).head, 0)
+    val plan = hex(elements(file.get("plans")).head, 0)
     val text = column(texts, StringType).selectExpr(s"ctr_rows($plan, v) AS r")
       .queryExecution.executedPlan.toString
     text should include("ctr_rows(plan, v")

@@ -2,25 +2,10 @@ package sparkctr
 
 import scala.collection.mutable
 
-import org.apache.spark.sql.catalyst.InternalRow
-import org.apache.spark.sql.SparkSession
 import org.apache.spark.sql.functions.col
-import org.scalatest.BeforeAndAfterAll
-import org.scalatest.funsuite.AnyFunSuite
-import org.scalatest.matchers.should.Matchers
 
 /** `ctr_value_counts` and `ctr_merge_counts` against a groupBy, and the tables below them. */
-class CtrValueCountsSuite extends AnyFunSuite with Matchers with BeforeAndAfterAll {
-
-  private var spark: SparkSession = _
-
-  override def beforeAll(): Unit =
-    spark = SparkSession.builder().master("local[2]")
-      .config("spark.ui.enabled", "false")
-      .config("spark.sql.shuffle.partitions", "3")
-      .getOrCreate()
-
-  override def afterAll(): Unit = spark.stop()
+class CtrValueCountsSuite extends SparkSuite {
 
   private def merged(partial: String) =
     spark.sql(partial).repartition(col("part"))
@@ -89,15 +74,16 @@ class CtrValueCountsSuite extends AnyFunSuite with Matchers with BeforeAndAfterA
   }
 
   test("blocks carry everything, nulls apart") {
-    val counts = new ColumnCounts
-    counts.ensure(3)
+    val counts = new ColumnCounts(3)
     for (i <- 0 until 5000) counts.ofValues(i % 3).add(i * 0x9E3779B97F4A7C15L, 1, 1, i % 2, i)
     counts.ofNulls(1).add(0L, 7, 6, 5, 4)
     val back = new ColumnCounts
     counts.blocks().foreach { case (_, block) => back.add(block) }
     def rows(c: ColumnCounts): Set[Seq[Any]] =
-      c.entries().map((r: InternalRow) => Seq(r.getInt(0), if (r.isNullAt(1)) null else r.getLong(1),
-        r.getLong(2), r.getLong(3), r.getLong(4), r.getInt(5))).toSet
+      c.entries().map { r =>
+        val hash = if (r.isNullAt(1)) null else r.getLong(1)
+        Seq(r.getInt(0), hash, r.getLong(2), r.getLong(3), r.getLong(4), r.getInt(5))
+      }.toSet
     rows(back) shouldBe rows(counts)
     rows(back) should have size 5001
   }
