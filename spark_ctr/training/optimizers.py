@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from spark_ctr.training.row_gradients import coalesce_rows
+from spark_ctr.training.rowwise_adam import RowwiseAdam, initial_state
+
+_LEARNING_RATE = "learning_rate"
+
 
 class Optimizers:
-    """Adam for embedding tables, AdamW for the rest, and the gradient's treatment before a step.
+    """Row-wise Adam for embedding tables, AdamW for the rest, and what comes before a step.
 
-    Tables with sparse gradients take SparseAdam steps on the rows of the batch only.
+    A step costs what the rows of the batch cost, not what the tables hold.
 
     Parameters
     ----------
@@ -23,9 +28,10 @@ class Optimizers:
     weight_decay : float
         Decoupled decay (AdamW) of the matrices outside the tables; biases are exempt.
     embedding_l2 : float
-        Factor of half the squared norm of the looked-up rows, each once per step.
+        Factor of half the squared norm of the looked-up rows, each once per step. Rows without
+        gradient, as those that padding reads, do not count as looked up.
     clip_norm : float, optional
-        Largest norm of the whole gradient.
+        Largest norm of the whole gradient, the penalty's included.
     """
 
     def __init__(
@@ -39,64 +45,112 @@ class Optimizers:
     ) -> None:
         self._l2 = embedding_l2
         self._clip_norm = clip_norm
-        sparse: list[Tensor] = []
-        tables: list[Tensor] = []
-        for module in network.modules():
-            if isinstance(module, nn.Embedding) and module.weight.requires_grad:
-                (sparse if module.sparse else tables).append(module.weight)
-        self._tables = [*sparse, *tables]
-        seen = {id(weight) for weight in self._tables}
-        rest = [p for p in network.parameters() if p.requires_grad and id(p) not in seen]
-        plain = [p for p in rest if p.ndim < 2] + [p for p in extra if p.requires_grad]
+        tables = {
+            id(module.weight) for module in network.modules() if isinstance(module, nn.Embedding)
+        }
+        named = {name: p for name, p in network.named_parameters() if p.requires_grad}
+        self._tables = {name: p for name, p in named.items() if id(p) in tables}
+        rest = {name: p for name, p in named.items() if id(p) not in tables}
+        losses = {f"loss.{i}": p for i, p in enumerate(extra) if p.requires_grad}
+        self._rest = {**rest, **losses}
         groups: list[dict[str, Any]] = [
-            {"params": [p for p in rest if p.ndim >= 2], "weight_decay": weight_decay},
-            {"params": plain, "weight_decay": 0.0},
-            {"params": tables, "weight_decay": 0.0},
+            {"params": [p for p in rest.values() if p.ndim >= 2], "weight_decay": weight_decay},
+            {
+                "params": [p for p in rest.values() if p.ndim < 2] + list(losses.values()),
+                "weight_decay": 0.0,
+            },
         ]
         groups = [group for group in groups if group["params"]]
-        self._all = [p for group in groups for p in group["params"]] + sparse
-        self._optimizers: list[torch.optim.Optimizer] = []
-        if groups:
-            self._optimizers.append(torch.optim.AdamW(groups, lr=learning_rate, fused=True))
-        if sparse:
-            self._optimizers.append(torch.optim.SparseAdam(sparse, lr=learning_rate))
+        self._adamw = torch.optim.AdamW(groups, lr=learning_rate, fused=True) if groups else None
+        self._rowwise = RowwiseAdam(self._tables)
         self.learning_rate = learning_rate
 
     def zero_grad(self) -> None:
         """Drop all gradients."""
-        for parameter in self._all:
+        for parameter in (*self._tables.values(), *self._rest.values()):
             parameter.grad = None
 
     def step(self) -> None:
-        """Add the table penalty, clip, and update all parameters."""
-        for weight in self._tables:
-            if weight.grad is not None:
-                weight.grad = self._penalised(weight, weight.grad)
+        """Add the table penalty, clip, and update all parameters.
+
+        Tables' gradients may be dense or sparse COO, coalesced or not; afterwards they are
+        coalesced, and hold the penalty.
+        """
+        tables = [weight for weight in self._tables.values() if weight.grad is not None]
+        grads = coalesce_rows([weight.grad for weight in tables if weight.grad is not None])
+        for weight, grad in zip(tables, grads, strict=True):
+            weight.grad = grad
+            if self._l2:
+                rows = weight.detach().index_select(0, grad.indices()[0])
+                grad.values().add_(rows, alpha=self._l2)
         if self._clip_norm is not None:
             self._clip(self._clip_norm)
-        for optimizer in self._optimizers:
-            optimizer.step()
+        if self._adamw is not None:
+            self._adamw.step()
+        self._rowwise.step(self.learning_rate)
+
+    def set_learning_rate(self, value: float) -> None:
+        """Take steps with this learning rate from now on."""
+        self.learning_rate = value
+        for group in self._adamw.param_groups if self._adamw is not None else ():
+            group["lr"] = value
 
     def decay(self, factor: float) -> None:
         """Multiply the learning rate."""
-        self.learning_rate *= factor
-        for optimizer in self._optimizers:
-            for group in optimizer.param_groups:
-                group["lr"] = self.learning_rate
+        self.set_learning_rate(self.learning_rate * factor)
 
-    def _penalised(self, weight: Tensor, grad: Tensor) -> Tensor:
-        if grad.is_sparse:
-            grad = grad.coalesce()
-            if self._l2:
-                rows = grad.indices()[0]
-                grad.values().add_(weight.detach()[rows], alpha=self._l2)
-        elif self._l2:
-            looked_up = grad.ne(0).any(1, keepdim=True)
-            grad.add_(weight.detach() * looked_up, alpha=self._l2)
-        return grad
+    def state_dict(self) -> dict[str, Tensor]:
+        """Return the learning rate and the moments, ``PARAMETER:MOMENT`` each.
+
+        Parameters that took no step yet are left out. The tensors share memory with the state:
+        write or clone them before the next step.
+        """
+        state = {_LEARNING_RATE: torch.tensor(self.learning_rate, dtype=torch.float64)}
+        for name, parameter in self._rest.items():
+            for key, value in (self._adamw.state[parameter] if self._adamw else {}).items():
+                state[f"{name}:{key}"] = value
+        for name, moments in self._rowwise.state.items():
+            state |= {f"{name}:{key}": value for key, value in moments.items()}
+        return state
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Continue from what `state_dict` returned; the tensors are copied.
+
+        Raises
+        ------
+        ValueError
+            If the state is of another network or another optimiser.
+        """
+        found: dict[str, dict[str, Tensor]] = {}
+        for key, value in state.items():
+            if key != _LEARNING_RATE:
+                name, _, moment = key.rpartition(":")
+                found.setdefault(name, {})[moment] = value
+        known = self._tables | self._rest
+        unknown = sorted(set(found) - set(known))
+        if unknown or _LEARNING_RATE not in state:
+            raise ValueError(
+                f"the optimiser's state is of another network: it has {unknown}, "
+                f"parameters are {sorted(known)}"
+            )
+        for name, moments in found.items():
+            parameter = known[name]
+            expected = initial_state(parameter) if name in self._tables else _adamw_state(parameter)
+            shapes = {key: tuple(value.shape) for key, value in moments.items()}
+            wanted = {key: tuple(value.shape) for key, value in expected.items()}
+            if shapes != wanted:
+                raise ValueError(f"the state of '{name}' must hold {wanted}, got {shapes}")
+            for key, value in moments.items():
+                expected[key].copy_(value)
+            if name in self._tables:
+                self._rowwise.state[name] = expected
+            elif self._adamw is not None:
+                self._adamw.state[parameter] = expected
+        self.set_learning_rate(float(state[_LEARNING_RATE]))
 
     def _clip(self, clip_norm: float) -> None:
-        grads = [p.grad for p in self._all if p.grad is not None]
+        parameters = (*self._tables.values(), *self._rest.values())
+        grads = [p.grad for p in parameters if p.grad is not None]
         values = [grad.values() if grad.is_sparse else grad for grad in grads]
         if not values:
             return
@@ -106,3 +160,12 @@ class Optimizers:
         factor = (clip_norm / (norm + 1e-6)).clamp_max(1.0)
         for value in values:
             value.mul_(factor)
+
+
+def _adamw_state(parameter: Tensor) -> dict[str, Tensor]:
+    """State of a parameter in a fused torch.optim.AdamW before its first step."""
+    return {
+        "step": torch.zeros((), device=parameter.device),
+        "exp_avg": torch.zeros_like(parameter),
+        "exp_avg_sq": torch.zeros_like(parameter),
+    }
