@@ -17,10 +17,10 @@ from hypothesis import strategies as st
 
 from spark_ctr.training.feeds import feed as feed_module
 from spark_ctr.training.feeds import open_feed, petastorm_feed
-from spark_ctr.training.feeds.block import Block
+from spark_ctr.training.feeds.block import Block, Columns
 from spark_ctr.training.feeds.petastorm_feed import why_not_petastorm
-from spark_ctr.training.feeds.read_ahead import read_ahead
-from spark_ctr.training.feeds.shuffle import buffered_batches
+from spark_ctr.training.feeds.pyarrow_feed import PyArrowReader
+from spark_ctr.training.feeds.windows import windows
 
 NO_PETASTORM = why_not_petastorm()
 petastorm_only = pytest.mark.skipif(NO_PETASTORM is not None, reason=f"Petastorm: {NO_PETASTORM}")
@@ -109,14 +109,22 @@ def test_order_depends_on_seed_and_epoch_only(tmp_path, kind, buffer):
 
 
 @petastorm_only
+@pytest.mark.parametrize("ranks", [1, 3])
 @pytest.mark.parametrize("buffer", [90, 400, 1_000_000])
 @pytest.mark.parametrize("shuffle", [True, False])
-def test_both_readers_give_identical_batches(tmp_path, buffer, shuffle):
+def test_both_readers_give_identical_batches(tmp_path, buffer, shuffle, ranks):
     write(tmp_path / "plain", group=33)
     odd = write(tmp_path / "a b%20é" / "day=1", cuts=(0, 0, 300, 300, ROWS), group=33)
     for path in (tmp_path / "plain", odd, odd.as_uri(), odd / "part-00001-x.snappy.parquet"):
         feeds = [
-            opened(path, kind, shuffle=shuffle, shuffle_buffer_rows=buffer)
+            opened(
+                path,
+                kind,
+                shuffle=shuffle,
+                shuffle_buffer_rows=buffer,
+                rank=ranks - 1,
+                ranks=ranks,
+            )
             for kind in ("pyarrow", "petastorm")
         ]
         for epoch in range(2):
@@ -140,29 +148,97 @@ def test_a_buffer_smaller_than_the_data_still_mixes_row_groups(tmp_path):
 
 @given(
     groups=st.lists(st.integers(1, 50), min_size=1, max_size=12),
-    batch_size=st.integers(1, 30),
-    extra=st.integers(0, 60),
-    shuffle=st.booleans(),
+    size=st.integers(1, 60),
+    data=st.data(),
 )
 @settings(max_examples=60, deadline=None)
-def test_buffer_keeps_every_row_for_any_sizes(groups, batch_size, extra, shuffle):
+def test_windows_keep_every_row_in_order_for_any_sizes(groups, size, data):
     total = sum(groups)
-    every = Block.from_columns(lambda _: np.arange(total, dtype=np.int32), total, 1, 0)
-    edges = np.cumsum([0, *groups])
+    drop = data.draw(st.integers(0, groups[0] - 1))
+    every = np.arange(total, dtype=np.int32)
 
-    def blocks():
-        for start, stop in itertools.pairwise(edges):
-            part = slice(start, stop)
-            yield Block(every.ids[part], every.numeric[part], every.label[part], every.weight[part])
+    def columns():
+        for start, stop in itertools.pairwise(np.cumsum([0, *groups])):
+            part = every[start:stop]
+            yield Columns([part, -part], [], part, part + 1)
 
-    permutation = np.random.default_rng(0).permutation if shuffle else None
-    buffer = Block.empty(batch_size + extra, 1, 0)
-    batches = list(buffered_batches(blocks(), buffer, batch_size, permutation))
-    assert all(len(b.label) == batch_size for b in batches[:-1])
-    ids = torch.cat([b.ids[:, 0] for b in batches])
-    assert torch.equal(ids.float(), torch.cat([b.label for b in batches]))
-    assert sorted(ids.tolist()) == list(range(total))
-    assert shuffle or ids.tolist() == list(range(total))
+    sizes = [min(size, total - at) for at in range(drop, total, size)]
+    blocks = (Block.empty(size, 2, 0), Block.empty(size, 2, 0))
+    found = []
+    for block, rows in zip(windows(columns(), blocks, sizes, drop), sizes, strict=True):
+        ids = block.ids[:rows]
+        assert torch.equal(ids[:, 1], -ids[:, 0]) and block.numeric.shape == (size, 0)
+        assert torch.equal(block.label[:rows], ids[:, 0].float())
+        assert torch.equal(block.weight[:rows], block.label[:rows] + 1)
+        found += ids[:, 0].tolist()
+    assert found == list(range(drop, total))
+
+
+@kinds
+@pytest.mark.parametrize("shuffle", [True, False])
+@pytest.mark.parametrize("ranks", [1, 2, 3, 20])
+def test_ranks_share_every_row_and_have_equal_steps(tmp_path, kind, shuffle, ranks):
+    write(tmp_path, (0, 300, 310, 310, ROWS))  # 5 + 1 + 0 + 10 row groups: 20 ranks leave 4 empty
+    feeds = [
+        opened(tmp_path, kind, shuffle=shuffle, shuffle_buffer_rows=256, rank=rank, ranks=ranks)
+        for rank in range(ranks)
+    ]
+    for epoch in range(2):
+        (steps,) = {feed.steps(epoch) for feed in feeds}
+        batches = [list(feed.batches(epoch)) for feed in feeds]
+        assert {len(of_rank) for of_rank in batches} == {steps}
+        assert feeds[0].rows == ROWS == sum(b.rows for of_rank in batches for b in of_rank)
+        ids = torch.cat([b.ids[:, 0] for of_rank in batches for b in of_rank])
+        assert sorted(ids.tolist()) == list(range(ROWS))
+        for of_rank in batches:
+            sizes = [b.rows for b in of_rank]
+            assert sizes == sorted(sizes, reverse=True)  # full ones, a rest, then none
+            assert of_rank[-1].ids.shape[1:] == (2,) and of_rank[-1].numeric.shape[1:] == (1,)
+    assert (min(sizes) == 0) is (ranks > 2)
+
+
+@kinds
+@pytest.mark.parametrize("shuffle", [True, False])
+def test_ranks_see_together_the_batches_of_one_process(tmp_path, kind, shuffle):
+    write(tmp_path)
+    one = opened(tmp_path, kind, shuffle=shuffle, batch_size=96)
+    three = [
+        opened(tmp_path, kind, shuffle=shuffle, batch_size=32, rank=r, ranks=3) for r in range(3)
+    ]
+    assert {feed.steps(1) for feed in three} == {one.steps(1)} == {11}
+    together = zip(*(feed.batches(1) for feed in three), strict=True)
+    for whole, parts in zip(one.batches(1), together, strict=True):
+        assert torch.equal(whole.ids, torch.cat([part.ids for part in parts]))
+        assert torch.equal(whole.weight, torch.cat([part.weight for part in parts]))
+
+
+@kinds
+@pytest.mark.parametrize("ranks", [1, 3])
+@pytest.mark.parametrize("buffer", [64, 300, 1_000_000])
+@pytest.mark.parametrize("shuffle", [True, False])
+def test_resuming_gives_the_remaining_batches(tmp_path, kind, buffer, shuffle, ranks):
+    write(tmp_path)
+    options = {"batch_size": 32, "shuffle": shuffle, "shuffle_buffer_rows": buffer, "ranks": ranks}
+    feed = opened(tmp_path, kind, rank=ranks - 1, **options)
+    whole = list(feed.batches(2))
+    for start in (0, 1, 7, len(whole) - 1):
+        again = opened(tmp_path, kind, rank=ranks - 1, **options)
+        assert_same_batches(again.batches(2, start), whole[start:])
+    assert list(feed.batches(2, len(whole))) == []
+
+
+def test_resuming_decodes_only_the_row_groups_it_needs(tmp_path, monkeypatch):
+    write(tmp_path, (0, ROWS), 50)
+    read = []
+    monkeypatch.setattr(
+        PyArrowReader,
+        "_read",
+        lambda self, group, read_one=PyArrowReader._read: (
+            read.append(group.index) or read_one(self, group)
+        ),
+    )
+    feed = opened(tmp_path, batch_size=50, shuffle_buffer_rows=200)  # windows of 2 row groups
+    assert len(list(feed.batches(0, 17))) == 3 and len(read) == 4
 
 
 @kinds
@@ -288,6 +364,7 @@ def test_bad_arguments_are_refused(tmp_path):
         ({"kind": "csv"}, "kind must be one of auto, petastorm, pyarrow, not 'csv'"),
         ({"batch_size": 0}, "batch_size"),
         ({"shuffle_buffer_rows": 0}, "shuffle_buffer_rows"),
+        ({"rank": 2, "ranks": 2}, r"rank must be from 0 to ranks - 1 \(1\), not 2"),
     ]:
         with pytest.raises(ValueError, match=message):
             opened(tmp_path, **options)
@@ -337,25 +414,3 @@ def test_petastorm_that_cannot_be_used_names_the_way_out(tmp_path, monkeypatch):
     with pytest.raises(ImportError, match=message):
         opened(write(tmp_path), "petastorm")
     assert opened(tmp_path, "auto").kind == "pyarrow"
-
-
-def test_read_ahead_is_bounded_and_closes_its_items():
-    made, closed = [], []
-
-    def items():
-        try:
-            for i in range(100):
-                made.append(i)
-                yield i
-        finally:
-            closed.append(True)
-
-    ahead = read_ahead(items(), depth=2)
-    assert [next(ahead) for _ in range(5)] == [0, 1, 2, 3, 4]
-    ahead.close()
-    assert closed == [True] and len(made) <= 9  # 5 taken, 2 queued, 1 in hand, 1 while closing
-    assert list(read_ahead(iter_of(3), depth=1)) == [0, 1, 2]
-
-
-def iter_of(n):
-    yield from range(n)

@@ -1,27 +1,30 @@
-"""Decoded rows of one Parquet row group, as contiguous arrays."""
+"""Decoded rows: the columns of one Parquet row group, and the row-major block they are put into."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
+from torch import Tensor
+
+from spark_ctr.training.feeds.batch import Batch
 
 
-@dataclass
-class Block:
-    """Consecutive rows, column-stacked.
+@dataclass(frozen=True)
+class Columns:
+    """Rows of one row group as a reader library decodes them, one array a column.
 
     Attributes
     ----------
-    ids : ndarray of int32, shape (rows, n_ids)
-    numeric : ndarray of float32, shape (rows, numeric)
-    label : ndarray of float32, shape (rows,)
-    weight : ndarray of float32, shape (rows,)
+    ids : sequence of ndarray of int32, each [rows]
+    numeric : sequence of ndarray of float32 or float64, each [rows]
+    label, weight : ndarray of float32 or float64, [rows]
     """
 
-    ids: np.ndarray
-    numeric: np.ndarray
+    ids: Sequence[np.ndarray]
+    numeric: Sequence[np.ndarray]
     label: np.ndarray
     weight: np.ndarray
 
@@ -31,49 +34,70 @@ class Block:
         return len(self.label)
 
     @classmethod
-    def empty(cls, rows: int, n_ids: int, n_numeric: int) -> Block:
-        """Allocate an uninitialised block, C-contiguous."""
-        return cls(
-            np.empty((rows, n_ids), np.int32),
-            np.empty((rows, n_numeric), np.float32),
-            np.empty(rows, np.float32),
-            np.empty(rows, np.float32),
-        )
-
-    @classmethod
-    def from_columns(
-        cls, column: Callable[[str], np.ndarray], rows: int, n_ids: int, n_numeric: int
-    ) -> Block:
-        """Stack columns read one at a time.
+    def read(cls, column: Callable[[str], np.ndarray], n_ids: int, n_numeric: int) -> Columns:
+        """Take the columns from a reader library.
 
         Parameters
         ----------
         column : callable
             Maps a column name to its values, shape (rows,).
-        rows, n_ids, n_numeric : int
-            Number of rows, of ``c*`` columns and of ``n*`` columns.
+        n_ids, n_numeric : int
+            Number of ``c*`` columns and of ``n*`` columns.
 
         Raises
         ------
         ValueError
             If an id column holds nulls, which a reader returns as a float column with NaN.
         """
-        block = cls.empty(rows, n_ids, n_numeric)
-        for j in range(n_ids):
-            values = column(f"c{j}")
+        ids = [column(f"c{j}") for j in range(n_ids)]
+        for j, values in enumerate(ids):
             if values.dtype != np.int32:
                 raise ValueError(f"column c{j} holds nulls; encode a missing value as id 0")
-            block.ids[:, j] = values
-        for j in range(n_numeric):
-            block.numeric[:, j] = column(f"n{j}")
-        block.label[:] = column("label")
-        block.weight[:] = column("weight")
-        return block
+        numeric = [column(f"n{j}") for j in range(n_numeric)]
+        return cls(ids, numeric, column("label"), column("weight"))
 
-    def copy_rows(self, target: int, source: Block, start: int, count: int) -> None:
-        """Copy rows ``start:start + count`` of ``source`` to the rows from ``target`` on."""
-        into, rows = slice(target, target + count), slice(start, start + count)
-        self.ids[into] = source.ids[rows]
-        self.numeric[into] = source.numeric[rows]
-        self.label[into] = source.label[rows]
-        self.weight[into] = source.weight[rows]
+
+@dataclass(frozen=True)
+class Block:
+    """Rows side by side, all tensors contiguous.
+
+    Attributes
+    ----------
+    ids : Tensor of int32, [rows, n_ids]
+    numeric : Tensor of float32, [rows, n_numeric]
+    label, weight : Tensor of float32, [rows]
+    """
+
+    ids: Tensor
+    numeric: Tensor
+    label: Tensor
+    weight: Tensor
+
+    @classmethod
+    def empty(cls, rows: int, n_ids: int, n_numeric: int) -> Block:
+        """Allocate an uninitialised block."""
+        return cls(
+            torch.empty((rows, n_ids), dtype=torch.int32),
+            torch.empty((rows, n_numeric)),
+            torch.empty(rows),
+            torch.empty(rows),
+        )
+
+    def put(self, at: int, columns: Columns, start: int, count: int) -> None:
+        """Copy rows ``start:start + count`` of ``columns`` to the rows from ``at`` on."""
+        into, rows = slice(at, at + count), slice(start, start + count)
+        for j, values in enumerate(columns.ids):
+            self.ids.numpy()[into, j] = values[rows]
+        for j, values in enumerate(columns.numeric):
+            self.numeric.numpy()[into, j] = values[rows]
+        self.label.numpy()[into] = columns.label[rows]
+        self.weight.numpy()[into] = columns.weight[rows]
+
+    def gather(self, rows: Tensor) -> Batch:
+        """Copy the rows with these indices (int64, [B]) into a batch of new tensors."""
+        return Batch(
+            ids=self.ids.index_select(0, rows),
+            numeric=self.numeric.index_select(0, rows),
+            label=self.label.index_select(0, rows),
+            weight=self.weight.index_select(0, rows),
+        )

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing
 from functools import cache
 from typing import Protocol
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from spark_ctr.training.feeds.batch import Batch
-from spark_ctr.training.feeds.block import Block
+from spark_ctr.training.feeds.block import Block, Columns
 from spark_ctr.training.feeds.petastorm_feed import (
     PetastormReader,
     has_cut_path,
@@ -19,44 +22,48 @@ from spark_ctr.training.feeds.petastorm_feed import (
     why_not_petastorm,
 )
 from spark_ctr.training.feeds.pyarrow_feed import PyArrowReader
-from spark_ctr.training.feeds.shuffle import batches_of, buffered_batches, load_all
 from spark_ctr.training.feeds.source import ParquetSource, open_source
+from spark_ctr.training.feeds.windows import fill, windows
 
 logger = logging.getLogger("spark_ctr")
 
 KINDS = ("auto", "petastorm", "pyarrow")
 
 
-class BlockReader(Protocol):
+class Reader(Protocol):
     """What a feed needs from a reader library."""
 
     kind: str
     source: ParquetSource
 
-    def blocks(self, order_seed: int | None) -> Generator[Block, None, None]:
-        """Yield every row group once, in ``source.order(order_seed)``; closing it frees all."""
+    def groups(
+        self, order_seed: int | None, rank: int = 0, ranks: int = 1, skip: int = 0
+    ) -> Generator[Columns, None, None]:
+        """Yield ``source.order(order_seed, rank, ranks)[skip:]``; closing it frees all."""
         ...
 
 
 class Feed:
-    """Batches of the rows of some Parquet files, each row once per epoch.
+    """Batches of the rows of some Parquet files, each row once per epoch over all ranks.
 
     Attributes
     ----------
     rows : int
-        Rows per epoch.
+        Rows per epoch of all ranks together.
     kind : str
         Reader used: ``"petastorm"`` or ``"pyarrow"``.
     """
 
     def __init__(
         self,
-        reader: BlockReader,
+        reader: Reader,
         *,
         batch_size: int,
         shuffle: bool,
         seed: int,
         shuffle_buffer_rows: int,
+        rank: int = 0,
+        ranks: int = 1,
     ):
         self.kind = reader.kind
         self.rows = reader.source.rows
@@ -64,26 +71,42 @@ class Feed:
         self._batch_size = batch_size
         self._shuffle = shuffle
         self._seed = seed % 2**64  # Spark seeds are signed longs, numpy's are not negative
-        self._buffer_rows = shuffle_buffer_rows
-        self._whole: Block | None = None  # all rows, once read, if they fit the buffer
+        self._rank, self._ranks = rank, ranks
+        self._fits = self.rows <= shuffle_buffer_rows
+        self._whole: Block | None = None  # all rows, once read, if they fit
+        # Two windows of whole batches are in memory: one is read while one is used.
+        batches = max(shuffle_buffer_rows // 2 // batch_size, 1) if shuffle else 1
+        self._window = batches * batch_size
 
-    def batches(self, epoch: int) -> Iterator[Batch]:
-        """Iterate over one epoch.
+    def steps(self, epoch: int) -> int:
+        """Batches in an epoch (from 0), the same number on every rank."""
+        del epoch  # ranks keep their row groups in every epoch, so far
+        if self._fits:
+            return -(-self.rows // (self._batch_size * self._ranks))
+        source = self._reader.source
+        return -(-max(source.rank_rows(self._ranks)) // self._batch_size)
+
+    def batches(self, epoch: int, start: int = 0) -> Iterator[Batch]:
+        """Iterate over one epoch, or over what is left of it after ``start`` batches.
 
         The order depends on (seed, epoch) only. If all rows fit the shuffle buffer it is one
-        permutation of them, whatever the cut into row groups, and the rows are kept for later
-        epochs; else row groups come in random order and rows are permuted buffer by buffer.
-        Reader threads end with the iterator, also when it is closed early.
+        permutation of them, whatever the cut into row groups; every rank takes its part of each
+        global batch, and the rows are kept for later epochs. Else each rank reads row groups of
+        its own in random order and permutes rows window by window, a window being half the
+        buffer. Reader threads end with the iterator, also when it is closed early.
 
         Parameters
         ----------
         epoch : int
             Epoch number, from 0.
+        start : int
+            Batches to skip; row groups of which nothing else is needed are not decoded by pyarrow.
 
         Yields
         ------
         Batch
-            New tensors of ``batch_size`` rows; the last batch may be shorter.
+            New tensors of ``batch_size`` rows, ``steps(epoch) - start`` times. A rank's last batch
+            may be shorter, and a rank that has run out yields batches without rows.
 
         Raises
         ------
@@ -92,21 +115,48 @@ class Feed:
         RuntimeError
             If the files changed since the feed was opened.
         """
-        if not self.rows:
+        if start >= self.steps(epoch):
             return
-        random = np.random.default_rng([self._seed, epoch])
-        if self.rows <= self._buffer_rows:
-            if self._whole is None:
-                self._whole = load_all(self._reader.blocks(None), self._empty(self.rows))
-            order = random.permutation(self.rows) if self._shuffle else np.arange(self.rows)
-            yield from batches_of(self._whole, order, self._batch_size)
-        elif self._shuffle:
-            blocks = self._reader.blocks(int(random.integers(2**32)))
-            buffer = self._empty(max(self._buffer_rows, self._batch_size))
-            yield from buffered_batches(blocks, buffer, self._batch_size, random.permutation)
-        else:
-            buffer = self._empty(self._batch_size)
-            yield from buffered_batches(self._reader.blocks(None), buffer, self._batch_size, None)
+        yield from self._of_whole(epoch, start) if self._fits else self._of_windows(epoch, start)
+
+    def _of_whole(self, epoch: int, start: int) -> Iterator[Batch]:
+        if self._whole is None:
+            whole = self._empty(self.rows)
+            (self._whole,) = fill(self._reader.groups(None), [whole], [self.rows])
+        order = self._order([self._seed, epoch], self.rows)
+        size = self._batch_size
+        for step in range(start, self.steps(epoch)):
+            at = (step * self._ranks + self._rank) * size
+            yield self._whole.gather(order[at : at + size])
+
+    def _of_windows(self, epoch: int, start: int) -> Iterator[Batch]:
+        source, size, length = self._reader.source, self._batch_size, self._window
+        seed = [self._seed, epoch]
+        order_seed = int(np.random.default_rng(seed).integers(2**32)) if self._shuffle else None
+        ends = np.cumsum([g.rows for g in source.order(order_seed, self._rank, self._ranks)])
+        rows = int(ends[-1]) if len(ends) else 0
+        first = start * size // length  # the window that holds the first batch
+        sizes = [min(length, rows - at) for at in range(first * length, rows, length)]
+        step = start
+        if sizes:
+            skip = int(np.searchsorted(ends, first * length, side="right"))
+            groups = self._reader.groups(order_seed, self._rank, self._ranks, skip)
+            drop = first * length - (int(ends[skip - 1]) if skip else 0)
+            blocks = (self._empty(length), self._empty(length))
+            with closing(windows(groups, blocks, sizes, drop)) as filled:
+                for window, block in enumerate(filled, first):
+                    order = self._order([*seed, window], sizes[window - first])
+                    for at in range(step * size - window * length, len(order), size):
+                        yield block.gather(order[at : at + size])
+                        step += 1
+        nothing = torch.empty(0, dtype=torch.int64)
+        for _ in range(step, self.steps(epoch)):
+            yield self._empty(0).gather(nothing)
+
+    def _order(self, seed: Sequence[int], rows: int) -> Tensor:
+        if not self._shuffle:
+            return torch.arange(rows)
+        return torch.from_numpy(np.random.default_rng(seed).permutation(rows))
 
     def _empty(self, rows: int) -> Block:
         source = self._reader.source
@@ -123,6 +173,8 @@ def open_feed(
     shuffle: bool,
     seed: int,
     shuffle_buffer_rows: int = 1_000_000,
+    rank: int = 0,
+    ranks: int = 1,
 ) -> Feed:
     """Open a directory of Parquet files, or one file, for training.
 
@@ -137,13 +189,16 @@ def open_feed(
         Reader library; "auto" takes Petastorm where it can be used and the files are
         local, else pyarrow.
     batch_size : int
-        Rows per batch.
+        Rows per batch and rank.
     shuffle : bool
         False keeps the order of the files.
     seed : int
         Seed of the order, any int.
     shuffle_buffer_rows : int
-        Rows permuted together, and held in memory.
+        Rows held in memory. If all rows are no more than this, they are permuted together, else
+        half of this number at a time.
+    rank, ranks : int
+        Which of how many processes this is, each with a feed of the same files and settings.
 
     Returns
     -------
@@ -166,6 +221,8 @@ def open_feed(
             f"batch_size ({batch_size}) and shuffle_buffer_rows ({shuffle_buffer_rows}) must be "
             "at least 1"
         )
+    if not 0 <= rank < ranks:
+        raise ValueError(f"rank must be from 0 to ranks - 1 ({ranks - 1}), not {rank}")
     source = open_source(path_or_url, n_ids, n_numeric)
     return Feed(
         _reader(kind, source),
@@ -173,10 +230,12 @@ def open_feed(
         shuffle=shuffle,
         seed=seed,
         shuffle_buffer_rows=shuffle_buffer_rows,
+        rank=rank,
+        ranks=ranks,
     )
 
 
-def _reader(kind: str, source: ParquetSource) -> BlockReader:
+def _reader(kind: str, source: ParquetSource) -> Reader:
     if kind == "petastorm":
         return PetastormReader(source)
     if kind == "pyarrow":
@@ -186,7 +245,7 @@ def _reader(kind: str, source: ParquetSource) -> BlockReader:
         reason = "it takes no '#' or '?' in a path"
     if reason is None and is_remote(source):
         reason = "the files are not local"
-    reader: BlockReader = PyArrowReader(source) if reason else PetastormReader(source)
+    reader: Reader = PyArrowReader(source) if reason else PetastormReader(source)
     _say_once(reader.kind, reason)
     return reader
 

@@ -1,4 +1,4 @@
-"""Row-group blocks read with Petastorm (0.12, pyarrow below 15)."""
+"""Row groups read with Petastorm (0.12, pyarrow below 15)."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from spark_ctr.training.feeds.block import Block
-from spark_ctr.training.feeds.source import ParquetSource, RowGroup
+from spark_ctr.training.feeds.block import Columns
+from spark_ctr.training.feeds.source import ParquetSource, RowGroup, changed
 
 # One worker keeps the order of row groups. Petastorm has at most workers + 2 row groups under way,
 # each two messages, so this queue never fills and a failing worker never blocks on it.
@@ -66,10 +66,13 @@ class PetastormReader:
             )
         self.source = source
 
-    def blocks(self, order_seed: int | None) -> Generator[Block, None, None]:
-        """Yield every non-empty row group once, in ``source.order(order_seed)``.
+    def groups(
+        self, order_seed: int | None, rank: int = 0, ranks: int = 1, skip: int = 0
+    ) -> Generator[Columns, None, None]:
+        """Yield the row groups ``source.order(order_seed, rank, ranks)[skip:]``.
 
-        The reader and its threads are stopped when the generator ends or is closed.
+        Petastorm reads all and drops the first ``skip``, as it cannot begin later. The reader and
+        its threads are stopped when the generator ends or is closed.
 
         Raises
         ------
@@ -78,22 +81,22 @@ class PetastormReader:
         RuntimeError
             If the files changed since they were opened.
         """
-        expected = self.source.order(order_seed)
-        reader = self._open(order_seed)
+        expected = self.source.order(order_seed, rank, ranks)
+        if not expected[skip:]:
+            return
+        reader = self._open(order_seed, rank, ranks)
         try:
-            for group in expected:
-                block = self._next_block(reader, group)
-                if block.rows != group.rows:
-                    raise RuntimeError(
-                        f"{self.source.file_of(group)} changed while it was read; open the feed "
-                        "again"
-                    )
-                yield block
+            for position, group in enumerate(expected):
+                columns = self._next(reader, group)
+                if columns.rows != group.rows:
+                    raise changed(self.source.file_of(group))
+                if position >= skip:
+                    yield columns
         finally:
             reader.stop()
             reader.join()
 
-    def _open(self, order_seed: int | None) -> Any:
+    def _open(self, order_seed: int | None, rank: int, ranks: int) -> Any:
         from petastorm import make_batch_reader
 
         _silence_petastorm()
@@ -105,24 +108,24 @@ class PetastormReader:
             workers_count=_WORKERS,
             results_queue_size=_QUEUE,
             num_epochs=1,
-            shuffle_row_groups=order_seed is not None,
+            shuffle_row_groups=False,  # the seed shuffles them already when they are sharded
             seed=order_seed,
+            cur_shard=rank,
+            # Petastorm refuses more shards than row groups; the ranks beyond open no reader.
+            shard_count=min(ranks, len(self.source.row_groups)),
         )
 
-    def _next_block(self, reader: Any, group: RowGroup) -> Block:
+    def _next(self, reader: Any, group: RowGroup) -> Columns:
         path = self.source.file_of(group)
         try:
-            columns = next(reader)
-            return Block.from_columns(
-                lambda name: getattr(columns, name),
-                len(columns.label),
-                self.source.n_ids,
-                self.source.n_numeric,
+            values = next(reader)
+            return Columns.read(
+                lambda name: getattr(values, name), self.source.n_ids, self.source.n_numeric
             )
         except FileNotFoundError:
             raise
         except StopIteration:
-            raise RuntimeError(f"{path} lost rows while it was read; open the feed again") from None
+            raise changed(path) from None
         except (pa.ArrowException, OSError, ValueError) as error:
             raise ValueError(f"cannot read row group {group.index} of {path}: {error}") from error
 

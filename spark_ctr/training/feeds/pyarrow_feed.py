@@ -1,17 +1,19 @@
-"""Row-group blocks read with pyarrow in a background thread."""
+"""Row groups read with pyarrow, several at a time in threads."""
 
 from __future__ import annotations
 
+import os
+from collections import deque
 from collections.abc import Generator
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from spark_ctr.training.feeds.block import Block
-from spark_ctr.training.feeds.read_ahead import read_ahead
-from spark_ctr.training.feeds.source import ParquetSource, RowGroup
+from spark_ctr.training.feeds.block import Columns
+from spark_ctr.training.feeds.source import ParquetSource, RowGroup, changed
 
-_BLOCKS_AHEAD = 2
+_THREADS = min(os.cpu_count() or 1, 4)
 
 
 class PyArrowReader:
@@ -22,38 +24,49 @@ class PyArrowReader:
     def __init__(self, source: ParquetSource):
         self.source = source
 
-    def blocks(self, order_seed: int | None) -> Generator[Block, None, None]:
-        """Yield every non-empty row group once, in ``source.order(order_seed)``.
+    def groups(
+        self, order_seed: int | None, rank: int = 0, ranks: int = 1, skip: int = 0
+    ) -> Generator[Columns, None, None]:
+        """Yield the row groups ``source.order(order_seed, rank, ranks)[skip:]``.
+
+        Threads decode ahead of the consumer; they end when the generator ends or is closed.
 
         Raises
         ------
         ValueError
             If a row group cannot be decoded or an id is null; names the file.
+        RuntimeError
+            If the files changed since they were opened.
         """
-        return read_ahead(self._read(self.source.order(order_seed)), _BLOCKS_AHEAD)
+        pending: deque[Future[Columns]] = deque()
+        threads = ThreadPoolExecutor(_THREADS, "spark_ctr-decode")
+        try:
+            for group in self.source.order(order_seed, rank, ranks)[skip:]:
+                pending.append(threads.submit(self._read, group))
+                if len(pending) > _THREADS:
+                    yield pending.popleft().result()
+            while pending:
+                yield pending.popleft().result()
+        finally:
+            threads.shutdown(cancel_futures=True)
 
-    def _read(self, groups: list[RowGroup]) -> Generator[Block, None, None]:
-        for group in groups:
-            path = self.source.file_of(group)
-            try:
-                block = self._read_group(path, group)
-            except FileNotFoundError:
-                raise
-            except (pa.ArrowException, OSError, ValueError) as error:
-                raise ValueError(
-                    f"cannot read row group {group.index} of {path}: {error}"
-                ) from error
-            yield block
-
-    def _read_group(self, path: str, group: RowGroup) -> Block:
+    def _read(self, group: RowGroup) -> Columns:
         source = self.source
-        with source.location.filesystem.open_input_file(path) as file:
-            parquet = pq.ParquetFile(file, metadata=source.footers[group.file])
-            table = parquet.read_row_group(group.index, columns=source.columns)
-        # to_numpy turns an int column with nulls into float, a float column's nulls into NaN.
-        return Block.from_columns(
-            lambda name: table.column(name).to_numpy(),
-            table.num_rows,
-            source.n_ids,
-            source.n_numeric,
-        )
+        path = source.file_of(group)
+        try:
+            with source.location.filesystem.open_input_file(path) as file:
+                parquet = pq.ParquetFile(file, metadata=source.footers[group.file])
+                table = parquet.read_row_group(
+                    group.index, columns=source.columns, use_threads=False
+                )
+            # to_numpy makes floats of ints with nulls, and NaN of a null float.
+            columns = Columns.read(
+                lambda name: table.column(name).to_numpy(), source.n_ids, source.n_numeric
+            )
+        except FileNotFoundError:
+            raise
+        except (pa.ArrowException, OSError, ValueError) as error:
+            raise ValueError(f"cannot read row group {group.index} of {path}: {error}") from error
+        if columns.rows != group.rows:
+            raise changed(path)
+        return columns

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
+import random
 from dataclasses import dataclass
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow import fs
@@ -46,20 +46,28 @@ class ParquetSource:
         """Path of the file that holds ``group``."""
         return self.location.files[group.file]
 
-    def order(self, order_seed: int | None) -> list[RowGroup]:
-        """Non-empty row groups in reading order.
+    def rank_rows(self, ranks: int) -> list[int]:
+        """Rows of each rank, see `order`."""
+        return [sum(group.rows for group in self.row_groups[r::ranks]) for r in range(ranks)]
+
+    def order(self, order_seed: int | None, rank: int = 0, ranks: int = 1) -> list[RowGroup]:
+        """Non-empty row groups of one rank in reading order.
 
         Parameters
         ----------
         order_seed : int or None
-            None for file order; else the seed, in [0, 2**32), of the shuffle. It is drawn as
-            Petastorm draws it (``RandomState.shuffle`` of all row groups), so that both readers
+            None for file order; else the seed of the shuffle. It is drawn as Petastorm draws it
+            when it shards (``random.Random.shuffle`` of all row groups), so that both readers
             agree on the order.
+        rank, ranks : int
+            Of the row groups in file order, every ``ranks``-th from ``rank`` on, as Petastorm
+            deals them.
         """
-        groups = list(self.row_groups)
+        order = list(range(len(self.row_groups)))
         if order_seed is not None:
-            np.random.RandomState(order_seed).shuffle(groups)  # type: ignore[arg-type]
-        return [group for group in groups if group.rows]
+            random.Random(order_seed).shuffle(order)
+        mine = [self.row_groups[i] for i in order if i % ranks == rank]
+        return [group for group in mine if group.rows]
 
 
 def open_source(path_or_url: str | os.PathLike[str], n_ids: int, n_numeric: int) -> ParquetSource:
@@ -82,6 +90,11 @@ def open_source(path_or_url: str | os.PathLike[str], n_ids: int, n_numeric: int)
         for index in range(footer.num_row_groups)
     )
     return ParquetSource(location, n_ids, n_numeric, footers, groups)
+
+
+def changed(path: str) -> RuntimeError:
+    """Error for a file that is no longer what its footer said."""
+    return RuntimeError(f"{path} changed while it was read; open the feed again")
 
 
 def _columns(n_ids: int, n_numeric: int) -> list[str]:
