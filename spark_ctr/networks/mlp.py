@@ -7,20 +7,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-
-class BatchNorm(nn.BatchNorm1d):
-    """Batch normalisation that falls back to its running statistics below two rows.
-
-    The last batch of an epoch may hold a single row, which has no variance.
-    """
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Normalise x [B, width]."""
-        if self.training and x.shape[0] < 2:
-            return F.batch_norm(
-                x, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps
-            )
-        return super().forward(x)
+from spark_ctr.networks.batch_norm import BatchNorm
 
 
 class HiddenLayer(nn.Module):

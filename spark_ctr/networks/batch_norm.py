@@ -1,0 +1,61 @@
+"""Batch normalisation over the batch of all processes that train together."""
+
+from __future__ import annotations
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class BatchNorm(nn.BatchNorm1d):
+    """Batch normalisation that takes batches of any size, and those of several processes as one.
+
+    The last batch of an epoch may hold a single row, which has no variance, or none: below two
+    rows the running statistics serve and stay. Where torch.distributed is initialised, mean and
+    variance in training are those of the rows of all processes, on CPUs too, which
+    `torch.nn.SyncBatchNorm` is not made for.
+
+    References
+    ----------
+    Ioffe and Szegedy, "Batch Normalization", ICML 2015.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise x [B, width]."""
+        if not self.training:
+            return super().forward(x)
+        if dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
+            return self._over_processes(x)
+        return super().forward(x) if x.shape[0] > 1 else self._by_running_statistics(x)
+
+    def _by_running_statistics(self, x: Tensor) -> Tensor:
+        return F.batch_norm(
+            x, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps
+        )
+
+    def _over_processes(self, x: Tensor) -> Tensor:
+        # float64, since the variance is a difference of sums here.
+        wide = x.double()
+        rows = wide.new_tensor([x.shape[0]])
+        sums = _sum(torch.cat([wide.sum(0), wide.square().sum(0), rows]))
+        count = sums[-1].detach()
+        if count < 2:
+            return self._by_running_statistics(x)
+        mean = sums[: self.num_features] / count
+        variance = sums[self.num_features : -1] / count - mean.square()
+        with torch.no_grad():
+            unbiased = variance * count / (count - 1)
+            for name, new in (("running_mean", mean), ("running_var", unbiased)):
+                running = self.get_buffer(name)
+                running.lerp_(new.to(running.dtype), self.momentum or 0.0)
+            self.get_buffer("num_batches_tracked").add_(1)
+        scale = torch.rsqrt(variance + self.eps).to(x.dtype)
+        return (x - mean.to(x.dtype)) * scale * self.weight + self.bias
+
+
+def _sum(values: Tensor) -> Tensor:
+    """Sum over all processes, with its gradient."""
+    from torch.distributed.nn.functional import all_reduce
+
+    return all_reduce(values)
