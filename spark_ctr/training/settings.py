@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from spark_ctr.training.precision_context import PRECISIONS
+from spark_ctr.training.schedule import SCHEDULES
+
 
 @dataclass(frozen=True)
 class TrainingSettings:
@@ -25,13 +28,19 @@ class TrainingSettings:
     clip_norm : float, optional
         Largest norm of the gradient; None leaves it as it is.
     learning_rate_decay : float
-        Factor on the learning rate after an epoch without improvement; 1 keeps it.
+        Factor on the learning rate after an epoch without improvement, for schedule "plateau".
+    schedule : {"constant", "plateau", "cosine", "linear"}
+        Learning rate over the steps, see `training.schedule`.
+    warmup_steps : int
+        Steps over which the learning rate first rises linearly.
     monitor : {"auc", "log_loss"}
         Figure on the validation rows that chooses the best epoch.
     seed : int
         Seed of dropout. The order of rows is the feed's.
     device : {"auto", "cpu", "cuda"}
         "auto" takes a GPU where there is one.
+    precision : {"auto", "float32", "bfloat16"}
+        Of the products of matrices, see `training.precision_context`.
 
     Raises
     ------
@@ -47,9 +56,12 @@ class TrainingSettings:
     embedding_l2: float = 0.0
     clip_norm: float | None = None
     learning_rate_decay: float = 0.5
+    schedule: str = "plateau"
+    warmup_steps: int = 0
     monitor: str = "auc"
     seed: int = 0
     device: str = "auto"
+    precision: str = "auto"
 
     def __post_init__(self) -> None:
         for name, valid, wanted in (
@@ -61,8 +73,11 @@ class TrainingSettings:
             ("embedding_l2", self.embedding_l2 >= 0, ">= 0"),
             ("clip_norm", self.clip_norm is None or self.clip_norm > 0, "> 0 or None"),
             ("learning_rate_decay", 0 < self.learning_rate_decay <= 1, "in (0, 1]"),
+            ("schedule", self.schedule in SCHEDULES, f"one of {', '.join(SCHEDULES)}"),
+            ("warmup_steps", self.warmup_steps >= 0, ">= 0"),
             ("monitor", self.monitor in ("auc", "log_loss"), "'auc' or 'log_loss'"),
             ("device", self.device in ("auto", "cpu", "cuda"), "'auto', 'cpu' or 'cuda'"),
+            ("precision", self.precision in PRECISIONS, f"one of {', '.join(PRECISIONS)}"),
         ):
             if not valid:
                 raise ValueError(f"{name} must be {wanted}, got {getattr(self, name)!r}")

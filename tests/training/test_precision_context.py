@@ -1,0 +1,40 @@
+"""Mixed precision of a step, on the CPU."""
+
+import pytest
+import torch
+
+from spark_ctr.networks import build_network
+from spark_ctr.networks import embedding as embedding_module
+from spark_ctr.training.loss import click_loss
+from spark_ctr.training.precision_context import autocast
+
+
+@pytest.mark.parametrize("sparse_from", [1, 10**9], ids=["sparse", "dense"])
+def test_only_products_of_matrices_are_bfloat16(sparse_from, inputs, make_rows, monkeypatch):
+    monkeypatch.setattr(embedding_module, "SPARSE_FROM_ROWS", sparse_from)
+    network = build_network("dcnv2", inputs, {"dropout": 0.0, "batch_norm": True}, seed=0)
+    dtypes = []
+    hidden = network.mlp.layers["hidden_0"].linear
+    hidden.register_forward_hook(lambda *call: dtypes.append(call[-1].dtype))
+    rows = make_rows(64)
+    losses = {}
+    for precision in ("float32", "bfloat16"):
+        network.zero_grad()
+        with autocast(torch.device("cpu"), precision):
+            loss = click_loss(network, rows)
+        loss.backward()
+        losses[precision] = loss.item()
+        assert loss.dtype == torch.float32
+        assert {p.grad.dtype for p in network.parameters()} == {torch.float32}
+    assert dtypes == [torch.float32, torch.bfloat16]
+    assert losses["bfloat16"] == pytest.approx(losses["float32"], rel=0.01)
+
+
+def test_auto_is_float32_on_the_cpu():
+    with autocast(torch.device("cpu"), "auto"):
+        assert torch.mm(torch.ones(2, 2), torch.ones(2, 2)).dtype == torch.float32
+
+
+def test_unknown_precision():
+    with pytest.raises(ValueError, match=r"one of auto, float32, bfloat16, got 'float16'"):
+        autocast(torch.device("cpu"), "float16")
