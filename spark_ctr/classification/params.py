@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from pyspark.ml.param import TypeConverters
 
-from spark_ctr.networks.registry import NETWORKS
+from spark_ctr.classification.network_params import HasNetwork
 from spark_ctr.stage.base import number, one_of, param
 from spark_ctr.stage.params import (
     HasFeatures,
@@ -20,7 +18,7 @@ from spark_ctr.training.progress import Progress, make_progress
 from spark_ctr.training.trainer import TrainingSettings
 
 
-class CTRParams(HasFeatures, HasLabel, HasPredictions, HasInvalid, HasRandomSeed):
+class CTRParams(HasFeatures, HasLabel, HasNetwork, HasPredictions, HasInvalid, HasRandomSeed):
     """Params that a CTR classifier and its model share."""
 
     weightCol = param("weightCol", "sample weight column, numeric", TypeConverters.toString)
@@ -35,31 +33,6 @@ class CTRParams(HasFeatures, HasLabel, HasPredictions, HasInvalid, HasRandomSeed
         "share of rows held out to choose the best epoch",
         number("validationFraction", float, at_least=0.0, below=1.0),
         0.1,
-    )
-    network = param(
-        "network",
-        "'lr' logistic regression, 'dnn' multilayer perceptron, 'dcnv2' deep and cross network, "
-        "'deepfm' factorisation machine and perceptron",
-        one_of("network", *NETWORKS),
-        "dcnv2",
-    )
-    hiddenLayers = param(
-        "hiddenLayers", "widths of the hidden layers", TypeConverters.toListInt, [400, 400]
-    )
-    crossLayers = param(
-        "crossLayers",
-        "cross layers of dcnv2",
-        number("crossLayers", int, at_least=0, at_most=64),
-        3,
-    )
-    dropout = param(
-        "dropout",
-        "share of hidden units left out in each step",
-        number("dropout", float, at_least=0.0, below=1.0),
-        0.2,
-    )
-    batchNorm = param(
-        "batchNorm", "batch normalisation of hidden layers", TypeConverters.toBoolean, True
     )
     learningRate = param("learningRate", "of Adam", number("learningRate", float, above=0.0), 1e-3)
     learningRateDecay = param(
@@ -120,20 +93,6 @@ class CTRParams(HasFeatures, HasLabel, HasPredictions, HasInvalid, HasRandomSeed
         "auto",
     )
     verbose = param("verbose", "show progress on standard error", TypeConverters.toBoolean, True)
-
-    def network_config(self) -> dict[str, Any]:
-        """Return the settings of the chosen network; Params that it does not have are left out."""
-        known = {
-            "hidden_layers": self.getHiddenLayers(),
-            "cross_layers": self.getCrossLayers(),
-            "dropout": self.getDropout(),
-            "batch_norm": self.getBatchNorm(),
-        }
-        return {
-            name: value
-            for name, value in known.items()
-            if name in NETWORKS[self.getNetwork()].defaults
-        }
 
     def training_settings(self) -> TrainingSettings:
         """Return the settings for ``training.train``."""

@@ -12,31 +12,35 @@ from spark_ctr.networks.embedding import EmbeddingTables
 from spark_ctr.networks.inputs import Inputs
 from spark_ctr.networks.mlp import MLP
 from spark_ctr.networks.network import Network
+from spark_ctr.networks.settings import Setting, integer, perceptron
 
 
 class DCNv2(Network):
     """Cross network and perceptron over the same input, concatenated before the output.
 
-    `hidden` also returns the outputs of the cross layers, "cross_0", "cross_1", ...
+    `hidden` also returns the outputs of the cross layers, "cross_0", "cross_1", ... With a
+    `cross_rank` above 0 a cross layer is a mixture of `cross_experts` experts of that rank, which
+    is smaller than the full matrix where 2 * rank * experts is less than the input's width.
 
     References
     ----------
-    Wang et al., "DCN V2", WWW 2021, figure 1b (parallel structure).
+    Wang et al., "DCN V2", WWW 2021, figure 1b (parallel structure), equations 1 and 3 to 5.
     """
 
-    name: ClassVar[str] = "dcnv2"
-    defaults: ClassVar[dict[str, Any]] = {
-        "hidden_layers": [256, 128, 64],
-        "cross_layers": 2,
-        "dropout": 0.1,
-        "batch_norm": False,
-        "layer_norm": False,
+    name = "dcnv2"
+    settings: ClassVar[dict[str, Setting]] = {
+        **perceptron([256, 128, 64]),
+        "cross_layers": integer(2, at_least=0),
+        "cross_rank": integer(0, at_least=0),
+        "cross_experts": integer(4, at_least=1),
     }
 
     def __init__(self, inputs: Inputs, config: dict[str, Any]) -> None:
         super().__init__(inputs, config)
         self.embedding = EmbeddingTables(inputs)
-        self.cross = CrossNetwork(inputs.width, config["cross_layers"])
+        self.cross = CrossNetwork(
+            inputs.width, config["cross_layers"], config["cross_rank"], config["cross_experts"]
+        )
         self.mlp = MLP(inputs.width, config["hidden_layers"], config["dropout"], self._norm)
         # Without hidden layers the perceptron would only repeat the input.
         deep_width = self.mlp.width if config["hidden_layers"] else 0

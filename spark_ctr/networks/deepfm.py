@@ -13,6 +13,7 @@ from spark_ctr.networks.inputs import Inputs
 from spark_ctr.networks.logistic_regression import NumericTerm, scalar_tables
 from spark_ctr.networks.mlp import MLP
 from spark_ctr.networks.network import Network
+from spark_ctr.networks.settings import Setting, perceptron
 
 
 class DeepFM(Network):
@@ -31,13 +32,8 @@ class DeepFM(Network):
     Guo et al., "DeepFM", IJCAI 2017, equations 1 to 4.
     """
 
-    name: ClassVar[str] = "deepfm"
-    defaults: ClassVar[dict[str, Any]] = {
-        "hidden_layers": [256, 128, 64],
-        "dropout": 0.1,
-        "batch_norm": False,
-        "layer_norm": False,
-    }
+    name = "deepfm"
+    settings: ClassVar[dict[str, Setting]] = perceptron([256, 128, 64])
 
     def __init__(self, inputs: Inputs, config: dict[str, Any]) -> None:
         super().__init__(inputs, config)

@@ -11,18 +11,14 @@ from spark_ctr.networks.embedding import EmbeddingTables
 from spark_ctr.networks.inputs import Inputs
 from spark_ctr.networks.mlp import MLP
 from spark_ctr.networks.network import Network
+from spark_ctr.networks.settings import Setting, perceptron
 
 
 class DNN(Network):
     """Multilayer perceptron over embedded and numeric columns side by side."""
 
-    name: ClassVar[str] = "dnn"
-    defaults: ClassVar[dict[str, Any]] = {
-        "hidden_layers": [128, 64, 64],
-        "dropout": 0.1,
-        "batch_norm": False,
-        "layer_norm": False,
-    }
+    name = "dnn"
+    settings: ClassVar[dict[str, Setting]] = perceptron([128, 64, 64])
 
     def __init__(self, inputs: Inputs, config: dict[str, Any]) -> None:
         super().__init__(inputs, config)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -40,8 +40,7 @@ class LogisticRegression(Network):
     Tables have dimension 1 whatever `inputs` says. There are no hidden layers.
     """
 
-    name: ClassVar[str] = "lr"
-    defaults: ClassVar[dict[str, Any]] = {}
+    name = "lr"
 
     def __init__(self, inputs: Inputs, config: dict[str, Any]) -> None:
         super().__init__(inputs, config)

@@ -39,16 +39,23 @@ class MLP(nn.Module):
         Share of activations dropped in training.
     norm : {"batch", "layer", None}
         Normalisation between the linear map and the ReLU.
+    prefix : str
+        Layers are named "<prefix>_0", "<prefix>_1", ...
     """
 
     def __init__(
-        self, n_in: int, hidden_layers: Sequence[int], dropout: float, norm: str | None = None
+        self,
+        n_in: int,
+        hidden_layers: Sequence[int],
+        dropout: float,
+        norm: str | None = None,
+        prefix: str = "hidden",
     ) -> None:
         super().__init__()
         widths = [n_in, *hidden_layers]
         self.layers = nn.ModuleDict(
             {
-                f"hidden_{i}": HiddenLayer(widths[i], widths[i + 1], norm)
+                f"{prefix}_{i}": HiddenLayer(widths[i], widths[i + 1], norm)
                 for i in range(len(hidden_layers))
             }
         )

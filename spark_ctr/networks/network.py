@@ -7,33 +7,32 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from spark_ctr.networks.embedding import EmbeddingTables
 from spark_ctr.networks.inputs import PADDING, Inputs
+from spark_ctr.networks.settings import Setting
 
 
 class Network(nn.Module):
     """Click model over embedded and numeric columns.
 
-    A subclass names its settings in `defaults` and implements `_compute`.
+    A subclass declares its `settings` and implements `_compute`.
 
     Parameters
     ----------
     inputs : Inputs
         Columns that the network reads.
     config : dict
-        All keys of `defaults`, validated by `networks.registry.build_network`.
+        A value for each of `settings`, validated by `networks.registry.build_network`.
 
     Attributes
     ----------
     name : str
-        Name in the registry.
-    embedding : EmbeddingTables
-        Tables of the categorical columns.
+        Name in the registry, or the import path that the network was built by.
+    settings : dict of str to Setting
+        What `config` may hold.
     """
 
-    name: ClassVar[str]
-    defaults: ClassVar[dict[str, Any]]
-    embedding: EmbeddingTables
+    name: str
+    settings: ClassVar[dict[str, Setting]] = {}
 
     def __init__(self, inputs: Inputs, config: dict[str, Any]) -> None:
         super().__init__()
@@ -70,8 +69,9 @@ class Network(nn.Module):
     def hidden(self, ids: Tensor, numeric: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Compute the logits and the hidden activations by name, in depth order.
 
-        See `forward` for the parameters. The layers of an MLP are named "hidden_0", "hidden_1",
-        ...; each is [B, width], after the ReLU and before dropout.
+        See `forward` for the parameters. Each activation is [B, width]. The layers of an MLP are
+        named "hidden_0", "hidden_1", ..., after the ReLU and before dropout; distillation pairs
+        those of two networks.
         """
         for kind, tensor, names in (
             ("ids", ids, [table.name for table in self.inputs.slot_tables]),
@@ -104,10 +104,13 @@ class Network(nn.Module):
             )
 
     def _compute(self, ids: Tensor, numeric: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the logits [B] and what `hidden` returns by name, of checked inputs."""
         raise NotImplementedError
 
     @property
     def _norm(self) -> str | None:
+        if self.config["batch_norm"] and self.config["layer_norm"]:
+            raise ValueError("set at most one of batch_norm and layer_norm")
         if self.config["batch_norm"]:
             return "batch"
         return "layer" if self.config["layer_norm"] else None

@@ -5,17 +5,62 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from torch import nn
 
+from spark_ctr.networks.autoint import AutoInt
 from spark_ctr.networks.dcnv2 import DCNv2
 from spark_ctr.networks.deepfm import DeepFM
 from spark_ctr.networks.dnn import DNN
+from spark_ctr.networks.factorization_machine import FactorizationMachine
+from spark_ctr.networks.fibinet import FiBiNET
+from spark_ctr.networks.finalmlp import FinalMLP
+from spark_ctr.networks.imported import (
+    ModuleNetwork,
+    check_imported,
+    import_class,
+    is_import_path,
+)
 from spark_ctr.networks.inputs import Inputs
 from spark_ctr.networks.logistic_regression import LogisticRegression
 from spark_ctr.networks.network import Network
+from spark_ctr.networks.settings import Setting, complete
 
 NETWORKS: dict[str, type[Network]] = {
-    network.name: network for network in (LogisticRegression, DNN, DCNv2, DeepFM)
+    network.name: network
+    for network in (
+        LogisticRegression,
+        FactorizationMachine,
+        DNN,
+        DeepFM,
+        DCNv2,
+        AutoInt,
+        FiBiNET,
+        FinalMLP,
+    )
 }
+
+
+def check_name(name: str) -> None:
+    """Refuse what is neither the name of a network nor an import path, without importing it.
+
+    Raises
+    ------
+    ValueError
+    """
+    if name not in NETWORKS and not is_import_path(name):
+        raise ValueError(
+            f"unknown network {name!r}; choose one of {', '.join(map(repr, NETWORKS))}, or name a "
+            "module of your own 'package.module:Class'"
+        )
+
+
+def network_settings(name: str) -> dict[str, Setting] | None:
+    """Return what a network declares, None for a user's module that is not a `Network`.
+
+    See `build_network` for the names and the errors.
+    """
+    found = _class_of(name)
+    return found.settings if issubclass(found, Network) else None
 
 
 def build_network(
@@ -25,13 +70,15 @@ def build_network(
 
     Parameters
     ----------
-    name : {"lr", "dnn", "dcnv2", "deepfm"}
+    name : str
+        A key of `NETWORKS`, or the import path "package.module:Class" of a module of one's own,
+        which is imported: a `Network`, or any nn.Module with a constructor of (inputs, config) and
+        a forward(ids, numeric) that returns logits [B], for B = 0 and B = 1 too.
     inputs : Inputs
         Columns that the network reads.
     config : dict, optional
-        Any of `hidden_layers` (list of int), `cross_layers` (int, dcnv2 only), `dropout` (float in
-        [0, 1)), `batch_norm` and `layer_norm` (bool, at most one); the rest take the network's
-        defaults. "lr" has no settings.
+        Any of the network's `settings`; the rest take their defaults. A module that is not a
+        `Network` gets the dict as it is, which must be JSON-able.
     seed : int
         Seed of the initialisation. The global random state is left as it was.
 
@@ -42,52 +89,26 @@ def build_network(
     Raises
     ------
     ValueError
-        For an unknown name, an unknown key or a value out of range.
+        For an unknown name, an unknown key or a value out of range, or a module that returns no
+        logits [B], has no parameters, or keeps what cannot be saved.
+    ImportError, TypeError
+        If the import path does not lead to an nn.Module.
     """
-    if name not in NETWORKS:
-        raise ValueError(f"unknown network '{name}'; choose one of {sorted(NETWORKS)}")
-    full = _complete(name, NETWORKS[name].defaults, config or {})
+    found = _class_of(name)
     with torch.random.fork_rng(devices=[]):
         # torch.manual_seed would reseed the CUDA generators too.
         torch.default_generator.manual_seed(seed)
-        return NETWORKS[name](inputs, full).eval()
+        if issubclass(found, Network):
+            network = found(inputs, complete(name, found.settings, config or {}))
+        else:
+            network = ModuleNetwork(inputs, config or {}, found)
+        network.name = name
+        if name not in NETWORKS:
+            # Within the fork: a lazy module draws its weights when it first runs.
+            check_imported(network)
+    return network.eval()
 
 
-def _complete(name: str, defaults: dict[str, Any], config: dict[str, Any]) -> dict[str, Any]:
-    unknown = sorted(set(config) - set(defaults))
-    if unknown:
-        valid = ", ".join(sorted(defaults)) or "none"
-        raise ValueError(
-            f"unknown config key(s) {unknown} of network '{name}'; valid keys: {valid}"
-        )
-    full = {**defaults, **config}
-    for key, value in full.items():
-        full[key] = _check(key, value)
-    if full.get("batch_norm") and full.get("layer_norm"):
-        raise ValueError("set at most one of batch_norm and layer_norm")
-    return full
-
-
-def _check(key: str, value: Any) -> Any:
-    """Return the value in a JSON-able form or raise ValueError."""
-
-    def is_int(number: Any) -> bool:
-        return isinstance(number, int) and not isinstance(number, bool)
-
-    if key == "hidden_layers":
-        if isinstance(value, (list, tuple)) and all(is_int(w) and w >= 1 for w in value):
-            return list(value)
-        wanted = "a list of positive ints"
-    elif key == "cross_layers":
-        if is_int(value) and value >= 0:
-            return value
-        wanted = "an int >= 0"
-    elif key == "dropout":
-        if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < 1:
-            return float(value)
-        wanted = "a float in [0, 1)"
-    else:
-        if isinstance(value, bool):
-            return value
-        wanted = "a bool"
-    raise ValueError(f"config key '{key}' must be {wanted}, got {value!r}")
+def _class_of(name: str) -> type[nn.Module]:
+    check_name(name)
+    return NETWORKS[name] if name in NETWORKS else import_class(name)

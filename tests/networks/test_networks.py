@@ -7,6 +7,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from small_networks import SMALL, VARIANTS
 
 from spark_ctr.networks import NETWORKS, Inputs, Table, build_network
 from spark_ctr.networks import embedding as embedding_module
@@ -19,12 +20,9 @@ INPUTS = Inputs(
     (Table("site", 7, 4), Table("ad", 5, 2), Table("hour", 24, 4), Table("user", 11, 3)),
     ("age", "price"),
 )
-SMALL = {
-    "lr": {},
-    "dnn": {"hidden_layers": [8, 6]},
-    "dcnv2": {"hidden_layers": [8, 6], "cross_layers": 2},
-    "deepfm": {"hidden_layers": [8, 6]},
-}
+
+
+GATED = {**SMALL["finalmlp"], "first_context": ["user", "site"], "second_context": ["ad"]}
 
 
 def rows(inputs, n, seed=0):
@@ -141,24 +139,6 @@ def test_batch_norm_trains_on_a_single_row():
     assert torch.isfinite(output).all()
 
 
-@pytest.mark.parametrize(
-    ("name", "parameters"),
-    [
-        ("lr", 47 + 2 + 1),
-        ("dnn", 167 + (15 * 8 + 8) + (8 * 6 + 6) + 7),
-        ("dcnv2", 167 + 2 * (15 * 15 + 15) + (15 * 8 + 8) + (8 * 6 + 6) + (15 + 6 + 1)),
-        (
-            "deepfm",
-            167 + (2 * 4 + 3 * 4) + 47 + (2 + 1) + (15 * 8 + 8) + (8 * 6 + 6) + 6,
-        ),
-    ],
-)
-def test_parameter_count(name, parameters):
-    # 167 = 7*4 + 5*2 + 24*4 + 11*3 table entries, 47 ids, 15 = 13 + 2 input units.
-    network = build_network(name, INPUTS, SMALL[name], seed=0)
-    assert sum(p.numel() for p in network.parameters()) == parameters
-
-
 def test_logistic_regression_formula():
     network = build_network("lr", INPUTS, {}, seed=3)
     ids, numeric = rows(INPUTS, 5)
@@ -179,12 +159,10 @@ def test_deepfm_is_linear_plus_pairs_plus_deep():
         torch.testing.assert_close(network(ids, numeric), expected)
 
 
-@pytest.mark.parametrize("name", sorted(NETWORKS))
+@pytest.mark.parametrize(("name", "config"), [*VARIANTS, ("finalmlp", GATED)])
 @pytest.mark.parametrize("norm", [{}, {"batch_norm": True}, {"layer_norm": True}])
-def test_gradient_reaches_every_parameter(name, norm):
-    if name == "lr" and norm:
-        pytest.skip("logistic regression has no hidden layers to normalise")
-    config = {} if name == "lr" else {**SMALL[name], **norm, "dropout": 0.0}
+def test_gradient_reaches_every_parameter(name, config, norm):
+    config = {**config, **norm, "dropout": 0.0} if config else {}  # lr and fm have no settings
     network = build_network(name, INPUTS, config, seed=1).train()
     ids, numeric = rows(INPUTS, 64)
     network(ids, numeric).square().sum().backward()
@@ -194,7 +172,7 @@ def test_gradient_reaches_every_parameter(name, norm):
         assert parameter.grad is not None and parameter.grad.abs().sum() > 0, parameter_name
 
 
-@pytest.mark.parametrize("name", sorted(NETWORKS))
+@pytest.mark.parametrize(("name", "config"), VARIANTS)
 @pytest.mark.parametrize(
     "inputs",
     [
@@ -205,24 +183,53 @@ def test_gradient_reaches_every_parameter(name, norm):
     ],
     ids=["both", "no numeric", "no tables", "one table"],
 )
-@pytest.mark.parametrize("n", [0, 1, 5])
-def test_shapes_of_any_input(name, inputs, n, recwarn):
-    network = build_network(name, inputs, SMALL[name], seed=0)
-    ids, numeric = rows(inputs, n)
-    logits, hidden = network.hidden(ids, numeric)
-    assert logits.shape == (n,) and logits.dtype == torch.float32
-    assert torch.equal(network(ids.long(), numeric), logits)
-    if name == "lr":
-        assert hidden == {}
-    else:
-        assert list(hidden)[:2] == ["hidden_0", "hidden_1"]
-        assert [hidden[f"hidden_{i}"].shape for i in (0, 1)] == [(n, 8), (n, 6)]
-    network.train()
-    assert network(ids, numeric).shape == (n,)
+def test_shapes_of_any_input(name, config, inputs, recwarn):
+    if name == "fibinet" and len(inputs.tables) == 1:
+        with pytest.raises(ValueError, match=r"pairs of columns.*\['a'\]; choose another"):
+            build_network(name, inputs, config)
+        return
+    norm = {"batch_norm": True} if config else {}
+    network = build_network(name, inputs, {**config, **norm}, seed=0)
+    for n in (0, 1, 5):
+        ids, numeric = rows(inputs, n)
+        logits, hidden = network.eval().hidden(ids, numeric)
+        assert logits.shape == (n,) and logits.dtype == torch.float32
+        assert torch.equal(network(ids.long(), numeric), logits)
+        layers = {key: h for key, h in hidden.items() if key.startswith("hidden_")}
+        assert [h.shape for h in layers.values()] == ([(n, 8), (n, 6)] if config else [])
+        assert list(layers) == (["hidden_0", "hidden_1"] if config else [])
+        assert all(h.ndim == 2 and h.shape[0] == n for h in hidden.values())
+        network.train().zero_grad()
+        # A rank that has run out of rows must still take part, with gradients of zero.
+        network(ids, numeric).sum().backward()
+        gradients = [parameter.grad for parameter in network.parameters()]
+        assert all(gradient is not None for gradient in gradients)
+        assert n or not any(gradient.to_dense().any() for gradient in gradients)
     assert not recwarn.list
 
 
-@pytest.mark.parametrize("name", ["dnn", "dcnv2", "deepfm"])
+def test_hidden_layers_in_depth_order():
+    ids, numeric = rows(INPUTS, 3)
+    layers = {}
+    for name in ("dcnv2", "autoint", "fibinet", "finalmlp"):
+        _, hidden = build_network(name, INPUTS, SMALL[name]).hidden(ids, numeric)
+        layers[name] = {key: h.shape[1] for key, h in hidden.items()}
+    # 6 fields of width 4 and their 15 pairs, 15 = 13 + 2 units.
+    assert layers == {
+        "dcnv2": {"hidden_0": 8, "hidden_1": 6, "cross_0": 15, "cross_1": 15},
+        "autoint": {"attention_0": 48, "attention_1": 48, "hidden_0": 8, "hidden_1": 6},
+        "fibinet": {"senet": 24, "bilinear": 120, "hidden_0": 8, "hidden_1": 6},
+        "finalmlp": {"hidden_0": 8, "hidden_1": 6, "second_0": 4},
+    }
+    assert [list(names) for names in layers.values()] == [
+        ["hidden_0", "hidden_1", "cross_0", "cross_1"],
+        ["attention_0", "attention_1", "hidden_0", "hidden_1"],
+        ["senet", "bilinear", "hidden_0", "hidden_1"],
+        ["hidden_0", "hidden_1", "second_0"],
+    ]
+
+
+@pytest.mark.parametrize("name", [name for name in SMALL if SMALL[name]])
 def test_no_hidden_layers(name):
     network = build_network(name, INPUTS, {"hidden_layers": []}, seed=0)
     ids, numeric = rows(INPUTS, 3)
@@ -230,9 +237,9 @@ def test_no_hidden_layers(name):
     assert logits.shape == (3,) and not [h for h in hidden if h.startswith("hidden_")]
 
 
-@pytest.mark.parametrize("name", sorted(NETWORKS))
-def test_rows_do_not_depend_on_each_other_in_evaluation_mode(name):
-    config = {} if name == "lr" else {**SMALL[name], "dropout": 0.5, "batch_norm": True}
+@pytest.mark.parametrize(("name", "config"), VARIANTS)
+def test_rows_do_not_depend_on_each_other_in_evaluation_mode(name, config):
+    config = {**config, "dropout": 0.5, "batch_norm": True} if config else {}
     network = build_network(name, INPUTS, config, seed=0)
     ids, numeric = rows(INPUTS, 9)
     with torch.no_grad():
@@ -260,6 +267,8 @@ def test_config_is_complete_and_json():
     assert json.loads(json.dumps(network.config)) == {
         "hidden_layers": [8, 4],
         "cross_layers": 2,
+        "cross_rank": 0,
+        "cross_experts": 4,
         "dropout": 0.0,
         "batch_norm": False,
         "layer_norm": False,
@@ -269,13 +278,14 @@ def test_config_is_complete_and_json():
     network.config["hidden_layers"].append(1)
     default = build_network("dcnv2", INPUTS)
     default.config["hidden_layers"].append(1)
-    assert NETWORKS["dcnv2"].defaults["hidden_layers"] == [256, 128, 64]
+    assert NETWORKS["dcnv2"].settings["hidden_layers"].default == [256, 128, 64]
 
 
 @pytest.mark.parametrize(
     ("name", "config", "message"),
     [
-        ("ffm", {}, "unknown network 'ffm'.*'dcnv2'"),
+        ("ffm", {}, "unknown network 'ffm'.*'dcnv2'.*'package.module:Class'"),
+        ("ffm:", {}, "unknown network 'ffm:'"),
         ("dnn", {"cross_layers": 2}, "cross_layers.*valid keys: batch_norm, dropout, hidden"),
         ("lr", {"dropout": 0.1}, "dropout.*valid keys: none"),
         ("dnn", {"hidden_layers": 64}, "hidden_layers.*list of positive ints, got 64"),
@@ -284,6 +294,16 @@ def test_config_is_complete_and_json():
         ("dnn", {"batch_norm": 1}, "batch_norm.*bool"),
         ("dcnv2", {"cross_layers": -1}, "cross_layers.*int >= 0"),
         ("dnn", {"batch_norm": True, "layer_norm": True}, "at most one"),
+        ("dcnv2", {"cross_experts": 0}, "cross_experts.*int >= 1"),
+        ("fibinet", {"bilinear": "some"}, "bilinear.*'interaction', 'each', 'all', got 'some'"),
+        ("autoint", {"attention_dim": 10, "heads": 4}, "heads must divide attention_dim 10"),
+        ("finalmlp", {"hidden_layers": [9], "heads": 2}, "last widths of both streams, 9 and 100"),
+        ("finalmlp", {"first_context": "site"}, "first_context.*list of column names"),
+        (
+            "finalmlp",
+            {"second_context": ["x", "ad"]},
+            r"no categorical column\(s\) \['x'\].*'hour'",
+        ),
     ],
 )
 def test_wrong_settings_name_the_way_out(name, config, message):

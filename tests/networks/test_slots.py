@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from small_networks import SMALL
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from spark_ctr.networks import NETWORKS, PADDING, Inputs, Table, build_network
@@ -31,7 +32,6 @@ INPUTS = Inputs(
     ),
     ("age",),
 )
-SMALL = {"lr": {}, **{name: {"hidden_layers": [8, 6]} for name in ("dnn", "dcnv2", "deepfm")}}
 
 
 class Operations(TorchDispatchMode):
@@ -142,7 +142,13 @@ def test_columns_of_one_id_are_looked_up_without_more_operations():
 
 @pytest.mark.parametrize("name", sorted(NETWORKS))
 def test_networks_read_slots(name):
-    network = build_network(name, INPUTS, SMALL[name], seed=0).train()
+    gated = {
+        "first_context": ["two", "sum", "plain"],
+        "second_context": ["list", "three"],
+        "gate_layers": [16],
+    }
+    config = {**SMALL[name], **(gated if name == "finalmlp" else {})}
+    network = build_network(name, INPUTS, config, seed=0).train()
     ids, numeric = rows(INPUTS, 50)
     logits = network(ids, numeric)
     assert logits.shape == (50,) and logits.std() > 0

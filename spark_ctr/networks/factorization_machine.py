@@ -1,0 +1,47 @@
+"""Factorisation machine: a linear term and all pairs of fields."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from spark_ctr.networks.embedding import EmbeddingTables
+from spark_ctr.networks.fm import factorization_machine
+from spark_ctr.networks.inputs import Inputs
+from spark_ctr.networks.logistic_regression import NumericTerm, scalar_tables
+from spark_ctr.networks.network import Network
+from spark_ctr.networks.numeric_fields import NumericFields, common_dim
+
+
+class FactorizationMachine(Network):
+    """Linear term plus the inner products of all pairs of fields.
+
+    Works at the widest table's dimension; narrower tables are projected. Numeric columns enter
+    both parts, as the real-valued inputs that they are. There are no hidden layers.
+
+    Attributes
+    ----------
+    first_order : EmbeddingTables
+        The linear term's weight per id (dimension 1), besides `embedding`.
+
+    References
+    ----------
+    Rendle, "Factorization Machines", ICDM 2010, equation 1.
+    """
+
+    name = "fm"
+
+    def __init__(self, inputs: Inputs, config: dict[str, Any]) -> None:
+        super().__init__(inputs, config)
+        dim = common_dim(inputs)
+        self.embedding = EmbeddingTables(inputs, dim)
+        self.numeric_fields = NumericFields(len(inputs.numeric), dim)
+        self.first_order = scalar_tables(inputs)
+        self.numeric = NumericTerm(len(inputs.numeric))
+
+    def _compute(self, ids: Tensor, numeric: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        fields = torch.cat([self.embedding.fields(ids), self.numeric_fields(numeric)], 1)
+        linear = self.first_order(ids).sum(1) + self.numeric(numeric)
+        return linear + factorization_machine(fields), {}

@@ -1,0 +1,56 @@
+"""FinalMLP: two gated multilayer perceptrons and their bilinear fusion."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from spark_ctr.networks.embedding import EmbeddingTables
+from spark_ctr.networks.fusion import BilinearFusion
+from spark_ctr.networks.gate import FeatureGate
+from spark_ctr.networks.inputs import Inputs
+from spark_ctr.networks.mlp import MLP
+from spark_ctr.networks.network import Network
+from spark_ctr.networks.settings import Setting, columns, integer, perceptron, widths
+
+
+class FinalMLP(Network):
+    """Two perceptrons over differently gated embedded and numeric columns, fused bilinearly.
+
+    The first stream has the layers "hidden_0", ..., the widths `hidden_layers`, and is the one
+    that distillation follows; the second has "second_0", ... and `second_layers`. Numeric columns
+    are units of both streams' input, gated like the others.
+
+    References
+    ----------
+    Mao et al., "FinalMLP", AAAI 2023. Widths are those of BARS on Frappe_x1, which gates the
+    streams by "user" and by "item" and fuses with 5 heads.
+    """
+
+    name = "finalmlp"
+    settings: ClassVar[dict[str, Setting]] = {
+        **perceptron([400]),
+        "second_layers": widths([100]),
+        "heads": integer(1, at_least=1),
+        "gate_layers": widths([400]),
+        "first_context": columns(),
+        "second_context": columns(),
+    }
+
+    def __init__(self, inputs: Inputs, config: dict[str, Any]) -> None:
+        super().__init__(inputs, config)
+        self.embedding = EmbeddingTables(inputs)
+        self.first_gate = FeatureGate(inputs, config["first_context"], config["gate_layers"])
+        self.second_gate = FeatureGate(inputs, config["second_context"], config["gate_layers"])
+        dropout, norm = config["dropout"], self._norm
+        self.mlp = MLP(inputs.width, config["hidden_layers"], dropout, norm)
+        self.second_mlp = MLP(inputs.width, config["second_layers"], dropout, norm, "second")
+        self.fusion = BilinearFusion(self.mlp.width, self.second_mlp.width, config["heads"])
+
+    def _compute(self, ids: Tensor, numeric: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        x = torch.cat([self.embedding(ids), numeric], 1)
+        first, hidden = self.mlp(self.first_gate(ids, x))
+        second, others = self.second_mlp(self.second_gate(ids, x))
+        return self.fusion(first, second), {**hidden, **others}

@@ -1,0 +1,21 @@
+"""Small settings of every network."""
+
+WIDTHS = {"hidden_layers": [8, 6]}
+SMALL = {
+    "lr": {},
+    "fm": {},
+    "dnn": WIDTHS,
+    "deepfm": WIDTHS,
+    "dcnv2": {**WIDTHS, "cross_layers": 2},
+    "autoint": {**WIDTHS, "attention_layers": 2, "attention_dim": 8, "heads": 2},
+    "fibinet": {**WIDTHS, "reduction": 1},
+    "finalmlp": {**WIDTHS, "second_layers": [4], "heads": 2, "gate_layers": [3]},
+}
+LOW_RANK = {**SMALL["dcnv2"], "cross_rank": 3, "cross_experts": 2}
+# Every network, and every part that only a setting brings in.
+VARIANTS = [
+    *SMALL.items(),
+    ("dcnv2", LOW_RANK),
+    ("fibinet", {**SMALL["fibinet"], "bilinear": "each"}),
+    ("fibinet", {**SMALL["fibinet"], "bilinear": "all"}),
+]
