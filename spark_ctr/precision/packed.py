@@ -64,9 +64,10 @@ class PackedModel:
             if layer["kind"] != "int8_embedding"
         }
         scalar = [1] * len(self._dims)
+        has_first_order = any(name.startswith("first_order.") for name in self._layers)
         self._dims_of = {
             "embedding": scalar if header["network"] == "lr" else self._dims,
-            "first_order": scalar if header["network"] == "deepfm" else [],
+            "first_order": scalar if has_first_order else [],
         }
         self._bags = {name: self._bags_of(name) for name in self._dims_of}
         widest = max((layer.get("outputs", 0) for layer in self._layers.values()), default=0)
@@ -222,11 +223,15 @@ class PackedModel:
     def _deepfm(self, ids: np.ndarray, numeric: np.ndarray) -> np.ndarray:
         embedded = self._columns("embedding", ids)
         deep = self._mlp(np.concatenate([embedded, numeric], axis=1))
-        fields = self._fields(embedded)
-        # Half of (square of the sum - sum of the squares) sums all pairs (Rendle 2010).
-        pairs = np.square(fields.sum(axis=1)) - np.square(fields).sum(axis=1)
         linear = self._linear_term("first_order", ids, numeric)
-        return linear + 0.5 * pairs.sum(axis=1) + self._linear("output", deep)[:, 0]
+        return linear + _pairs(self._fields(embedded)) + self._linear("output", deep)[:, 0]
+
+    def _fm(self, ids: np.ndarray, numeric: np.ndarray) -> np.ndarray:
+        fields = numeric[:, :, None] * self._array("numeric_fields", "weight")
+        if self._dims:
+            embedded = self._fields(self._columns("embedding", ids))
+            fields = np.concatenate([embedded, fields], axis=1)
+        return self._linear_term("first_order", ids, numeric) + _pairs(fields)
 
     def _fields(self, embedded: np.ndarray) -> np.ndarray:
         """Project every column to the widest dimension k, float32 [B, C, k]."""
@@ -243,9 +248,19 @@ class PackedModel:
         return np.stack(fields, axis=1)
 
 
+def _pairs(fields: np.ndarray) -> np.ndarray:
+    """Sum the inner products of all pairs of fields [B, F, k], float32 [B]."""
+    # Half of (square of the sum - sum of the squares) sums all pairs (Rendle 2010).
+    pairs = np.square(fields.sum(axis=1)) - np.square(fields).sum(axis=1)
+    return 0.5 * pairs.sum(axis=1)
+
+
 _FORWARDS: dict[str, Callable[[PackedModel, np.ndarray, np.ndarray], np.ndarray]] = {
     "lr": PackedModel._lr,
+    "fm": PackedModel._fm,
     "dnn": PackedModel._dnn,
     "dcnv2": PackedModel._dcnv2,
     "deepfm": PackedModel._deepfm,
 }
+# Networks that can be packed, the cross layers of dcnv2 if their matrices are full.
+PACKABLE = tuple(_FORWARDS)

@@ -68,6 +68,8 @@ def _parts(name: str, layer: dict[str, Any]) -> dict[str, Part]:
     if kind in ("affine", "layer_norm"):
         width = (layer["width"],)
         return {"scale": (np.float32, width), "bias": (np.float32, width)}
+    if kind == "vectors":
+        return {"weight": (np.float32, (layer["rows"], layer["dim"]))}
     if kind == "bias":
         return {"bias": (np.float32, (1,))}
     raise ValueError(f"packed model has layer '{name}' of unknown kind {kind!r}; upgrade spark_ctr")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -11,12 +11,37 @@ from torch import nn
 
 from spark_ctr.kernels import pack_signs
 from spark_ctr.networks.network import Network
+from spark_ctr.networks.numeric_fields import NumericFields
 from spark_ctr.precision.binary import BinaryLinear
 from spark_ctr.precision.index8 import index8_quantise, index8_range
-from spark_ctr.precision.packed import PackedModel
+from spark_ctr.precision.packed import PACKABLE, PackedModel
 from spark_ctr.precision.qat import Index8Embedding, Index8Linear, is_fp32
 
 _Packed = tuple[dict[str, Any], dict[str, np.ndarray]]
+
+
+def check_packable(network: str, config: Mapping[str, Any]) -> None:
+    """Refuse a network that the packed model cannot compute.
+
+    Parameters
+    ----------
+    network : str
+        Name in the registry, or an import path.
+    config : mapping of str to object
+        Its settings, defaults included or not.
+
+    Raises
+    ------
+    ValueError
+    """
+    low_rank = config.get("cross_rank", 0) > 0 if network == "dcnv2" else False
+    if network not in PACKABLE or low_rank:
+        what = "'dcnv2' with cross_rank > 0" if low_rank else f"'{network}'"
+        raise ValueError(
+            f"network {what} cannot be quantised; only {', '.join(map(repr, PACKABLE))} with full "
+            "cross matrices can. Distil it into one of these and quantise that: "
+            "MixedPrecisionQuantizer(classifier=LayerwiseDistiller(teacher=..., student=...))"
+        )
 
 
 @torch.no_grad()
@@ -38,8 +63,9 @@ def pack_network(network: Network) -> PackedModel:
     Raises
     ------
     ValueError
-        If a layer is still FP32.
+        If a layer is still FP32, or the network is none of `packed.PACKABLE`.
     """
+    check_packable(network.name, network.config)
     layers: dict[str, dict[str, Any]] = {}
     arrays: dict[str, np.ndarray] = {}
     for name, module in network.named_modules():
@@ -105,6 +131,13 @@ def _binary_linear(layer: BinaryLinear) -> _Packed:
     return {"kind": "binary_linear", **shape}, arrays
 
 
+def _numeric_fields(layer: NumericFields) -> _Packed:
+    # A vector for each numeric column: too few bytes to save any.
+    rows, dim = layer.weight.shape
+    weight = layer.weight.detach().to("cpu", torch.float32, copy=True).numpy()
+    return {"kind": "vectors", "rows": rows, "dim": dim}, {"weight": weight}
+
+
 def _batch_norm(layer: nn.BatchNorm1d) -> _Packed:
     scale = layer.weight / torch.sqrt(layer.get_buffer("running_var") + layer.eps)
     bias = layer.bias - layer.get_buffer("running_mean") * scale
@@ -124,6 +157,7 @@ _PACKERS: dict[type[nn.Module], Callable[[Any], _Packed]] = {
     Index8Linear: _index8_linear,
     Index8Embedding: _index8_embedding,
     BinaryLinear: _binary_linear,
+    NumericFields: _numeric_fields,
     nn.BatchNorm1d: _batch_norm,
     nn.LayerNorm: _layer_norm,
 }

@@ -22,7 +22,7 @@ from spark_ctr.distillation.layerwise_distiller import LayerwiseDistiller
 from spark_ctr.networks.inputs import Inputs
 from spark_ctr.precision.fine_tuning import QuantizationLoss, fine_tune
 from spark_ctr.precision.packed import PackedModel
-from spark_ctr.precision.packing import pack_network
+from spark_ctr.precision.packing import check_packable, pack_network
 from spark_ctr.precision.serialization import packed_from_bytes, packed_to_bytes
 from spark_ctr.stage.base import Stage, number, param
 from spark_ctr.stage.meta import MetaStage, stage_of
@@ -113,6 +113,13 @@ class MixedPrecisionQuantizer(MetaStage, Stage, CTREstimator):
 
     def _check(self, inputs: Inputs) -> None:
         classifier = self._nested("classifier")
+        packed = classifier
+        if isinstance(classifier, LayerwiseDistiller):
+            packed = classifier._nested("student")
+        if isinstance(packed, CTRClassificationModel):
+            check_packable(packed.torchNetwork.name, packed.torchNetwork.config)
+        else:
+            check_packable(packed.getNetwork(), packed.network_config())
         if not isinstance(classifier, CTRClassificationModel):
             classifier._check(inputs)
         elif classifier.inputs != inputs:

@@ -34,7 +34,7 @@ def make_network():
     """Build a network with random biases and normalisation, so that no part is trivial."""
 
     def make(name, inputs="mixed", seed=1, **config):
-        if name != "lr":
+        if name not in ("lr", "fm"):
             config = {"hidden_layers": [33, 21, 17, 9], **config}
         network = build_network(name, INPUTS[inputs], config, seed)
         generator = torch.Generator().manual_seed(seed)

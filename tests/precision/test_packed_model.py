@@ -17,6 +17,7 @@ from spark_ctr.precision.sensitivity import binary_candidates
 
 CONFIGS = [
     ("lr", {}),
+    ("fm", {}),
     *((name, {norm: True}) for name in ("dnn", "dcnv2", "deepfm") for norm in ("batch_norm",)),
     *((name, {"layer_norm": True}) for name in ("dnn", "dcnv2", "deepfm")),
     *((name, {}) for name in ("dnn", "dcnv2", "deepfm")),
@@ -53,7 +54,7 @@ def test_logits_are_those_of_the_network(name, config, inputs, make_network, mak
 
 
 @pytest.mark.parametrize("inputs", ["mixed", "slots"])
-@pytest.mark.parametrize("name", ["lr", "dnn", "dcnv2", "deepfm"])
+@pytest.mark.parametrize("name", ["lr", "fm", "dnn", "dcnv2", "deepfm"])
 def test_logits_do_not_depend_on_the_batch(name, inputs, make_network, make_batch):
     batch = make_batch(inputs, rows=1500)
     ids, numeric = batch.ids.numpy(), batch.numeric.numpy()
@@ -64,6 +65,18 @@ def test_logits_do_not_depend_on_the_batch(name, inputs, make_network, make_batc
         parts = [model.predict_logits(ids[i : i + height], numeric[i : i + height]) for i in starts]
         logits = np.concatenate(parts)
         np.testing.assert_allclose(logits, whole[: len(logits)], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("name", "config", "message"),
+    [
+        ("autoint", {}, "network 'autoint' cannot be quantised; only 'lr', 'fm'.*Distil"),
+        ("dcnv2", {"cross_rank": 2}, "'dcnv2' with cross_rank > 0 cannot be quantised"),
+    ],
+)
+def test_refuses_what_it_cannot_compute(name, config, message, make_network):
+    with pytest.raises(ValueError, match=message):
+        pack_network(quantise(make_network(name, **config)))
 
 
 def test_saved_and_loaded_model_is_the_same(packed, make_batch, tmp_path):
