@@ -26,9 +26,13 @@ class ArrayFeed:
         self._batch_size, self._seed = batch_size, seed
         self._ones, self._none = torch.ones(batch_size), torch.zeros(batch_size, 0)
 
-    def batches(self, epoch: int) -> Iterator[Batch]:
-        """Yield every row once."""
+    def steps(self, epoch: int) -> int:
+        """Batches of an epoch."""
+        return -(-self.rows // self._batch_size)
+
+    def batches(self, epoch: int, start: int = 0) -> Iterator[Batch]:
+        """Yield every row once, but for the first `start` batches."""
         generator = torch.Generator().manual_seed(1000 * self._seed + epoch)
-        for rows in torch.randperm(self.rows, generator=generator).split(self._batch_size):
+        for rows in torch.randperm(self.rows, generator=generator).split(self._batch_size)[start:]:
             few = slice(len(rows))
             yield Batch(self._ids[rows], self._none[few], self._label[rows], self._ones[few])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
@@ -38,7 +40,7 @@ class BatchNorm(nn.BatchNorm1d):
         # float64, since the variance is a difference of sums here.
         wide = x.double()
         rows = wide.new_tensor([x.shape[0]])
-        sums = _sum(torch.cat([wide.sum(0), wide.square().sum(0), rows]))
+        sums = _Sum.apply(torch.cat([wide.sum(0), wide.square().sum(0), rows]))
         count = sums[-1].detach()
         if count < 2:
             return self._by_running_statistics(x)
@@ -54,8 +56,17 @@ class BatchNorm(nn.BatchNorm1d):
         return (x - mean.to(x.dtype)) * scale * self.weight + self.bias
 
 
-def _sum(values: Tensor) -> Tensor:
-    """Sum over all processes, with its gradient."""
-    from torch.distributed.nn.functional import all_reduce
+class _Sum(torch.autograd.Function):
+    """Sum over all processes; so is its gradient, for a loss that all processes add up."""
 
-    return all_reduce(values)
+    @staticmethod
+    def forward(ctx: Any, values: Tensor) -> Tensor:
+        values = values.clone()
+        dist.all_reduce(values)
+        return values
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        grad = grad.clone()
+        dist.all_reduce(grad)
+        return grad

@@ -17,8 +17,10 @@ from spark_ctr.training.feeds.batch import Batch
 from spark_ctr.training.history import History
 from spark_ctr.training.loss import weighted_bce, weighted_mean
 from spark_ctr.training.metrics import roc_auc
+from spark_ctr.training.predictions import Feed, predict
 from spark_ctr.training.progress import Progress
-from spark_ctr.training.trainer import Feed, TrainingSettings, predict, train
+from spark_ctr.training.settings import TrainingSettings
+from spark_ctr.training.trainer import train
 
 
 class QuantizationLoss(nn.Module):
@@ -30,22 +32,31 @@ class QuantizationLoss(nn.Module):
         The trained network, which is not changed, and its copy with quantised layers.
     logit_weight : float
     schedule : BinarySchedule
+    logit_shift : float
+        Of `weighted_bce`, where rows were sampled by label.
     """
 
-    def __init__(self, full: Network, schedule: BinarySchedule, logit_weight: float) -> None:
+    def __init__(
+        self,
+        full: Network,
+        schedule: BinarySchedule,
+        logit_weight: float,
+        logit_shift: float = 0.0,
+    ) -> None:
         super().__init__()
         # In a tuple, so that the full-precision weights are not trained along.
         self._full = (full.eval(),)
         self.schedule = schedule
         self.logit_weight = logit_weight
+        self.logit_shift = logit_shift
 
     @classmethod
     def factory(
-        cls, *, logit_weight: float, **schedule: Any
+        cls, *, logit_weight: float, logit_shift: float = 0.0, **schedule: Any
     ) -> Callable[[Network, Network], QuantizationLoss]:
         """Return a function that makes the loss for a full and a quantised network."""
         return lambda full, quantised: cls(
-            full, BinarySchedule(quantised, **schedule), logit_weight
+            full, BinarySchedule(quantised, **schedule), logit_weight, logit_shift
         )
 
     def forward(self, network: Network, batch: Batch) -> Tensor:
@@ -54,7 +65,7 @@ class QuantizationLoss(nn.Module):
         with torch.no_grad():
             wanted = full(batch.ids, batch.numeric)
         logits = network(batch.ids, batch.numeric)
-        loss = weighted_bce(logits, batch.label, batch.weight)
+        loss = weighted_bce(logits, batch.label, batch.weight, self.logit_shift)
         difference = (logits - wanted).square()
         loss = loss + self.logit_weight * weighted_mean(difference, batch.weight)
         return loss + self.schedule.regularisation().to(loss.device)

@@ -16,20 +16,25 @@ class History:
     epochs : list of dict
         One per epoch: epoch (from 0), train_loss (mean of the loss that was minimised), valid_loss
         (log loss), valid_auc, learning_rate, rows_per_second (training only), data_wait_share
-        (share of the training time spent waiting for batches) and seconds (with validation).
-        Validation figures that do not exist are nan.
+        (share of the training time spent waiting for batches), seconds (with validation) and
+        peak_memory (bytes so far: of this process, or of the GPU's tensors). Validation figures
+        that do not exist are nan. In distributed training, times and memory are the first
+        process's.
     best_epoch : int
         Epoch whose weights the network has; -1 if there was none.
     monitor : str
         Figure that chose it: "auc", "log_loss", or "none" without validation rows.
     stopped_early : bool
         Whether patience ran out before the last epoch.
+    resumed_at : list of int
+        Steps at which training went on from a checkpoint.
     """
 
     epochs: list[dict[str, Any]] = field(default_factory=list)
     best_epoch: int = -1
     monitor: str = "none"
     stopped_early: bool = False
+    resumed_at: list[int] = field(default_factory=list)
 
     @property
     def best(self) -> dict[str, Any]:
@@ -49,4 +54,5 @@ class History:
             "best_epoch": self.best_epoch,
             "monitor": self.monitor,
             "stopped_early": self.stopped_early,
+            "resumed_at": self.resumed_at,
         }

@@ -3,64 +3,34 @@
 from __future__ import annotations
 
 import math
+import resource
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any, Protocol
+from dataclasses import asdict
+from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from spark_ctr.networks.network import Network
+from spark_ctr.training.checkpoints import Checkpoints, digest_of
 from spark_ctr.training.feeds.batch import Batch
 from spark_ctr.training.history import History
 from spark_ctr.training.loss import click_loss
 from spark_ctr.training.metrics import log_loss_of_logits, roc_auc
+from spark_ctr.training.nonfinite import explain
 from spark_ctr.training.optimizers import Optimizers
+from spark_ctr.training.predictions import Feed, predict
 from spark_ctr.training.progress import Progress
+from spark_ctr.training.ranks import Ranks
+from spark_ctr.training.run_state import EpochTotals, RunState
 from spark_ctr.training.settings import TrainingSettings
-
-__all__ = ["Feed", "Predictions", "TrainingSettings", "predict", "train"]
 
 # Reading a loss back from a GPU waits for it, so look at several steps at once there.
 STEPS_PER_CHECK = {"cpu": 1, "cuda": 16}
 
 Loss = Callable[[Network, Batch], Tensor]
-
-
-class Feed(Protocol):
-    """Source of batches, see `training.feeds`."""
-
-    rows: int
-
-    def batches(self, epoch: int) -> Iterator[Batch]:
-        """Yield every row once."""
-
-
-@dataclass(frozen=True)
-class Predictions:
-    """Logits, labels and weights of a feed's rows, float64 arrays [N] in the feed's order."""
-
-    logit: np.ndarray
-    label: np.ndarray
-    weight: np.ndarray
-
-
-def predict(network: Network, feed: Feed, device: str = "cpu") -> Predictions:
-    """Score all rows of a feed in evaluation mode; `network` must be on `device` already."""
-    target = torch.device(device)
-    training = network.training
-    network.eval()
-    parts: list[tuple[Tensor, Tensor, Tensor]] = []
-    with torch.no_grad():
-        for batch in feed.batches(0):
-            logits = _forward(network, batch, target)
-            parts.append((logits, batch.label, batch.weight))
-    network.train(training)
-    columns = zip(*parts, strict=True) if parts else ([], [], [])
-    return Predictions(*(_to_numpy(column) for column in columns))
 
 
 def train(
@@ -72,11 +42,13 @@ def train(
     loss: Loss | None = None,
     progress: Progress | None = None,
     before_epoch: Callable[[int], None] | None = None,
+    checkpoints: Checkpoints | None = None,
+    ranks: Ranks | None = None,
 ) -> History:
     """Train in place, keep the best epoch's weights, and leave evaluation mode on.
 
-    For one seed and one number of threads, two runs on the CPU give the same bits. The global
-    random state is left as it was.
+    For one seed and one number of threads, two runs on the CPU give the same bits, also where one
+    of them was killed and went on from a checkpoint. The global random state is left as it was.
 
     Parameters
     ----------
@@ -86,12 +58,18 @@ def train(
         Without validation rows (None or empty) all epochs run and the last one counts.
     settings : TrainingSettings
     loss : callable, optional
-        loss(network, batch) -> scalar; default: weighted binary cross-entropy. The parameters of a
-        Module are trained along.
+        loss(network, batch) -> scalar, a mean over the batch weighted by row; default: weighted
+        binary cross-entropy. The parameters of a Module are trained along.
     progress : Progress, optional
         Default: silent.
     before_epoch : callable, optional
         Called with the epoch (from 0) before each epoch, in training mode.
+    checkpoints : Checkpoints, optional
+        Where to leave checkpoints, and to go on from the last one of this run.
+    ranks : Ranks, optional
+        Processes that train together. Each calls this with equal networks and its own feeds, and
+        ends with the same network and history: that of one process which sees the batches of all
+        ranks side by side as one, up to rounding and dropout.
 
     Returns
     -------
@@ -100,24 +78,26 @@ def train(
     Raises
     ------
     FloatingPointError
-        If the loss is not finite, naming epoch, step and the likely cause.
+        If the loss is not finite, naming epoch, step, rows and the likely cause.
     ValueError
         If the training feed is empty, or no GPU is there for device "cuda".
     """
     if train_feed.rows < 1:
         raise ValueError("the training feed has no rows; check the filters upstream")
-    device = _device(settings.device)
+    device = device_of(settings.device)
+    ranks = ranks or Ranks()
     home = next(network.parameters()).device
     progress = progress or Progress()
-    history = History()
-    run = _Run(network, loss or click_loss, settings, device, progress)
+    if checkpoints is not None:
+        checkpoints.open_run(_facts(network, loss, settings, ranks))
+    run = _Run(network, loss or click_loss, settings, device, progress, ranks, checkpoints)
     try:
-        with _seeded(settings.seed, device):
-            run.fit(train_feed, valid_feed, before_epoch, history)
+        with _seeded(settings.seed + ranks.rank, device):
+            run.fit(train_feed, valid_feed, before_epoch)
     finally:
         progress.close()
         network.to(home).eval()
-    return history
+    return run.state.history
 
 
 class _Run:
@@ -130,16 +110,22 @@ class _Run:
         settings: TrainingSettings,
         device: torch.device,
         progress: Progress,
+        ranks: Ranks,
+        checkpoints: Checkpoints | None,
     ) -> None:
         self.network = network.to(device)
         self.loss = loss
         self.settings = settings
         self.device = device
         self.progress = progress
-        extra = loss.to(device).parameters() if isinstance(loss, nn.Module) else ()
+        self.ranks = ranks
+        self.checkpoints = checkpoints
+        self.state = RunState()
+        self.best: dict[str, Tensor] | None = None
+        self.loss_module = loss.to(device) if isinstance(loss, nn.Module) else nn.Module()
         self.optimizers = Optimizers(
             network,
-            extra,
+            self.loss_module.parameters(),
             settings.learning_rate,
             settings.weight_decay,
             settings.embedding_l2,
@@ -151,129 +137,222 @@ class _Run:
         train_feed: Feed,
         valid_feed: Feed | None,
         before_epoch: Callable[[int], None] | None,
-        history: History,
     ) -> None:
-        settings = self.settings
-        best, best_value, worse = None, -math.inf, 0
-        for epoch in range(settings.max_epochs):
+        self._resume()
+        state, epochs = self.state, self.settings.max_epochs
+        while not state.finished and state.epoch < epochs:
             self.network.train()
             if before_epoch is not None:
-                before_epoch(epoch)
-            self.progress.start_epoch(epoch, settings.max_epochs, train_feed.rows)
-            began = time.perf_counter()
-            record = self._train_epoch(train_feed, epoch)
-            record |= self._validate(valid_feed)
-            record["seconds"] = time.perf_counter() - began
-            history.epochs.append(record)
+                before_epoch(state.epoch)
+            self.progress.start_epoch(state.epoch, epochs, train_feed.rows)
+            self._train_epoch(train_feed)
+            record = self._end_epoch(valid_feed)
             self.progress.end_epoch(record)
-            if math.isnan(record["valid_loss"]):
-                history.best_epoch = epoch
-                continue
-            if history.monitor == "none":
-                # A single class has no AUC.
-                no_auc = math.isnan(record["valid_auc"])
-                history.monitor = "log_loss" if no_auc else settings.monitor
-            by_auc = history.monitor == "auc"
-            value = record["valid_auc"] if by_auc else -record["valid_loss"]
-            if value > best_value:
-                best_value, worse, history.best_epoch = value, 0, epoch
-                best = {k: v.detach().clone() for k, v in self.network.state_dict().items()}
-                continue
-            worse += 1
-            if worse >= settings.patience:
-                history.stopped_early = epoch + 1 < settings.max_epochs
-                break
-            self.optimizers.decay(settings.learning_rate_decay)
-        if best is not None and history.best_epoch + 1 < len(history.epochs):
-            self.network.load_state_dict(best)
+            self._write_checkpoint()
+        best = state.history.best_epoch
+        if self.best is not None and best + 1 < len(state.history.epochs):
+            self.network.load_state_dict(self.best)
 
-    def _train_epoch(self, feed: Feed, epoch: int) -> dict[str, Any]:
+    def _train_epoch(self, feed: Feed) -> None:
         steps_per_check = STEPS_PER_CHECK.get(self.device.type, 1)
+        state, totals = self.state, self.state.totals
         pending: list[tuple[int, Batch, Tensor]] = []
-        rows, total, total_weight, waited = 0, 0.0, 0.0, 0.0
-        learning_rate = self.optimizers.learning_rate
-        batches = iter(feed.batches(epoch))
-        step = 0
+        batches = iter(feed.batches(state.epoch, state.step))
+        before = totals.seconds
         began = time.perf_counter()
         while True:
             asked = time.perf_counter()
             batch = next(batches, None)
-            waited += time.perf_counter() - asked
+            totals.waited += time.perf_counter() - asked
+            due = False
             if batch is not None:
-                pending.append((step, batch, self._step(batch)))
-                step += 1
-            if pending and (batch is None or len(pending) == steps_per_check):
-                values = torch.stack([value for _, _, value in pending]).tolist()
-                for (at, seen, _), value in zip(pending, values, strict=True):
-                    if not math.isfinite(value):
-                        raise FloatingPointError(self._explain(value, epoch, at, seen))
-                    weight = float(seen.weight.sum())
-                    total += value * weight
-                    total_weight += weight
-                    rows += seen.rows
-                self.progress.advance(sum(seen.rows for _, seen, _ in pending), values[-1])
+                value, due = self._step(batch)
+                pending.append((state.step, batch, value))
+                state.step += 1
+                state.steps += 1
+            if pending and (batch is None or due or len(pending) == steps_per_check):
+                self._check(pending)
+                totals.seconds = before + time.perf_counter() - began
                 pending.clear()
+            if due:
+                self._write_checkpoint()
             if batch is None:
-                break
-        seconds = max(time.perf_counter() - began, 1e-9)
-        return {
-            "epoch": epoch,
-            "train_loss": total / total_weight if total_weight > 0 else math.nan,
-            "learning_rate": learning_rate,
-            "rows_per_second": rows / seconds,
-            "data_wait_share": waited / seconds,
-        }
+                return
 
-    def _step(self, batch: Batch) -> Tensor:
+    def _step(self, batch: Batch) -> tuple[Tensor, bool]:
+        """Train on a batch; return its loss and whether a checkpoint is due after it."""
         if self.device.type != "cpu":
             self.network.check_ids(batch.ids)
         value = self.loss(self.network, batch.to(self.device))
         self.optimizers.zero_grad()
-        value.backward()
+        due = self.checkpoints is not None and self.checkpoints.due(self.state.steps + 1)
+        if self.ranks.size == 1:
+            value.backward()
+        else:
+            # The first rank's clock decides for all.
+            due_here = float(due and self.ranks.rank == 0)
+            own = float(batch.weight.sum())
+            weight, due_first = self.ranks.total([own, due_here])
+            due = due_first > 0
+            # The mean over the rows of all ranks is the sum of these parts.
+            (value * (own / weight if weight > 0 else 0.0)).backward()
+            self.ranks.sum_gradients([self.network, self.loss_module])
         self.optimizers.step()
-        return value.detach()
+        return value.detach(), due
+
+    def _check(self, steps: list[tuple[int, Batch, Tensor]]) -> None:
+        """Add steps to the totals; stop at a loss that is not finite."""
+        totals = self.state.totals
+        values = torch.stack([value for _, _, value in steps]).tolist()
+        for (at, batch, _), value in zip(steps, values, strict=True):
+            if not math.isfinite(value):
+                where = f"epoch {self.state.epoch}, step {at}"
+                if self.ranks.size > 1:
+                    where += f", worker {self.ranks.rank}"
+                rate = self.optimizers.learning_rate
+                raise explain(value, self.network, batch, where, rate)
+            weight = float(batch.weight.sum())
+            totals.loss += value * weight
+            totals.weight += weight
+            totals.rows += batch.rows
+        self.progress.advance(sum(batch.rows for _, batch, _ in steps), values[-1])
+
+    def _end_epoch(self, valid_feed: Feed | None) -> dict[str, Any]:
+        """Validate, record the epoch and decide how to go on."""
+        state, settings = self.state, self.settings
+        own = state.totals
+        rows, loss, weight = self.ranks.total([float(own.rows), own.loss, own.weight])
+        seconds = max(own.seconds, 1e-9)
+        record: dict[str, Any] = {
+            "epoch": state.epoch,
+            "train_loss": loss / weight if weight > 0 else math.nan,
+            "learning_rate": self.optimizers.learning_rate,
+            "rows_per_second": rows / seconds,
+            "data_wait_share": own.waited / seconds,
+        }
+        began = time.perf_counter()
+        record |= self._validate(valid_feed)
+        record["seconds"] = own.seconds + time.perf_counter() - began
+        record["peak_memory"] = peak_memory(self.device)
+        history = state.history
+        history.epochs.append(record)
+        state.epoch, state.step, state.totals = state.epoch + 1, 0, EpochTotals()
+        if math.isnan(record["valid_loss"]):
+            history.best_epoch = record["epoch"]
+            return record
+        if history.monitor == "none":
+            # A single class has no AUC.
+            no_auc = math.isnan(record["valid_auc"])
+            history.monitor = "log_loss" if no_auc else settings.monitor
+        by_auc = history.monitor == "auc"
+        value = record["valid_auc"] if by_auc else -record["valid_loss"]
+        if value > state.best_value:
+            state.best_value, state.worse, history.best_epoch = value, 0, record["epoch"]
+            self.best = {k: v.detach().clone() for k, v in self.network.state_dict().items()}
+            return record
+        state.worse += 1
+        if state.worse >= settings.patience:
+            history.stopped_early = state.epoch < settings.max_epochs
+            state.finished = True
+        else:
+            state.plateau *= settings.learning_rate_decay
+            self.optimizers.decay(settings.learning_rate_decay)
+        return record
 
     def _validate(self, feed: Feed | None) -> dict[str, float]:
         if feed is None or feed.rows < 1:
             return {"valid_loss": math.nan, "valid_auc": math.nan}
-        rows = predict(self.network, feed, str(self.device))
+        rows = predict(self.network, feed, str(self.device), self.ranks)
         return {
             "valid_loss": log_loss_of_logits(rows.label, rows.logit, rows.weight),
             "valid_auc": roc_auc(rows.label, rows.logit, rows.weight),
         }
 
-    def _explain(self, value: float, epoch: int, step: int, batch: Batch) -> str:
-        numeric = (~torch.isfinite(batch.numeric)).any(0).tolist()
-        columns = [n for n, bad in zip(self.network.inputs.numeric, numeric, strict=True) if bad]
-        if columns:
-            cause = f"numeric column(s) {columns} hold nan or infinity; impute them upstream"
-        elif not torch.isfinite(batch.label).all() or not torch.isfinite(batch.weight).all():
-            cause = "a label or weight is nan or infinite; drop such rows upstream"
-        else:
-            cause = (
-                f"the learning rate {self.optimizers.learning_rate:g} is likely too large; "
-                "lower it or set clip_norm"
+    def _write_checkpoint(self) -> None:
+        if self.checkpoints is None:
+            return
+        tensors = {f"random.{k}": v for k, v in self._random_states().items()}
+        if self.ranks.rank:
+            return
+        parts = {
+            "network": self.network.state_dict(),
+            "loss": self.loss_module.state_dict(),
+            "optimizers": self.optimizers.state_dict(),
+            "best": self.best or {},
+        }
+        for part, values in parts.items():
+            tensors |= {f"{part}.{name}": value for name, value in values.items()}
+        self.checkpoints.write(self.state.steps, self.state.to_dict(), tensors)
+
+    def _random_states(self) -> dict[str, Tensor]:
+        """Return the states of all ranks' random generators, a row each."""
+        states = {"cpu": torch.default_generator.get_state()}
+        if self.device.type == "cuda":
+            states["cuda"] = torch.cuda.get_rng_state(self.device)
+        return {name: self.ranks.gather(state[None]) for name, state in states.items()}
+
+    def _resume(self) -> None:
+        found = self.checkpoints.latest() if self.checkpoints is not None else None
+        steps = found.state["steps"] if found else 0
+        if self.ranks.total([steps])[0] != steps * self.ranks.size:
+            raise RuntimeError(
+                "workers see different checkpoints: the folder of checkpoints must be shared by all"
             )
-        return f"loss is {value} in epoch {epoch}, step {step}: {cause}"
+        if found is None:
+            return
+        parts: dict[str, dict[str, Tensor]] = {}
+        for name, tensor in found.tensors.items():
+            part, _, rest = name.partition(".")
+            parts.setdefault(part, {})[rest] = tensor
+        self.network.load_state_dict(parts["network"])
+        self.loss_module.load_state_dict(parts.get("loss", {}))
+        self.optimizers.load_state_dict(parts["optimizers"])
+        self.best = parts.get("best")
+        self.state = RunState.from_dict(found.state)
+        self.state.history.resumed_at.append(steps)
+        random = {name: states[self.ranks.rank].clone() for name, states in parts["random"].items()}
+        torch.default_generator.set_state(random["cpu"])
+        if self.device.type == "cuda":
+            torch.cuda.set_rng_state(random["cuda"], self.device)
 
 
-def _forward(network: Network, batch: Batch, device: torch.device) -> Tensor:
-    if device.type != "cpu":
-        network.check_ids(batch.ids)
-    return network(batch.ids.to(device), batch.numeric.to(device))
+def device_of(name: str) -> torch.device:
+    """Resolve "auto", "cpu" or "cuda".
 
-
-def _to_numpy(column: Sequence[Tensor]) -> np.ndarray:
-    return torch.cat(list(column)).double().cpu().numpy() if column else np.zeros(0)
-
-
-def _device(name: str) -> torch.device:
+    Raises
+    ------
+    ValueError
+        If no GPU is there for "cuda".
+    """
     there = torch.cuda.is_available()
     if name == "cuda" and not there:
         raise ValueError("device 'cuda' was asked for but no GPU is available; use 'auto' or 'cpu'")
     if name == "cpu" or not there:
         return torch.device("cpu")
     return torch.device("cuda", torch.cuda.current_device())
+
+
+def peak_memory(device: torch.device) -> int:
+    """Most memory so far in bytes: of the GPU's tensors, or of this process on a CPU."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def _facts(
+    network: Network, loss: Loss | None, settings: TrainingSettings, ranks: Ranks
+) -> dict[str, Any]:
+    """All that must be equal for a run to go on from a checkpoint."""
+    module = loss if isinstance(loss, nn.Module) else nn.Module()
+    return {
+        "network": network.name,
+        "config": network.config,
+        "inputs": network.inputs.to_dict(),
+        "settings": asdict(settings),
+        "ranks": ranks.size,
+        "start": digest_of(network.state_dict()),
+        "loss": [type(loss).__name__, digest_of(module.state_dict())],
+    }
 
 
 @contextmanager

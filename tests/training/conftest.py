@@ -19,13 +19,17 @@ class MemoryFeed:
         self._seed = seed
         self.rows = rows.rows
 
-    def batches(self, epoch: int):
-        """Yield every row once."""
+    def steps(self, epoch: int) -> int:
+        """Batches of an epoch."""
+        return -(-self.rows // self._batch_size)
+
+    def batches(self, epoch: int, start: int = 0):
+        """Yield every row once, but for the first `start` batches."""
         order = np.arange(self.rows)
         if self._seed is not None:
             order = np.random.default_rng((self._seed, epoch)).permutation(self.rows)
-        for start in range(0, self.rows, self._batch_size):
-            at = torch.as_tensor(order[start : start + self._batch_size])
+        for first in range(start * self._batch_size, self.rows, self._batch_size):
+            at = torch.as_tensor(order[first : first + self._batch_size])
             r = self._rows
             yield Batch(r.ids[at], r.numeric[at], r.label[at], r.weight[at])
 

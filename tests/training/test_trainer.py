@@ -28,7 +28,7 @@ def same(one, two):
 def test_every_network_learns(name, inputs, make_rows, memory_feed):
     train_feed = memory_feed(make_rows(3000, 1), 128, seed=0)
     valid_feed = memory_feed(make_rows(1500, 2), 512)
-    config = {} if name == "lr" else {"hidden_layers": [32, 16]}
+    config = {} if name in ("lr", "fm") else {"hidden_layers": [32, 16]}
     network = build_network(name, inputs, config, seed=0)
     settings = TrainingSettings(learning_rate=0.01, max_epochs=4, **CPU)
     history = train(network, train_feed, valid_feed, settings)
@@ -102,11 +102,12 @@ def test_history_is_json_and_complete(inputs, make_rows, memory_feed):
     assert json.loads(text)["epochs"][0]["valid_auc"] is None
     assert set(history.epochs[0]) == {
         "epoch", "train_loss", "valid_loss", "valid_auc", "learning_rate", "rows_per_second",
-        "data_wait_share", "seconds",
+        "data_wait_share", "seconds", "peak_memory",
     }  # fmt: skip
     assert (history.monitor, history.best_epoch) == ("none", 1)
     assert 0 <= history.epochs[0]["data_wait_share"] <= 1
     assert history.epochs[0]["rows_per_second"] > 0
+    assert history.epochs[0]["peak_memory"] > 50e6  # torch alone takes more
 
 
 def test_train_loss_is_the_weighted_mean_over_rows(inputs, make_rows, memory_feed):
