@@ -21,10 +21,12 @@ from spark_ctr.training.loss import click_loss
 from spark_ctr.training.metrics import log_loss_of_logits, roc_auc
 from spark_ctr.training.nonfinite import explain
 from spark_ctr.training.optimizers import Optimizers
+from spark_ctr.training.precision_context import autocast
 from spark_ctr.training.predictions import Feed, predict
 from spark_ctr.training.progress import Progress
 from spark_ctr.training.ranks import Ranks
 from spark_ctr.training.run_state import EpochTotals, RunState
+from spark_ctr.training.schedule import Schedule
 from spark_ctr.training.settings import TrainingSettings
 
 # Reading a loss back from a GPU waits for it, so look at several steps at once there.
@@ -120,6 +122,8 @@ class _Run:
         self.progress = progress
         self.ranks = ranks
         self.checkpoints = checkpoints
+        self.schedule = Schedule(settings.schedule, settings.warmup_steps)
+        self.planned_steps = 0
         self.state = RunState()
         self.best: dict[str, Tensor] | None = None
         self.loss_module = loss.to(device) if isinstance(loss, nn.Module) else nn.Module()
@@ -140,6 +144,7 @@ class _Run:
     ) -> None:
         self._resume()
         state, epochs = self.state, self.settings.max_epochs
+        self.planned_steps = epochs * train_feed.steps(0)
         while not state.finished and state.epoch < epochs:
             self.network.train()
             if before_epoch is not None:
@@ -183,7 +188,10 @@ class _Run:
         """Train on a batch; return its loss and whether a checkpoint is due after it."""
         if self.device.type != "cpu":
             self.network.check_ids(batch.ids)
-        value = self.loss(self.network, batch.to(self.device))
+        factor = self.state.plateau * self.schedule.factor(self.state.steps, self.planned_steps)
+        self.optimizers.set_learning_rate(self.settings.learning_rate * factor)
+        with autocast(self.device, self.settings.precision):
+            value = self.loss(self.network, batch.to(self.device))
         self.optimizers.zero_grad()
         due = self.checkpoints is not None and self.checkpoints.due(self.state.steps + 1)
         if self.ranks.size == 1:
@@ -255,8 +263,7 @@ class _Run:
             history.stopped_early = state.epoch < settings.max_epochs
             state.finished = True
         else:
-            state.plateau *= settings.learning_rate_decay
-            self.optimizers.decay(settings.learning_rate_decay)
+            state.plateau *= self.schedule.after_worse_epoch(settings.learning_rate_decay)
         return record
 
     def _validate(self, feed: Feed | None) -> dict[str, float]:

@@ -9,13 +9,11 @@ import pytest
 import torch
 from torch import nn
 
-from spark_ctr.networks import NETWORKS, Inputs, Table, build_network
-from spark_ctr.networks import embedding as embedding_module
+from spark_ctr.networks import NETWORKS, build_network
 from spark_ctr.training import TrainingSettings, predict, train
 from spark_ctr.training.feeds.batch import Batch
 from spark_ctr.training.loss import click_loss
 from spark_ctr.training.metrics import roc_auc
-from spark_ctr.training.optimizers import Optimizers
 
 CPU = {"device": "cpu"}
 
@@ -39,9 +37,7 @@ def test_every_network_learns(name, inputs, make_rows, memory_feed):
     assert roc_auc(rows.label, rows.logit, rows.weight) == history.best["valid_auc"]
 
 
-@pytest.mark.parametrize("sparse_from", [1, 10**9], ids=["sparse", "dense"])
-def test_two_runs_give_the_same_bits(sparse_from, inputs, make_rows, memory_feed, monkeypatch):
-    monkeypatch.setattr(embedding_module, "SPARSE_FROM_ROWS", sparse_from)
+def test_two_runs_give_the_same_bits(inputs, make_rows, memory_feed):
     settings = TrainingSettings(
         max_epochs=2, seed=4, weight_decay=0.01, embedding_l2=1e-3, clip_norm=1.0, **CPU
     )
@@ -201,49 +197,6 @@ def test_before_epoch_sees_every_epoch(inputs, make_rows, memory_feed):
     assert seen == [0, 1, 2]
 
 
-@pytest.mark.parametrize("sparse_from", [1, 10**9], ids=["sparse", "dense"])
-def test_table_penalty_shrinks_looked_up_rows_only(sparse_from, monkeypatch):
-    monkeypatch.setattr(embedding_module, "SPARSE_FROM_ROWS", sparse_from)
-    network = build_network("lr", Inputs((Table("a", 6, 1),), ()), {}, seed=0)
-    weight = network.embedding.weights[0].weight
-    start = weight.detach().clone()
-    optimizers = Optimizers(network, (), 0.1, 0.0, 0.5, None)
-    # Row 2 twice, row 4 once: gradient = count + l2 * weight, each row penalised once.
-    network(torch.tensor([[2], [2], [4]]), torch.zeros(3, 0)).sum().backward()
-    optimizers.step()
-    grad = weight.grad.to_dense() if weight.grad.is_sparse else weight.grad
-    expected = torch.tensor([0.0, 0.0, 2.0, 0.0, 1.0, 0.0])[:, None]
-    expected = expected + 0.5 * start * (expected > 0)
-    torch.testing.assert_close(grad, expected)
-    moved = (weight.detach() != start)[:, 0].tolist()
-    assert moved == [False, False, True, False, True, False]
-
-
-@pytest.mark.parametrize("sparse_from", [1, 10**9], ids=["sparse", "dense"])
-def test_clipping_bounds_the_whole_gradient(sparse_from, inputs, make_rows, monkeypatch):
-    monkeypatch.setattr(embedding_module, "SPARSE_FROM_ROWS", sparse_from)
-    network = build_network("dnn", inputs, {"dropout": 0.0}, seed=0)
-    optimizers = Optimizers(network, (), 0.1, 0.0, 0.0, 0.01)
-    (100 * click_loss(network, make_rows(32))).backward()
-    optimizers.step()
-    grads = [p.grad.to_dense() if p.grad.is_sparse else p.grad for p in network.parameters()]
-    norm = torch.sqrt(sum(grad.square().sum() for grad in grads))
-    assert norm.item() == pytest.approx(0.01, rel=1e-3)
-
-
-def test_weight_decay_spares_tables_and_biases(inputs):
-    network = build_network("dnn", inputs, {"dropout": 0.0}, seed=0)
-    before = copy.deepcopy(network.state_dict())
-    optimizers = Optimizers(network, (), 0.1, 0.5, 0.0, None)
-    for parameter in network.parameters():
-        parameter.grad = torch.zeros_like(parameter)
-    optimizers.step()
-    for name, parameter in network.named_parameters():
-        decayed = parameter.ndim == 2 and not name.startswith("embedding.")
-        factor = 1 - 0.1 * 0.5 if decayed else 1.0
-        torch.testing.assert_close(parameter.detach(), before[name] * factor)
-
-
 def test_short_last_batch_of_one_row_with_batch_norm(inputs, make_rows, memory_feed):
     network = build_network("dnn", inputs, {"batch_norm": True}, seed=0)
     settings = TrainingSettings(max_epochs=1, **CPU)
@@ -289,9 +242,7 @@ def test_missing_gpu_is_named(inputs, make_rows, memory_feed):
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-@pytest.mark.parametrize("sparse_from", [1, 10**9], ids=["sparse", "dense"])
-def test_gpu_training(sparse_from, inputs, make_rows, memory_feed, monkeypatch):
-    monkeypatch.setattr(embedding_module, "SPARSE_FROM_ROWS", sparse_from)
+def test_gpu_training(inputs, make_rows, memory_feed):
     network = build_network("dcnv2", inputs, {}, seed=0)
     before = torch.cuda.get_rng_state()
     history = train(
@@ -304,3 +255,34 @@ def test_gpu_training(sparse_from, inputs, make_rows, memory_feed, monkeypatch):
     assert torch.equal(torch.cuda.get_rng_state(), before)
     assert history.best["valid_auc"] > 0.75
     assert next(network.parameters()).device.type == "cpu"
+
+
+def test_learning_rate_follows_the_schedule(inputs, make_rows, memory_feed):
+    rates = {}
+    for schedule in ("constant", "linear", "cosine"):
+        network = build_network("lr", inputs, {}, seed=0)
+        settings = TrainingSettings(
+            learning_rate=0.1, schedule=schedule, warmup_steps=2, max_epochs=3, **CPU
+        )
+        feed = memory_feed(make_rows(320), 32)
+        history = train(network, feed, None, settings)
+        rates[schedule] = [record["learning_rate"] for record in history.epochs]
+    assert rates["constant"] == [0.1, 0.1, 0.1]
+    # Of the last of 10, 20 and 30 steps, two of them warming up.
+    assert rates["linear"] == pytest.approx([0.1 * (1 - (s - 2) / 28) for s in (9, 19, 29)])
+    assert rates["cosine"] == pytest.approx(
+        [0.05 * (1 + math.cos(math.pi * (s - 2) / 28)) for s in (9, 19, 29)]
+    )
+
+
+def test_bfloat16_learns_about_the_same(inputs, make_rows, memory_feed):
+    losses = {}
+    for precision in ("float32", "bfloat16"):
+        network = build_network("dnn", inputs, {"hidden_layers": [32], "dropout": 0.0}, seed=0)
+        settings = TrainingSettings(learning_rate=0.01, max_epochs=3, precision=precision, **CPU)
+        feed = memory_feed(make_rows(2000, 1), 64, seed=0)
+        history = train(network, feed, None, settings)
+        losses[precision] = history.epochs[-1]["train_loss"]
+        assert all(p.dtype == torch.float32 for p in network.parameters())
+    assert losses["bfloat16"] != losses["float32"]
+    assert losses["bfloat16"] == pytest.approx(losses["float32"], rel=0.01)
