@@ -9,7 +9,6 @@ from small_networks import SMALL
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from spark_ctr.networks import NETWORKS, PADDING, Inputs, Table, build_network
-from spark_ctr.networks import embedding as embedding_module
 from spark_ctr.networks.embedding import EmbeddingTables
 from spark_ctr.networks.serialization import network_from_bytes, network_to_bytes
 
@@ -104,12 +103,9 @@ def test_embeddings_against_a_loop(only):
     assert len({tuple(row) for row in tables(ids).tolist()}) > 1
 
 
-@pytest.mark.parametrize("sparse", [False, True])
-def test_gradients_against_a_loop(sparse, monkeypatch):
+def test_gradients_against_a_loop():
     """A shared row collects the gradients of all columns and slots that name it."""
-    monkeypatch.setattr(embedding_module, "SPARSE_FROM_ROWS", 20 if sparse else 10**6)
     tables = EmbeddingTables(INPUTS)
-    assert [weight.sparse for weight in tables.weights] == [False, False, sparse]
     ids, _ = rows(INPUTS, 30)
     target = torch.randn(30, tables.width, generator=torch.Generator().manual_seed(1))
     gradients = []

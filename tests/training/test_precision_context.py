@@ -4,14 +4,11 @@ import pytest
 import torch
 
 from spark_ctr.networks import build_network
-from spark_ctr.networks import embedding as embedding_module
 from spark_ctr.training.loss import click_loss
 from spark_ctr.training.precision_context import autocast
 
 
-@pytest.mark.parametrize("sparse_from", [1, 10**9], ids=["sparse", "dense"])
-def test_only_products_of_matrices_are_bfloat16(sparse_from, inputs, make_rows, monkeypatch):
-    monkeypatch.setattr(embedding_module, "SPARSE_FROM_ROWS", sparse_from)
+def test_only_products_of_matrices_are_bfloat16(inputs, make_rows):
     network = build_network("dcnv2", inputs, {"dropout": 0.0, "batch_norm": True}, seed=0)
     dtypes = []
     hidden = network.mlp.layers["hidden_0"].linear

@@ -8,7 +8,6 @@ import torch.multiprocessing as mp
 from conftest import INPUTS, click_rows
 
 from spark_ctr.networks import build_network
-from spark_ctr.networks import embedding as embedding_module
 from spark_ctr.networks.batch_norm import BatchNorm
 from spark_ctr.training import Checkpoints, Ranks, TrainingSettings, predict, train
 from spark_ctr.training.feeds.batch import Batch
@@ -52,12 +51,13 @@ class Slices:
             yield Batch(r.ids[at], r.numeric[at], r.label[at], r.weight[at])
 
 
-def fit(rank: int, size: int, sparse_from: int, folder: str | None = None):
-    """Train on one rank of `size`, with row-sparse tables from so many rows on."""
+def fit(rank: int, size: int, sparse: bool, folder: str | None = None):
+    """Train on one rank of `size`, with row-sparse or dense gradients of tables."""
     torch.set_num_threads(1)
-    embedding_module.SPARSE_FROM_ROWS = sparse_from
     ranks = Ranks(rank, size)
     network = build_network("dcnv2", INPUTS, CONFIG, seed=7)
+    for weight in network.embedding.weights:
+        weight.sparse = sparse
     valid = Slices(click_rows(101, 2), 64, rank, size)
     history = train(
         network,
@@ -73,13 +73,13 @@ def fit(rank: int, size: int, sparse_from: int, folder: str | None = None):
 
 def one_of_two(rank: int, address: str, folder: str) -> None:
     dist.init_process_group("gloo", init_method=address, rank=rank, world_size=2)
-    for sparse_from in (1, 10**9):
-        checkpoints = f"{folder}/checkpoints" if sparse_from == 1 else None
-        network, history, logits = fit(rank, 2, sparse_from, checkpoints)
+    for sparse in (True, False):
+        checkpoints = f"{folder}/checkpoints" if sparse else None
+        network, history, logits = fit(rank, 2, sparse, checkpoints)
         found = (network.state_dict(), history.epochs, torch.tensor(logits))
-        torch.save(found, f"{folder}/{rank}-{sparse_from}.pt")
+        torch.save(found, f"{folder}/{rank}-{sparse}.pt")
     # A second run goes on from the first one's checkpoints, each rank with its own draws.
-    again, history, _ = fit(rank, 2, 1, f"{folder}/checkpoints")
+    again, history, _ = fit(rank, 2, True, f"{folder}/checkpoints")
     torch.save((again.state_dict(), history.resumed_at), f"{folder}/{rank}-again.pt")
     torch.save(normalised(BatchNorm(3), *PARTS[rank]), f"{folder}/{rank}-norm.pt")
     dist.destroy_process_group()
@@ -107,14 +107,13 @@ def two_ranks(tmp_path_factory):
     return lambda name: torch.load(folder / f"{name}.pt")
 
 
-@pytest.mark.parametrize("sparse_from", [1, 10**9], ids=["sparse", "dense"])
-def test_two_ranks_learn_what_one_process_learns(sparse_from, two_ranks, monkeypatch):
-    monkeypatch.setattr(embedding_module, "SPARSE_FROM_ROWS", sparse_from)
-    alone, history, logits = fit(0, 1, sparse_from)
+@pytest.mark.parametrize("sparse", [True, False], ids=["sparse", "dense"])
+def test_two_ranks_learn_what_one_process_learns(sparse, two_ranks):
+    alone, history, logits = fit(0, 1, sparse)
     assert len(logits) == 101
     states = []
     for rank in (0, 1):
-        state, epochs, scored = two_ranks(f"{rank}-{sparse_from}")
+        state, epochs, scored = two_ranks(f"{rank}-{sparse}")
         np.testing.assert_allclose(scored, logits, rtol=1e-4, atol=1e-4)
         states.append(state)
         for name, wanted in alone.state_dict().items():
@@ -141,7 +140,7 @@ def test_batch_normalisation_over_two_ranks(two_ranks):
 
 def test_two_ranks_go_on_from_a_checkpoint(two_ranks):
     for rank in (0, 1):
-        state, _, _ = two_ranks(f"{rank}-1")
+        state, _, _ = two_ranks(f"{rank}-True")
         again, resumed_at = two_ranks(f"{rank}-again")
         assert resumed_at == [3 * 8]
         assert all(torch.equal(state[name], again[name]) for name in state)

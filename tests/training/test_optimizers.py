@@ -1,0 +1,178 @@
+"""Optimisers: what a step does to the rows looked up, to all others, and to the rest."""
+
+import copy
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from spark_ctr.networks import PADDING, Inputs, Table, build_network
+from spark_ctr.training.loss import click_loss
+from spark_ctr.training.optimizers import Optimizers
+from spark_ctr.training.row_gradients import coalesce_rows
+
+ROWS, DIM = 6, 3
+ids = st.lists(st.integers(0, ROWS - 1), max_size=9)
+
+
+class Tables(torch.nn.Module):
+    """One table, and gradients as a look-up gives them."""
+
+    def __init__(self):
+        super().__init__()
+        draw = torch.Generator().manual_seed(0)
+        weight = torch.randn(ROWS, DIM, generator=draw)
+        self.table = torch.nn.Embedding(ROWS, DIM, sparse=True, _weight=weight)
+
+    def set_gradient(self, rows, seed, dense=False):
+        values = torch.randn(len(rows), DIM, generator=torch.Generator().manual_seed(seed))
+        indices = torch.tensor([rows], dtype=torch.int64)
+        grad = torch.sparse_coo_tensor(indices, values, (ROWS, DIM), check_invariants=True)
+        self.table.weight.grad = grad.to_dense() if dense else grad
+        return grad.to_dense()
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.lists(ids, max_size=5), st.booleans(), st.sampled_from([0.0, 0.1]))
+def test_every_row_is_a_parameter_of_an_adam_of_its_own(batches, dense, l2):
+    tables = Tables()
+    weight = tables.table.weight
+    optimizers = Optimizers(tables, (), 0.1, 0.0, l2, None)
+    alone = [torch.nn.Parameter(row.clone()) for row in weight.detach()]
+    adams = [torch.optim.Adam([row], lr=0.1) for row in alone]
+    for seed, batch in enumerate(batches):
+        before = weight.detach().clone()
+        grad = tables.set_gradient(batch, seed, dense)
+        optimizers.step()
+        for row in set(batch):
+            alone[row].grad = grad[row] + l2 * alone[row].detach()
+            adams[row].step()
+        for row in set(range(ROWS)) - set(batch):
+            assert torch.equal(weight[row], before[row])
+    torch.testing.assert_close(weight.detach(), torch.stack(alone).detach())
+
+
+@settings(deadline=None)
+@given(st.lists(ids, min_size=1, max_size=3), st.integers(0, 99))
+def test_rows_are_summed_as_torch_does_and_sorted(batches, seed):
+    tables = Tables()
+    grads = []
+    for shift, batch in enumerate(batches):
+        tables.set_gradient(batch, seed + shift)
+        grads.append(tables.table.weight.grad)
+    grads.append(grads[0].to_dense())
+    for got, grad in zip(coalesce_rows(grads), grads, strict=True):
+        assert got.is_coalesced()
+        torch.testing.assert_close(got.to_dense(), grad.to_dense())
+        assert torch.equal(got.indices()[0], grad.to_dense().ne(0).any(1).nonzero()[:, 0])
+
+
+def test_padding_touches_nothing():
+    inputs = Inputs((Table("list", 5, 2, slots=3, padded=True), Table("a", 4, 2)), ())
+    network = build_network("dnn", inputs, {"hidden_layers": [4], "dropout": 0.0}, seed=0)
+    weight = network.embedding.weights[0].weight
+    before = weight.detach().clone()
+    optimizers = Optimizers(network, (), 0.1, 0.0, 0.5, 1.0)
+    for batch in ([[PADDING, PADDING, PADDING, 1]], [[2, PADDING, PADDING, 3]]):
+        optimizers.zero_grad()
+        network(torch.tensor(batch), torch.zeros(1, 0)).sum().backward()
+        optimizers.step()
+    # Rows of "a" follow the five of "list".
+    moved = (weight.detach() != before).any(1).nonzero()[:, 0].tolist()
+    assert moved == [2, 5 + 1, 5 + 3]
+    steps = optimizers.state_dict()["embedding.weights.0.weight:steps"]
+    assert steps[:, 0].tolist() == [0, 0, 1, 0, 0, 0, 1, 0, 1]
+
+
+def test_an_empty_batch_moves_no_row(inputs, make_rows):
+    network = build_network("dcnv2", inputs, {"hidden_layers": [4]}, seed=0)
+    before = copy.deepcopy(network.embedding.state_dict())
+    optimizers = Optimizers(network, (), 0.1, 0.0, 0.1, 1.0)
+    click_loss(network, make_rows(0)).backward()
+    optimizers.step()
+    after = network.embedding.state_dict()
+    assert all(torch.equal(after[name], before[name]) for name in before)
+
+
+def trained(network, optimizers, make_rows, seeds):
+    for seed in seeds:
+        optimizers.zero_grad()
+        click_loss(network, make_rows(40, seed)).backward()
+        optimizers.step()
+    return network.state_dict()
+
+
+@pytest.mark.parametrize("first", [0, 2])
+def test_a_loaded_state_goes_on_with_the_same_bits(first, inputs, make_rows):
+    scale = [torch.nn.Parameter(torch.ones(2))]
+    network = build_network("dcnv2", inputs, {"dropout": 0.0}, seed=0)
+    optimizers = Optimizers(network, scale, 0.01, 0.1, 1e-3, 1.0)
+    trained(network, optimizers, make_rows, range(first))
+    optimizers.decay(0.5)
+    other = copy.deepcopy(network)
+    loaded = Optimizers(other, scale, 0.3, 0.1, 1e-3, 1.0)
+    state = optimizers.state_dict()
+    assert all(isinstance(value, torch.Tensor) for value in state.values())
+    loaded.load_state_dict({key: value.clone() for key, value in state.items()})
+    assert loaded.learning_rate == 0.005
+    one, two = (
+        trained(n, o, make_rows, range(5, 8)) for n, o in ((network, optimizers), (other, loaded))
+    )
+    assert all(torch.equal(one[name], two[name]) for name in one)
+    one, two = optimizers.state_dict(), loaded.state_dict()
+    assert one.keys() == two.keys()
+    assert all(torch.equal(one[name], two[name]) for name in one)
+
+
+def test_a_state_of_something_else_is_refused(inputs, make_rows):
+    network = build_network("dnn", inputs, {"hidden_layers": [4]}, seed=0)
+    optimizers = Optimizers(network, (), 0.01, 0.0, 0.0, None)
+    trained(network, optimizers, make_rows, [0])
+    state = optimizers.state_dict()
+    wider = build_network("dnn", inputs, {"hidden_layers": [5]}, seed=0)
+    with pytest.raises(ValueError, match=r"state of 'mlp.*' must hold .*5.*got .*4"):
+        Optimizers(wider, (), 0.01, 0.0, 0.0, None).load_state_dict(state)
+    plain = build_network("lr", inputs, {}, seed=0)
+    with pytest.raises(ValueError, match=r"another network: it has \['mlp"):
+        Optimizers(plain, (), 0.01, 0.0, 0.0, None).load_state_dict(
+            {key: value for key, value in state.items() if not key.startswith("embedding")}
+        )
+
+
+def test_table_penalty_shrinks_looked_up_rows_only():
+    network = build_network("lr", Inputs((Table("a", 6, 1),), ()), {}, seed=0)
+    weight = network.embedding.weights[0].weight
+    start = weight.detach().clone()
+    optimizers = Optimizers(network, (), 0.1, 0.0, 0.5, None)
+    # Row 2 twice, row 4 once: gradient = count + l2 * weight, each row penalised once.
+    network(torch.tensor([[2], [2], [4]]), torch.zeros(3, 0)).sum().backward()
+    optimizers.step()
+    expected = torch.tensor([0.0, 0.0, 2.0, 0.0, 1.0, 0.0])[:, None]
+    expected = expected + 0.5 * start * (expected > 0)
+    torch.testing.assert_close(weight.grad.to_dense(), expected)
+
+
+@pytest.mark.parametrize("sparse", [True, False])
+def test_clipping_bounds_the_whole_gradient(sparse, inputs, make_rows):
+    network = build_network("dnn", inputs, {"dropout": 0.0}, seed=0)
+    for weight in network.embedding.weights:
+        weight.sparse = sparse
+    optimizers = Optimizers(network, (), 0.1, 0.0, 0.0, 0.01)
+    (100 * click_loss(network, make_rows(32))).backward()
+    optimizers.step()
+    norm = torch.sqrt(sum(p.grad.to_dense().square().sum() for p in network.parameters()))
+    assert norm.item() == pytest.approx(0.01, rel=1e-3)
+
+
+def test_weight_decay_spares_tables_and_biases(inputs):
+    network = build_network("dnn", inputs, {"dropout": 0.0}, seed=0)
+    before = copy.deepcopy(network.state_dict())
+    optimizers = Optimizers(network, (), 0.1, 0.5, 0.0, None)
+    for parameter in network.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    optimizers.step()
+    for name, parameter in network.named_parameters():
+        decayed = parameter.ndim == 2 and not name.startswith("embedding.")
+        factor = 1 - 0.1 * 0.5 if decayed else 1.0
+        torch.testing.assert_close(parameter.detach(), before[name] * factor)
