@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -26,6 +27,7 @@ from spark_ctr.stage.training_data import (
     training_data,
 )
 from spark_ctr.training.feeds import Feed, open_feed
+from spark_ctr.training.loss import click_loss
 from spark_ctr.training.trainer import train
 
 
@@ -44,6 +46,8 @@ class TrainingSummary:
         Reader used.
     extra : dict
         What a meta-estimator adds.
+    dropped_negatives : int
+        Training rows with label 0 that negative sampling left out.
     """
 
     history: dict[str, Any]
@@ -52,6 +56,7 @@ class TrainingSummary:
     skipped: int
     feed: str
     extra: dict[str, Any]
+    dropped_negatives: int = 0
 
 
 class CTREstimator(PersistentStage, Estimator):
@@ -117,6 +122,8 @@ class CTRClassifier(CTRParams, CTREstimator):
     ) -> CTRClassificationModel:
         """Train a network with ``training.train``'s hooks and wrap it."""
         feed, valid = open_feeds(self, data)
+        if data.logit_shift and "loss" not in hooks:
+            hooks["loss"] = partial(click_loss, logit_shift=data.logit_shift)
         history = train(
             network,
             feed,
@@ -126,7 +133,13 @@ class CTRClassifier(CTRParams, CTREstimator):
             **hooks,
         )
         summary = TrainingSummary(
-            history.to_dict(), data.rows, data.positives, data.skipped, feed.kind, extra or {}
+            history.to_dict(),
+            data.rows,
+            data.positives,
+            data.skipped,
+            feed.kind,
+            extra or {},
+            data.dropped_negatives,
         )
         model = CTRClassificationModel()
         model._resetUid(self.uid)

@@ -14,8 +14,10 @@ from spark_ctr.stage.params import (
     HasRandomSeed,
 )
 from spark_ctr.stage.training_data import TrainingColumns
+from spark_ctr.training.precision_context import PRECISIONS
 from spark_ctr.training.progress import Progress, make_progress
-from spark_ctr.training.trainer import TrainingSettings
+from spark_ctr.training.schedule import SCHEDULES
+from spark_ctr.training.settings import TrainingSettings
 
 
 class CTRParams(HasFeatures, HasLabel, HasNetwork, HasPredictions, HasInvalid, HasRandomSeed):
@@ -28,18 +30,46 @@ class CTRParams(HasFeatures, HasLabel, HasNetwork, HasPredictions, HasInvalid, H
         "unset: validationFraction of the rows",
         TypeConverters.toString,
     )
+    validationTimeCol = param(
+        "validationTimeCol",
+        "timestamp, date or numeric column: the latest validationFraction of the rows choose the "
+        "best epoch, rows of one time together; the cut is exact and takes two more passes over "
+        "this column; a row without a time is invalid, or trained on with handleInvalid='keep'",
+        TypeConverters.toString,
+    )
     validationFraction = param(
         "validationFraction",
         "share of rows held out to choose the best epoch",
         number("validationFraction", float, at_least=0.0, below=1.0),
         0.1,
     )
+    negativeSamplingRate = param(
+        "negativeSamplingRate",
+        "share of the training rows with label 0 to train on; validation rows are all kept, and "
+        "probabilities are those of the unsampled rows",
+        number("negativeSamplingRate", float, above=0.0, at_most=1.0),
+        1.0,
+    )
     learningRate = param("learningRate", "of Adam", number("learningRate", float, above=0.0), 1e-3)
     learningRateDecay = param(
         "learningRateDecay",
-        "factor on the learning rate after an epoch without improvement",
+        "factor on the learning rate after an epoch without improvement, for "
+        "learningRateSchedule='plateau'",
         number("learningRateDecay", float, above=0.0, at_most=1.0),
         0.5,
+    )
+    learningRateSchedule = param(
+        "learningRateSchedule",
+        "learning rate over the steps: 'plateau' falls by learningRateDecay after an epoch without "
+        "improvement, 'cosine' and 'linear' fall to 0 over maxIter epochs, 'constant' stays",
+        one_of("learningRateSchedule", *SCHEDULES),
+        "plateau",
+    )
+    warmupSteps = param(
+        "warmupSteps",
+        "steps over which the learning rate first rises linearly",
+        number("warmupSteps", int, at_least=0),
+        0,
     )
     weightDecay = param(
         "weightDecay",
@@ -92,6 +122,13 @@ class CTRParams(HasFeatures, HasLabel, HasNetwork, HasPredictions, HasInvalid, H
         one_of("device", "auto", "cpu", "cuda"),
         "auto",
     )
+    precision = param(
+        "precision",
+        "of the products of matrices in training: 'float32', 'bfloat16', or 'auto' (bfloat16 on "
+        "GPUs that compute with it)",
+        one_of("precision", *PRECISIONS),
+        "auto",
+    )
     verbose = param("verbose", "show progress on standard error", TypeConverters.toBoolean, True)
 
     def training_settings(self) -> TrainingSettings:
@@ -104,9 +141,12 @@ class CTRParams(HasFeatures, HasLabel, HasNetwork, HasPredictions, HasInvalid, H
             weight_decay=self.getWeightDecay(),
             embedding_l2=self.getEmbeddingRegularization(),
             learning_rate_decay=self.getLearningRateDecay(),
+            schedule=self.getLearningRateSchedule(),
+            warmup_steps=self.getWarmupSteps(),
             monitor=self.getMonitor(),
             seed=self.getSeed(),
             device=self.getDevice(),
+            precision=self.getPrecision(),
         )
 
     def training_columns(self) -> TrainingColumns:
@@ -115,9 +155,11 @@ class CTRParams(HasFeatures, HasLabel, HasNetwork, HasPredictions, HasInvalid, H
             label=self.getLabelCol(),
             weight=self._value("weightCol"),
             validation=self._value("validationIndicatorCol"),
+            validation_time=self._value("validationTimeCol"),
             categorical=self.getCategoricalFeaturesCol(),
             numeric=self.getNumericFeaturesCol(),
             validation_fraction=self.getValidationFraction(),
+            negative_sampling_rate=self.getNegativeSamplingRate(),
             seed=self.getSeed(),
             handle_invalid=self.getHandleInvalid(),
             cache_dir=self._value("cacheDir"),

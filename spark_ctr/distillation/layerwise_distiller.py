@@ -24,7 +24,7 @@ class LayerwiseDistiller(MetaStage, Stage, CTREstimator):
     its hidden layers, linearly projected and layer-normalised, from the teacher's; the
     projections fade out over the epochs and are dropped. The fitted model is the student's
     :class:`CTRClassificationModel`; its ``teacher`` attribute is the teacher's, right after
-    fitting. Columns, split and output names are the student's Params.
+    fitting. Columns, split, negative sampling and output names are the student's Params.
 
     Parameters
     ----------
@@ -99,6 +99,7 @@ class LayerwiseDistiller(MetaStage, Stage, CTREstimator):
             logit_weight=self.getLogitWeight(),
             layer_weights=self.getHiddenWeight(),
             decay_epochs=self.getHiddenEpochs(),
+            logit_shift=data.logit_shift,
             seed=student.getSeed(),
         )
         extra: dict[str, Any] = {

@@ -144,6 +144,7 @@ class MixedPrecisionQuantizer(MetaStage, Stage, CTREstimator):
             tolerance=self.getTolerance(),
             loss=QuantizationLoss.factory(
                 logit_weight=self.getLogitWeight(),
+                logit_shift=data.logit_shift,
                 regularisation_weight=self.getBinaryRegularization(),
                 prioritised_epochs=self.getPrioritizedEpochs(),
                 inverse_layerwise=self.getInverseLayerwise(),
@@ -158,7 +159,13 @@ class MixedPrecisionQuantizer(MetaStage, Stage, CTREstimator):
             "attempts": tuned.log,
         }
         summary = TrainingSummary(
-            tuned.history.to_dict(), data.rows, data.positives, data.skipped, feed.kind, extra
+            tuned.history.to_dict(),
+            data.rows,
+            data.positives,
+            data.skipped,
+            feed.kind,
+            extra,
+            data.dropped_negatives,
         )
         model = QuantizedCTRClassificationModel()
         full._copyValues(model)

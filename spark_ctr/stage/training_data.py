@@ -3,15 +3,10 @@
 from __future__ import annotations
 
 import logging
-import shutil
-import tempfile
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-import pyarrow.fs
-import pyarrow.parquet as pq
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
@@ -19,14 +14,26 @@ from pyspark.sql import types as T
 from spark_ctr.networks.inputs import Inputs, Table
 from spark_ctr.stage.columns import NUMERIC_TYPES, column, field, metadata_of
 from spark_ctr.stage.feature_columns import elements, invalid_features, usable_elements
-from spark_ctr.training.feeds.location import filesystem_of
+from spark_ctr.stage.negative_sampling import DROPPED, copy_number, logit_shift, sample_negatives
+from spark_ctr.stage.training_files import (
+    labelled_rows,
+    new_folder,
+    reason_counts,
+    remove_folder,
+    row_count,
+)
+from spark_ctr.stage.validation_time import TIME_TYPES, latest_rows, time_of
 from spark_ctr.training.sample_size import too_few_events
 
 logger = logging.getLogger("spark_ctr")
-
 _FILES = 8
 _SPLIT_STEPS = 1_000_000
-_REASONS = ("label is null or not 0 or 1", "weight is null, negative or not finite", "features")
+_REASONS = (
+    "label is null or not 0 or 1",
+    "weight is null, negative or not finite",
+    "features",
+    "validation time is null or not finite",
+)
 
 
 @dataclass(frozen=True)
@@ -35,15 +42,19 @@ class TrainingColumns:
 
     Attributes
     ----------
-    label, weight, validation : str or None
-        Label, sample weight, and boolean validation indicator.
+    label, weight, validation, validation_time : str or None
+        Label, sample weight, boolean validation indicator, and the time whose latest rows are
+        validation rows; at most one of the last two.
     categorical, numeric : str
         The feature columns of HashedEmbeddingEncoder.
     validation_fraction : float
         Share of rows kept for validation where there is no indicator.
+    negative_sampling_rate : float
+        Share of the training rows with label 0 that is kept.
     seed : int
     handle_invalid : {"error", "skip", "keep"}
-        "keep" reads an invalid feature as missing; an invalid label is an error even then.
+        "keep" reads an invalid feature as missing, and a row without a time is a training row; an
+        invalid label is an error even then.
     cache_dir : str or None
         Folder that driver and executors share; None: a temporary one on this machine.
     """
@@ -51,9 +62,11 @@ class TrainingColumns:
     label: str
     weight: str | None
     validation: str | None
+    validation_time: str | None
     categorical: str
     numeric: str
     validation_fraction: float
+    negative_sampling_rate: float
     seed: int
     handle_invalid: str
     cache_dir: str | None
@@ -61,7 +74,23 @@ class TrainingColumns:
 
 @dataclass(frozen=True)
 class TrainingData:
-    """Training files on disk, and what was counted while they were written."""
+    """Training files on disk, and what was counted while they were written.
+
+    Attributes
+    ----------
+    train_path, valid_path : str
+        Folders of Parquet files; the latter need not exist where there are no validation rows.
+    inputs : Inputs
+    rows, train_rows, valid_rows, positives : int
+        Rows of both parts, of each, and those of both with label 1.
+    skipped, dropped_negatives : int
+        Rows left out as invalid, and training rows left out by negative sampling.
+    logit_shift : float
+        What the loss on training rows adds to the logits, see `negative_sampling.logit_shift`.
+    digest : str
+        Equal for the same rows in the same parts, however the dataset is partitioned; taken from
+        label, weight and the first feature in the order of the rows' content.
+    """
 
     train_path: str
     valid_path: str
@@ -71,6 +100,9 @@ class TrainingData:
     valid_rows: int
     positives: int
     skipped: int
+    dropped_negatives: int
+    logit_shift: float
+    digest: str
 
 
 def feature_fields(
@@ -110,6 +142,13 @@ def inputs_of(dataset: DataFrame, columns: TrainingColumns) -> Inputs:
         field(dataset, columns.weight, "weightCol", (T.NumericType,))
     if columns.validation is not None:
         field(dataset, columns.validation, "validationIndicatorCol", (T.BooleanType,))
+    if columns.validation_time is not None:
+        field(dataset, columns.validation_time, "validationTimeCol", TIME_TYPES)
+        if columns.validation is not None:
+            raise ValueError(
+                f"validationIndicatorCol ({columns.validation!r}) and validationTimeCol "
+                f"({columns.validation_time!r}) both choose the validation rows: clear one of them"
+            )
     ids, numbers = feature_fields(dataset, columns.categorical, columns.numeric)
     if "tables" not in metadata_of(ids) or "names" not in metadata_of(numbers):
         raise ValueError(
@@ -136,12 +175,12 @@ def training_data(dataset: DataFrame, columns: TrainingColumns) -> Iterator[Trai
         see.
     """
     inputs = inputs_of(dataset, columns)
-    folder = _new_folder(columns.cache_dir)
+    folder = new_folder(columns.cache_dir)
     try:
         _write(dataset, columns, inputs, folder)
         yield _checked(folder, columns, inputs, _expected_rows(dataset, columns))
     finally:
-        _remove(folder)
+        remove_folder(folder)
 
 
 def _write(dataset: DataFrame, columns: TrainingColumns, inputs: Inputs, folder: str) -> None:
@@ -154,32 +193,35 @@ def _write(dataset: DataFrame, columns: TrainingColumns, inputs: Inputs, folder:
     if columns.handle_invalid != "keep":
         bad_features = invalid_features(inputs, columns.categorical, columns.numeric)
         reason = reason.when(bad_features, 2)
-    if columns.handle_invalid == "keep":
+        if columns.validation_time is not None:
+            reason = reason.when(time_of(dataset, columns.validation_time).isNull(), 3)
+    else:
         flat = usable_elements(inputs, flat)
+    chosen = _is_validation(dataset, columns)
     rows = dataset.select(
         *flat,
         label.cast("float").alias("label"),
         weight.cast("float").alias("weight"),
         reason.cast("int").alias("reason"),
-        _is_validation(columns).alias("validation"),
+        (F.lit(None).cast("boolean") if chosen is None else chosen).alias("validation"),
     )
     names = [f"c{i}" for i in range(inputs.ids_width)]
     names += [f"n{i}" for i in range(len(inputs.numeric))] + ["label", "weight"]
     rows = rows.withColumn("place", F.xxhash64(*names, F.lit(columns.seed)))
-    drawn = F.pmod(F.xxhash64("place"), F.lit(_SPLIT_STEPS)) < int(
-        columns.validation_fraction * _SPLIT_STEPS
-    )
+    rows = rows.repartition(_FILES, "place").withColumn("copy", copy_number())
+    if chosen is None:
+        own = F.when(F.col("copy") > 1, F.xxhash64("place", "copy")).otherwise(F.xxhash64("place"))
+        steps = int(columns.validation_fraction * _SPLIT_STEPS)
+        rows = rows.withColumn("validation", F.pmod(own, F.lit(_SPLIT_STEPS)) < steps)
     split = (
         F.when(F.col("reason").isNotNull(), "invalid")
-        .when(F.coalesce(F.col("validation"), drawn), "valid")
+        .when(F.col("validation"), "valid")
         .otherwise("train")
     )
     (
-        rows.withColumn("split", split)
-        .drop("validation")
-        .repartition(_FILES, "place")
+        sample_negatives(rows.withColumn("split", split), columns.negative_sampling_rate)
         .sortWithinPartitions("split", "place")
-        .drop("place")
+        .drop("validation", "place", "copy")
         .write.partitionBy("split")
         .parquet(f"{folder}/data")
     )
@@ -191,18 +233,26 @@ def _expected_rows(dataset: DataFrame, columns: TrainingColumns) -> int | None:
     return None if columns.cache_dir or master.startswith("local") else dataset.count()
 
 
-def _is_validation(columns: TrainingColumns) -> Column:
+def _is_validation(dataset: DataFrame, columns: TrainingColumns) -> Column | None:
+    """Return whether a row is for validation; None where validation rows are drawn."""
+    if columns.validation_time is not None:
+        return latest_rows(dataset, columns.validation_time, columns.validation_fraction)
     if columns.validation is None:
-        return F.lit(None).cast("boolean")
+        return None
     return F.coalesce(column(columns.validation), F.lit(False))
 
 
 def _checked(
     folder: str, columns: TrainingColumns, inputs: Inputs, expected: int | None
 ) -> TrainingData:
-    counts = {split: _label_counts(f"{folder}/data/split={split}") for split in ("train", "valid")}
-    invalid = _reason_counts(f"{folder}/data/split=invalid")
-    rows = sum(map(sum, counts.values())) + sum(invalid.values())
+    digested = ["label", "weight", "c0" if inputs.ids_width else "n0"]
+    train, valid = (
+        labelled_rows(f"{folder}/data/split={split}", digested) for split in ("train", "valid")
+    )
+    dropped = row_count(f"{folder}/data/split={DROPPED}")
+    invalid = reason_counts(f"{folder}/data/split=invalid")
+    skipped = sum(invalid.values())
+    rows = train.rows + valid.rows + dropped + skipped
     if expected is not None and rows != expected:
         raise ValueError(
             f"the driver sees {rows} of the {expected} training rows written under {folder}: "
@@ -210,19 +260,18 @@ def _checked(
         )
     if rows == 0:
         raise ValueError(f"the dataset has no rows to train on (written to {folder})")
-    skipped = sum(invalid.values())
     if invalid and columns.handle_invalid != "skip":
         named = "; ".join(f"{_REASONS[reason]}: {count}" for reason, count in invalid.items())
         raise ValueError(
             f"{skipped} of {rows} rows are invalid ({named}; label column {columns.label!r}); "
             "clean them or set handleInvalid='skip'"
         )
-    positives = counts["train"][1] + counts["valid"][1]
-    negatives = counts["train"][0] + counts["valid"][0]
-    if not positives or not negatives or not all(counts["train"]):
+    positives, negatives = train.ones + valid.ones, train.zeros + valid.zeros
+    if not train.ones or not train.zeros:
+        sampled = f", where negativeSamplingRate left out {dropped} zeros" if dropped else ""
         raise ValueError(
             f"label column {columns.label!r} has {negatives} zeros and {positives} ones "
-            f"({counts['train'][0]} and {counts['train'][1]} in the training part); "
+            f"({train.zeros} and {train.ones} in the training part{sampled}); "
             "a click model needs both"
         )
     if skipped:
@@ -230,64 +279,22 @@ def _checked(
     warning = too_few_events(positives, positives + negatives)
     if warning:
         logger.warning(warning)
-    if not all(counts["valid"]):
+    if not valid.ones or not valid.zeros:
         logger.warning(
             "the validation part has %d zeros and %d ones: AUC cannot choose the best epoch",
-            *counts["valid"],
+            valid.zeros,
+            valid.ones,
         )
     return TrainingData(
         train_path=f"{folder}/data/split=train",
         valid_path=f"{folder}/data/split=valid",
         inputs=inputs,
-        rows=rows - skipped,
-        train_rows=sum(counts["train"]),
-        valid_rows=sum(counts["valid"]),
+        rows=train.rows + valid.rows,
+        train_rows=train.rows,
+        valid_rows=valid.rows,
         positives=positives,
         skipped=skipped,
+        dropped_negatives=dropped,
+        logit_shift=logit_shift(columns.negative_sampling_rate),
+        digest=f"{train.digest}-{valid.digest}",
     )
-
-
-def _files(folder: str) -> Iterator[pq.ParquetFile]:
-    filesystem, path, _ = filesystem_of(folder)
-    selector = pyarrow.fs.FileSelector(path, allow_not_found=True)
-    for info in filesystem.get_file_info(selector):
-        if info.path.endswith(".parquet"):
-            with pq.ParquetFile(filesystem.open_input_file(info.path)) as file:
-                yield file
-
-
-def _label_counts(folder: str) -> tuple[int, int]:
-    ones = total = 0
-    for file in _files(folder):
-        for batch in file.iter_batches(columns=["label"], batch_size=1 << 20):
-            ones += int(batch.column(0).to_numpy().sum())
-            total += batch.num_rows
-    return total - ones, ones
-
-
-def _reason_counts(folder: str) -> dict[int, int]:
-    counts: dict[int, int] = {}
-    for file in _files(folder):
-        for batch in file.iter_batches(columns=["reason"]):
-            for reason in batch.column(0).to_pylist():
-                counts[reason] = counts.get(reason, 0) + 1
-    return dict(sorted(counts.items()))
-
-
-def _new_folder(cache_dir: str | None) -> str:
-    """URI of a new folder; a plain path would mean the cluster's default file system to Spark."""
-    if cache_dir is None:
-        return f"file://{tempfile.mkdtemp(prefix='spark_ctr-')}"
-    _, _, url = filesystem_of(cache_dir)
-    return f"{url}/spark_ctr-{uuid.uuid4().hex}"
-
-
-def _remove(folder: str) -> None:
-    try:
-        filesystem, path, _ = filesystem_of(folder)
-        if isinstance(filesystem, pyarrow.fs.LocalFileSystem):
-            shutil.rmtree(path, ignore_errors=True)
-        elif filesystem.get_file_info(path).type != pyarrow.fs.FileType.NotFound:
-            filesystem.delete_dir(path)
-    except OSError as error:
-        logger.warning("could not remove the training files under %s: %s", folder, error)

@@ -56,6 +56,9 @@ class DistillationLoss(nn.Module):
         b_l, one for all hidden layers of the student or one each.
     decay_epochs : int
         Epochs until layers no longer count.
+    logit_shift : float
+        Of `weighted_bce`, where rows were sampled by label. The logits of teacher and student are
+        compared without it: both are those of all rows.
     seed : int
         Seed of the initial W_l. The global random state is left as it was.
 
@@ -78,6 +81,7 @@ class DistillationLoss(nn.Module):
         logit_weight: float = 1.0,
         layer_weights: float | Sequence[float] = 0.1,
         decay_epochs: int = 5,
+        logit_shift: float = 0.0,
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -95,6 +99,7 @@ class DistillationLoss(nn.Module):
         self._teacher = (teacher.eval(),)
         self.logit_weight = logit_weight
         self.decay_epochs = decay_epochs
+        self.logit_shift = logit_shift
         self.decay = 1.0
         student_widths, teacher_widths = _hidden_widths(student), _hidden_widths(teacher)
         self.student_layers = list(student_widths)
@@ -132,7 +137,7 @@ class DistillationLoss(nn.Module):
         with torch.no_grad():
             teacher_logits, teacher_hidden = teacher.hidden(batch.ids, batch.numeric)
         logits, hidden = network.hidden(batch.ids, batch.numeric)
-        loss = weighted_bce(logits, batch.label, batch.weight)
+        loss = weighted_bce(logits, batch.label, batch.weight, self.logit_shift)
         difference = (logits - teacher_logits).square()
         loss = loss + self.logit_weight * weighted_mean(difference, batch.weight)
         if self.decay == 0.0:

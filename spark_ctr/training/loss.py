@@ -20,18 +20,23 @@ def weighted_mean(values: Tensor, weight: Tensor) -> Tensor:
     return (values * weight).sum() / weight.sum().clamp_min(torch.finfo(weight.dtype).tiny)
 
 
-def weighted_bce(logits: Tensor, label: Tensor, weight: Tensor) -> Tensor:
+def weighted_bce(logits: Tensor, label: Tensor, weight: Tensor, logit_shift: float = 0.0) -> Tensor:
     """Weighted mean of the binary cross-entropy.
 
     Parameters
     ----------
     logits, label, weight : Tensor, float32, [B]
+    logit_shift : float
+        Added to the logits: what choosing rows by their label added to the log-odds, so that the
+        logits without it are those of all rows (see `spark_ctr.stage.negative_sampling`).
     """
+    shifted = logits + logit_shift if logit_shift else logits
     return weighted_mean(
-        F.binary_cross_entropy_with_logits(logits, label, reduction="none"), weight
+        F.binary_cross_entropy_with_logits(shifted, label, reduction="none"), weight
     )
 
 
-def click_loss(network: Network, batch: Batch) -> Tensor:
+def click_loss(network: Network, batch: Batch, logit_shift: float = 0.0) -> Tensor:
     """Weighted binary cross-entropy of the network on one batch: the trainer's default loss."""
-    return weighted_bce(network(batch.ids, batch.numeric), batch.label, batch.weight)
+    logits = network(batch.ids, batch.numeric)
+    return weighted_bce(logits, batch.label, batch.weight, logit_shift)

@@ -368,6 +368,7 @@ VALUES: dict[str, Any] = {
     "orderCol": "time",
     "weightCol": "weight",
     "validationIndicatorCol": "held_out",
+    "validationTimeCol": "time",
     "cacheDir": "/tmp",
     "teacher": _classifier(str),
     "student": _classifier(str),
