@@ -1,5 +1,11 @@
-"""Small settings of every network."""
+"""Some columns, and small settings of every network."""
 
+from spark_ctr.networks import Inputs, Table
+
+INPUTS = Inputs(
+    (Table("site", 7, 4), Table("ad", 5, 2), Table("hour", 24, 4), Table("user", 11, 3)),
+    ("age", "price"),
+)
 WIDTHS = {"hidden_layers": [8, 6]}
 SMALL = {
     "lr": {},

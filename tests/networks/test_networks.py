@@ -1,26 +1,16 @@
-"""Blocks against explicit formulas, and what every network promises."""
+"""Embedding tables, and what every network promises."""
 
 import json
+from itertools import combinations
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from small_networks import SMALL, VARIANTS
+from small_networks import INPUTS, SMALL, VARIANTS
 
 from spark_ctr.networks import NETWORKS, Inputs, Table, build_network
-from spark_ctr.networks import embedding as embedding_module
-from spark_ctr.networks.cross import CrossNetwork
 from spark_ctr.networks.embedding import EmbeddingTables
-from spark_ctr.networks.fm import factorization_machine
 from spark_ctr.networks.mlp import MLP
-
-INPUTS = Inputs(
-    (Table("site", 7, 4), Table("ad", 5, 2), Table("hour", 24, 4), Table("user", 11, 3)),
-    ("age", "price"),
-)
-
 
 GATED = {**SMALL["finalmlp"], "first_context": ["user", "site"], "second_context": ["ad"]}
 
@@ -69,70 +59,6 @@ def test_fields_project_only_other_dimensions():
         EmbeddingTables(INPUTS).fields(ids)
 
 
-def test_tall_tables_give_sparse_gradients_of_the_same_value(monkeypatch):
-    ids, _ = rows(INPUTS, 5)
-    dense = EmbeddingTables(INPUTS)
-    monkeypatch.setattr(embedding_module, "SPARSE_FROM_ROWS", 20)
-    tall = EmbeddingTables(INPUTS)
-    assert [w.sparse for w in tall.weights] == [False, False, True]
-    tall.load_state_dict(dense.state_dict())
-    for tables in (dense, tall):
-        tables(ids).square().sum().backward()
-    for a, b in zip(dense.weights, tall.weights, strict=True):
-        torch.testing.assert_close(a.weight.grad, b.weight.grad.to_dense())
-
-
-@settings(max_examples=25, deadline=None)
-@given(st.integers(0, 4), st.integers(0, 6), st.integers(1, 5), st.integers(0, 2**31))
-def test_factorization_machine_is_the_sum_over_pairs(n, columns, k, seed):
-    fields = np.random.default_rng(seed).normal(size=(n, columns, k))
-    expected = np.zeros(n)
-    for b in range(n):
-        for i in range(columns):
-            for j in range(i + 1, columns):
-                expected[b] += fields[b, i] @ fields[b, j]
-    got = factorization_machine(torch.tensor(fields)).numpy()
-    np.testing.assert_allclose(got, expected, atol=1e-10)
-
-
-def test_cross_network_against_numpy():
-    torch.manual_seed(0)
-    cross = CrossNetwork(5, 3)
-    x0 = np.random.default_rng(0).normal(size=(4, 5)).astype(np.float32)
-    x = x0
-    with torch.no_grad():
-        got, crosses = cross(torch.tensor(x0))
-    for i, layer in enumerate(cross.layers):
-        weight, bias = layer.weight.detach().numpy(), layer.bias.detach().numpy()
-        x = x0 * (x @ weight.T + bias) + x
-        np.testing.assert_allclose(crosses[f"cross_{i}"], x, rtol=1e-5, atol=1e-6)
-    np.testing.assert_allclose(got, x, rtol=1e-5, atol=1e-6)
-
-
-@pytest.mark.parametrize("norm", [None, "batch", "layer"])
-def test_mlp_against_numpy(norm):
-    torch.manual_seed(0)
-    mlp = MLP(3, [4, 2], dropout=0.5, norm=norm).eval()
-    x = np.random.default_rng(0).normal(size=(6, 3)).astype(np.float32)
-    with torch.no_grad():
-        output, hidden = mlp(torch.tensor(x))
-    assert list(hidden) == ["hidden_0", "hidden_1"]
-    for name, layer in mlp.layers.items():
-        x = x @ layer.linear.weight.detach().numpy().T + layer.linear.bias.detach().numpy()
-        if norm == "batch":  # fresh running statistics are mean 0, variance 1
-            x = x / np.sqrt(1 + 1e-5)
-        if norm == "layer":
-            x = (x - x.mean(1, keepdims=True)) / np.sqrt(x.var(1, keepdims=True) + 1e-5)
-        x = np.maximum(x, 0)
-        np.testing.assert_allclose(hidden[name], x, rtol=1e-4, atol=1e-5)
-    np.testing.assert_allclose(output, x, rtol=1e-4, atol=1e-5)
-
-
-def test_mlp_refuses_unknown_norm():
-    with pytest.raises(ValueError, match="'batch', 'layer' or None"):
-        MLP(3, [4], 0.0, "group")
-
-
 def test_batch_norm_trains_on_a_single_row():
     mlp = MLP(3, [4], 0.0, "batch").train()
     output, _ = mlp(torch.ones(1, 3))
@@ -145,6 +71,44 @@ def test_logistic_regression_formula():
     weights = sum(column[:, 0] for column in table_rows(network.embedding, ids))
     linear = numeric @ network.numeric.linear.weight.detach()[0] + network.numeric.bias.detach()
     torch.testing.assert_close(network(ids, numeric).detach(), weights + linear)
+
+
+def test_factorization_machine_takes_numbers_as_fields():
+    network = build_network("fm", INPUTS, {}, seed=3)
+    ids, numeric = rows(INPUTS, 5)
+    with torch.no_grad():
+        vectors = [numeric[:, m, None] * network.numeric_fields.weight[m] for m in range(2)]
+        fields = [*network.embedding.fields(ids).unbind(1), *vectors]
+        pairs = sum((a * b).sum(1) for a, b in combinations(fields, 2))
+        first = sum(column[:, 0] for column in table_rows(network.first_order, ids))
+        torch.testing.assert_close(network(ids, numeric), first + network.numeric(numeric) + pairs)
+
+
+def test_networks_are_what_their_blocks_say():
+    """AutoInt+, FiBiNET and FinalMLP; their blocks have tests of their own."""
+    ids, numeric = rows(INPUTS, 5)
+    autoint, fibinet, finalmlp = (
+        build_network(name, INPUTS, SMALL[name], seed=3)
+        for name in ("autoint", "fibinet", "finalmlp")
+    )
+    with torch.no_grad():
+        x = torch.cat([autoint.embedding(ids), numeric], 1)
+        fields = torch.cat([autoint.embedding.fields(ids), autoint.numeric_fields(numeric)], 1)
+        attended = autoint.attention[1](autoint.attention[0](fields)).flatten(1)
+        expected = autoint.output(torch.cat([attended, autoint.mlp(x)[0]], 1))
+        torch.testing.assert_close(autoint(ids, numeric), expected[:, 0])
+
+        fields = torch.cat([fibinet.embedding.fields(ids), fibinet.numeric_fields(numeric)], 1)
+        pairs = [fibinet.bilinear(part) for part in (fields, fibinet.senet(fields))]
+        deep = fibinet.output(fibinet.mlp(torch.cat(pairs, 1).flatten(1))[0])[:, 0]
+        first = sum(column[:, 0] for column in table_rows(fibinet.first_order, ids))
+        expected = first + fibinet.numeric(numeric) + deep
+        torch.testing.assert_close(fibinet(ids, numeric), expected)
+
+        x = torch.cat([finalmlp.embedding(ids), numeric], 1)
+        one = finalmlp.mlp(finalmlp.first_gate(ids, x))[0]
+        two = finalmlp.second_mlp(finalmlp.second_gate(ids, x))[0]
+        torch.testing.assert_close(finalmlp(ids, numeric), finalmlp.fusion(one, two))
 
 
 def test_deepfm_is_linear_plus_pairs_plus_deep():
@@ -260,55 +224,6 @@ def test_initialisation_depends_on_the_seed_only(name):
     other = build_network(name, INPUTS, SMALL[name], seed=6).state_dict()
     assert all(torch.equal(one[key], two[key]) for key in one)
     assert any(not torch.equal(one[key], other[key]) for key in one)
-
-
-def test_config_is_complete_and_json():
-    network = build_network("dcnv2", INPUTS, {"hidden_layers": (8, 4), "dropout": 0})
-    assert json.loads(json.dumps(network.config)) == {
-        "hidden_layers": [8, 4],
-        "cross_layers": 2,
-        "cross_rank": 0,
-        "cross_experts": 4,
-        "dropout": 0.0,
-        "batch_norm": False,
-        "layer_norm": False,
-    }
-    assert network.name == "dcnv2" and network.inputs == INPUTS
-    # The defaults must not be shared with a network.
-    network.config["hidden_layers"].append(1)
-    default = build_network("dcnv2", INPUTS)
-    default.config["hidden_layers"].append(1)
-    assert NETWORKS["dcnv2"].settings["hidden_layers"].default == [256, 128, 64]
-
-
-@pytest.mark.parametrize(
-    ("name", "config", "message"),
-    [
-        ("ffm", {}, "unknown network 'ffm'.*'dcnv2'.*'package.module:Class'"),
-        ("ffm:", {}, "unknown network 'ffm:'"),
-        ("dnn", {"cross_layers": 2}, "cross_layers.*valid keys: batch_norm, dropout, hidden"),
-        ("lr", {"dropout": 0.1}, "dropout.*valid keys: none"),
-        ("dnn", {"hidden_layers": 64}, "hidden_layers.*list of positive ints, got 64"),
-        ("dnn", {"hidden_layers": [64, 0]}, "hidden_layers"),
-        ("dnn", {"dropout": 1.0}, r"dropout.*\[0, 1\)"),
-        ("dnn", {"batch_norm": 1}, "batch_norm.*bool"),
-        ("dcnv2", {"cross_layers": -1}, "cross_layers.*int >= 0"),
-        ("dnn", {"batch_norm": True, "layer_norm": True}, "at most one"),
-        ("dcnv2", {"cross_experts": 0}, "cross_experts.*int >= 1"),
-        ("fibinet", {"bilinear": "some"}, "bilinear.*'interaction', 'each', 'all', got 'some'"),
-        ("autoint", {"attention_dim": 10, "heads": 4}, "heads must divide attention_dim 10"),
-        ("finalmlp", {"hidden_layers": [9], "heads": 2}, "last widths of both streams, 9 and 100"),
-        ("finalmlp", {"first_context": "site"}, "first_context.*list of column names"),
-        (
-            "finalmlp",
-            {"second_context": ["x", "ad"]},
-            r"no categorical column\(s\) \['x'\].*'hour'",
-        ),
-    ],
-)
-def test_wrong_settings_name_the_way_out(name, config, message):
-    with pytest.raises(ValueError, match=message):
-        build_network(name, INPUTS, config)
 
 
 def test_inputs_round_trip_and_checks():

@@ -1,0 +1,107 @@
+"""Networks and their settings as Params, from fitting to scoring in Spark."""
+
+import numpy as np
+import pytest
+from pyspark.sql import functions as F
+
+from spark_ctr.classification import CTRClassificationModel, CTRClassifier
+from spark_ctr.distillation import LayerwiseDistiller
+from spark_ctr.networks import Inputs, Table
+from spark_ctr.quantization import MixedPrecisionQuantizer
+from spark_ctr.stage.columns import with_metadata
+
+INPUTS = Inputs((Table("site", 6, 4), Table("ad", 5, 4)), ("age",))
+PLAIN = "tests.networks.own_networks:Plain"
+
+
+@pytest.fixture(scope="module")
+def data(spark):
+    rows = [([i % 6, i % 5], [i / 20], int(i % 3 == 0)) for i in range(40)]
+    frame = spark.createDataFrame(rows, "a array<int>, b array<float>, label int")
+    tables = [table.to_dict() for table in INPUTS.tables]
+    return frame.select(
+        "label",
+        with_metadata(F.col("a"), "categoricalFeatures", {"tables": tables}),
+        with_metadata(F.col("b"), "numericFeatures", {"names": ["age"]}),
+    )
+
+
+def classifier(network, **params):
+    return CTRClassifier(
+        network=network, maxIter=1, validationFraction=0.0, device="cpu", verbose=False, **params
+    )
+
+
+def test_a_module_of_ones_own_trains_is_saved_and_scores(data, tmp_path):
+    model = classifier(PLAIN, networkOptions={"width": 5}).fit(data)
+    assert model.torchNetwork.module.output.in_features == 6
+    model.save(f"{tmp_path}/model")
+    loaded = CTRClassificationModel.load(f"{tmp_path}/model")
+    assert loaded.getNetwork() == PLAIN and loaded.getNetworkOptions() == {"width": 5}
+    scored = loaded.transform(data).select("rawPrediction", *data.columns).collect()
+    ids = np.array([row["categoricalFeatures"] for row in scored], np.int32)
+    numbers = np.array([row["numericFeatures"] for row in scored], np.float32)
+    logits = [row["rawPrediction"][1] for row in scored]
+    np.testing.assert_allclose(logits, model.predictor()(ids, numbers), rtol=1e-5)
+    with pytest.raises(ValueError, match=f"network '{PLAIN}' cannot be quantised"):
+        MixedPrecisionQuantizer(classifier=loaded).fit(data)
+
+
+@pytest.mark.parametrize(
+    ("stage", "error", "message"),
+    [
+        (
+            classifier("dcnv2", networkOptions={"rank": 2}),
+            ValueError,
+            r"network 'dcnv2' has no \['rank'\]; its options are: cross_experts, cross_rank",
+        ),
+        (
+            classifier("dnn", networkOptions={"dropout": 0.5}),
+            ValueError,
+            r"is a Param: dropout \(set dropout\)",
+        ),
+        (classifier("lr", networkOptions={"heads": 1}), ValueError, "its options are: none"),
+        (classifier("no_module:A"), ImportError, "cannot import 'no_module'"),
+        (classifier("tests.networks.own_networks:Wide"), ValueError, r"\[B\]"),
+        (MixedPrecisionQuantizer(classifier=classifier("autoint")), ValueError, "'autoint' cannot"),
+        (
+            MixedPrecisionQuantizer(
+                classifier=classifier("dcnv2", networkOptions={"cross_rank": 2})
+            ),
+            ValueError,
+            "cross_rank > 0 cannot be quantised",
+        ),
+        (
+            MixedPrecisionQuantizer(
+                classifier=LayerwiseDistiller(
+                    teacher=classifier("dnn"), student=classifier("finalmlp")
+                )
+            ),
+            ValueError,
+            "'finalmlp' cannot be quantised; only 'lr'.*Distil",
+        ),
+    ],
+)
+def test_what_cannot_work_is_refused_before_training(stage, error, message, data):
+    def no_training(*_):
+        raise AssertionError("training began")
+
+    stage._train = no_training
+    with pytest.raises(error, match=message):
+        stage.fit(data)
+
+
+def test_options_are_checked_and_copied():
+    given = {"heads": 2, "first_context": ("site",)}
+    stage = classifier("finalmlp", networkOptions=given)
+    given["heads"] = 3
+    copied = stage.copy({stage.networkOptions: {"heads": 4}})
+    assert stage.getNetworkOptions() == {"heads": 2, "first_context": ["site"]}
+    assert copied.network_config()["heads"] == 4
+    assert copied.network_config()["hidden_layers"] == [400, 400]
+    assert "cross_layers" not in copied.network_config()
+    for wrong in ({1: 2}, {"a": {1, 2}}, {"a": float("nan")}, ["heads"]):
+        with pytest.raises(TypeError, match="networkOptions must be"):
+            classifier("finalmlp", networkOptions=wrong)
+    with pytest.raises(ValueError, match="unknown network 'dcn'.*'package.module:Class'"):
+        classifier("dcn")
