@@ -16,6 +16,7 @@ from spark_ctr.precision.sensitivity import (
     choose_plan,
     measure_sensitivity,
 )
+from spark_ctr.training.optimizers import Optimizers
 
 HIDDEN = [f"mlp.layers.hidden_{i}.linear" for i in range(4)]
 
@@ -80,7 +81,7 @@ def test_training_lowers_the_loss(name, make_network, make_batch):
     plan = dict.fromkeys(quantisable_layers(network), "int8") | {HIDDEN[1]: "binary"}
     quantised = prepare(network, plan, (batch.ids, batch.numeric)).train()
     schedule = BinarySchedule(quantised)
-    optimiser = torch.optim.Adam(quantised.parameters(), lr=0.01)
+    optimiser = Optimizers(quantised, [], 0.01, weight_decay=0.0, embedding_l2=0.0, clip_norm=None)
     losses = []
     for epoch in range(12):
         schedule.before_epoch(epoch)
