@@ -8,130 +8,25 @@ from typing import Any
 import numpy as np
 import safetensors.numpy
 from pyspark.ml import Estimator, Model
-from pyspark.ml.param import TypeConverters
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from spark_ctr.feature.embedding_rows import embedding_rows
+from spark_ctr.feature.encoder_growth import EarlierEncoding, in_order
+from spark_ctr.feature.encoder_params import EncoderParams
 from spark_ctr.feature.frequent_values import array_lengths, frequent_values
 from spark_ctr.feature.value_counts import is_array, texts_of
-from spark_ctr.hashing import SCHEMES, ColumnRows, TailHash, Vocabulary, row_plan
-from spark_ctr.stage.base import number, one_of, param
-from spark_ctr.stage.columns import (
-    NUMERIC_TYPES,
-    add_columns,
-    categorical_field,
-    check_distinct,
-    check_new,
-    column,
-    columns_of_kind,
-    field,
-    metadata_of,
-    with_metadata,
-)
+from spark_ctr.hashing import ColumnRows, TailHash, Vocabulary, row_plan
+from spark_ctr.stage.base import param
+from spark_ctr.stage.columns import add_columns, column, metadata_of, with_metadata
 from spark_ctr.stage.invalid_rows import InvalidRows
-from spark_ctr.stage.params import HasFeatures, HasInputs, HasInvalid, HasRandomSeed
+from spark_ctr.stage.meta import MetaStage, stage_of
 from spark_ctr.stage.persistence import PersistentStage
 
 _SHARED = "tail"  # name of the block of rows that all columns share with sharedBuckets
 
 
-class _EncoderParams(HasInputs, HasFeatures, HasInvalid, HasRandomSeed):
-    numericCols = param(
-        "numericCols",
-        "numeric columns; unset: every column that an earlier spark_ctr stage marked as numeric",
-        TypeConverters.toListString,
-    )
-    minCount = param(
-        "minCount",
-        "values seen at least this often get a private row, in columns without a plan from "
-        "PowerLawFeatureSelector",
-        number("minCount", int, at_least=1),
-        2,
-    )
-    numBuckets = param(
-        "numBuckets",
-        "hashed rows for all other values, in columns without a plan; where frequent values have "
-        "private rows, one was best in benchmarks.hashing",
-        number("numBuckets", int, at_least=1, at_most=1 << 30),
-        1,
-    )
-    embeddingDim = param(
-        "embeddingDim",
-        "embedding dimension, in columns without a plan",
-        number("embeddingDim", int, at_least=1, at_most=1024),
-        8,
-    )
-    hashScheme = param(
-        "hashScheme",
-        "how a value without a private row is hashed: 'modulo' to one row, 'double' to the mean of "
-        "two, 'quotient_remainder' to the mean of one row each of two halves",
-        one_of("hashScheme", *SCHEMES),
-        "double",
-    )
-    signedHash = param(
-        "signedHash",
-        "whether a hashed row counts positively or negatively, by another bit of the hash",
-        TypeConverters.toBoolean,
-        False,
-    )
-    sharedBuckets = param(
-        "sharedBuckets",
-        "if above 0, all columns share one table with so many hashed rows, instead of the buckets "
-        "of their plans; its dimension is the largest of theirs",
-        number("sharedBuckets", int, at_least=0, at_most=1 << 30),
-        0,
-    )
-    pooling = param(
-        "pooling",
-        "how the values of an array column become one embedding: 'mean' or 'sum'",
-        one_of("pooling", "mean", "sum"),
-        "mean",
-    )
-    maxValues = param(
-        "maxValues",
-        "how many elements of an array column are read, from the first on",
-        number("maxValues", int, at_least=1, at_most=1024),
-        16,
-    )
-
-    def _resolved(self, dataset: DataFrame) -> tuple[list[str], list[str]]:
-        """Categorical and numeric columns, from the Params or from column metadata."""
-        categorical = self._value("inputCols")
-        if categorical is None:
-            categorical = [
-                name
-                for name in columns_of_kind(dataset, "categorical")
-                if metadata_of(dataset.schema[name]).get("plan", {}).get("decision") != "drop"
-            ]
-        numeric = self._value("numericCols")
-        if numeric is None:
-            numeric = columns_of_kind(dataset, "numeric")
-        if not categorical and not numeric:
-            raise ValueError(
-                "HashedEmbeddingEncoder has no input: set inputCols or numericCols, or run "
-                "ClickLogCleaner before it"
-            )
-        return categorical, numeric
-
-    def _check_columns(
-        self, dataset: DataFrame, categorical: list[str], numeric: list[str]
-    ) -> None:
-        check_distinct(categorical, "inputCols")
-        check_distinct(numeric, "numericCols")
-        for name in categorical:
-            categorical_field(dataset, name, "inputCols")
-        for name in numeric:
-            field(dataset, name, "numericCols", NUMERIC_TYPES)
-        check_new(dataset, [self.getCategoricalFeaturesCol()], "categoricalFeaturesCol")
-        check_new(dataset, [self.getNumericFeaturesCol()], "numericFeaturesCol")
-        check_distinct(
-            [self.getCategoricalFeaturesCol(), self.getNumericFeaturesCol()],
-            "categoricalFeaturesCol and numericFeaturesCol",
-        )
-
-
-class HashedEmbeddingEncoder(_EncoderParams, PersistentStage, Estimator):
+class HashedEmbeddingEncoder(MetaStage, EncoderParams, PersistentStage, Estimator):
     """Give every categorical value a row of its column's embedding table.
 
     Row 0 is the missing value. Values seen at least ``minCount`` times in fitting get the private
@@ -147,15 +42,36 @@ class HashedEmbeddingEncoder(_EncoderParams, PersistentStage, Estimator):
     metadata; a column takes one element, or two where its tail is hashed to two rows, times the
     number of values read where it is an array. Numeric columns become one ``array<float>``.
 
+    With ``initialModel``, an earlier fit, the model grows: every value that had a private row keeps
+    its number, values newly frequent get the next ones, most frequent first, and the buckets move
+    behind them. Known columns keep hash scheme, seed, buckets, dimension, pooling, and their place;
+    new columns come behind them with the Params' settings; columns that are not there any more go,
+    with a warning. Private rows are never taken back: fit without ``initialModel`` for that.
+
     Parameters
     ----------
     **kwargs
         Params by name; see :meth:`explainParams`.
     """
 
+    _nested_params = ("initialModel",)
+
+    initialModel = param(
+        "initialModel",
+        "fitted HashedEmbeddingEncoderModel to go on from: its values keep their rows, and values "
+        "newly frequent get rows behind them",
+        stage_of("initialModel", "HashedEmbeddingEncoderModel"),
+    )
+
     def _fit(self, dataset: DataFrame) -> HashedEmbeddingEncoderModel:
+        initial = self._value("initialModel")
+        earlier = EarlierEncoding() if initial is None else initial._encoding()
         categorical, numeric = self._resolved(dataset)
+        categorical = earlier.in_order(categorical)
+        numeric = in_order(numeric, initial._numeric if initial is not None else [])
         self._check_columns(dataset, categorical, numeric)
+        arrays = [name for name in categorical if is_array(dataset, name)]
+        earlier.check(categorical, arrays, self.getSharedBuckets())
         plans = [self._plan(dataset, name) for name in categorical]
         heads = frequent_values(dataset, categorical, [p["minCount"] for p in plans])
         lengths, unread = array_lengths(dataset, categorical, self.getMaxValues())
@@ -177,6 +93,7 @@ class HashedEmbeddingEncoder(_EncoderParams, PersistentStage, Estimator):
             }
             for index, (name, plan) in enumerate(zip(categorical, plans, strict=True))
         ]
+        columns, heads = earlier.grown(columns, heads)
         model = HashedEmbeddingEncoderModel()._with(columns, heads, numeric, bool(shared))
         model._resetUid(self.uid)
         return self._copyValues(model)
@@ -190,7 +107,7 @@ class HashedEmbeddingEncoder(_EncoderParams, PersistentStage, Estimator):
         }
 
 
-class HashedEmbeddingEncoderModel(_EncoderParams, PersistentStage, Model):
+class HashedEmbeddingEncoderModel(EncoderParams, PersistentStage, Model):
     """Fitted :class:`HashedEmbeddingEncoder`: adds the two feature columns."""
 
     def __init__(self, **kwargs: Any) -> None:
@@ -213,6 +130,11 @@ class HashedEmbeddingEncoderModel(_EncoderParams, PersistentStage, Model):
     def _names(self) -> list[str]:
         return [facts["name"] for facts in self._categorical]
 
+    def _encoding(self) -> EarlierEncoding:
+        """Return what a later fit goes on from."""
+        vocabularies = [rows.vocabulary for rows in self._columns()]
+        return EarlierEncoding(self._categorical, vocabularies, self._shared)
+
     def _columns(self) -> list[ColumnRows]:
         """How each column's values become row numbers."""
         ends = np.cumsum([1 + len(head) for head in self._heads]).tolist()
@@ -232,6 +154,7 @@ class HashedEmbeddingEncoderModel(_EncoderParams, PersistentStage, Model):
 
         Where they are not those of a plain column, also ``slots`` (ids a row), ``pooling``,
         ``signed``, ``padded`` (array column) and ``shared`` (name of a table that several share).
+        ``vocabulary`` tells vocabularies apart, and ``earlier`` names the one that it grew from.
         """
         columns = self._columns()
         blocks = [1 + len(c.vocabulary.head) for c in columns]
@@ -250,6 +173,8 @@ class HashedEmbeddingEncoderModel(_EncoderParams, PersistentStage, Model):
                 "signed": facts["signed"],
                 "padded": rows.values > 0,
                 "shared": _SHARED if self._shared else None,
+                "vocabulary": rows.vocabulary.fingerprint,
+                "earlier": facts.get("earlier"),
             }
             tables.append(table | {key: value for key, value in special.items() if value})
         return tables

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import xxhash
 
 from .tail import TailHash
 
@@ -44,6 +45,13 @@ class Vocabulary:
     def first_bucket(self) -> int:
         """Row of the tail's first bucket."""
         return self.offset + 1 + len(self.head) if self.tail_offset is None else self.tail_offset
+
+    @property
+    def fingerprint(self) -> str:
+        """16 hexadecimal digits, equal where all values have the same rows, up to the offsets."""
+        tail = self.tail
+        text = f"{tail.scheme} {tail.buckets} {tail.seed} {tail.signed} "
+        return xxhash.xxh3_64_hexdigest(text.encode() + np.asarray(self.head, "<i8").tobytes())
 
     def rows(self, hashes: np.ndarray, missing: np.ndarray | None = None) -> np.ndarray:
         """Return the rows of values.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from spark_ctr.hashing import PADDING
@@ -38,6 +38,12 @@ class Table:
         slots, and the embedding of nothing but padding is zero.
     shared : str
         Tables of equal, non-empty `shared` are one block of rows, and equal in rows and dim.
+    private : int
+        Rows of the values that have one to themselves, behind the row of the missing value. Behind
+        those are the hashed rows, in a shared block behind the rows of all its tables.
+    vocabulary, earlier : str
+        Fingerprint of which value has which row, and of the one that it grew from, whose private
+        rows are the first of this one; empty where unknown. See `networks.growth`.
 
     Raises
     ------
@@ -53,6 +59,9 @@ class Table:
     signed: bool = False
     padded: bool = False
     shared: str = ""
+    private: int = field(default=0, compare=False)
+    vocabulary: str = field(default="", compare=False)
+    earlier: str = field(default="", compare=False)
 
     def __post_init__(self) -> None:
         if self.rows < 1 or self.dim < 1 or self.slots < 1:
@@ -73,8 +82,16 @@ class Table:
 
     @property
     def ids_layout(self) -> dict[str, Any]:
-        """All of `to_dict` but `dim`; where two tables' are equal, the same ids mean the same."""
-        return {key: value for key, value in self.to_dict().items() if key != "dim"}
+        """All of `to_dict` that tells which ids may come: neither `dim` nor what ids stand for."""
+        hidden = ("dim", *UNCOMPARED)
+        return {key: value for key, value in self.to_dict().items() if key not in hidden}
+
+    def same_ids(self, other: Table) -> bool:
+        """Whether the same ids mean the same, as far as it is known."""
+        unknown = not (self.vocabulary and other.vocabulary)
+        return self.ids_layout == other.ids_layout and (
+            unknown or self.vocabulary == other.vocabulary
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Return a JSON-able description without what has its default value."""
@@ -90,7 +107,9 @@ class Table:
         return cls(**{key: description[key] for key in _DEFAULTS if key in description})
 
 
-_DEFAULTS = {field.name: field.default for field in fields(Table)}
+_DEFAULTS = {f.name: f.default for f in fields(Table)}
+# Of no consequence for computing with a table.
+UNCOMPARED = tuple(f.name for f in fields(Table) if not f.compare)
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from spark_ctr.kernels import pack_signs
+from spark_ctr.networks.inputs import UNCOMPARED
 from spark_ctr.networks.network import Network
 from spark_ctr.networks.numeric_fields import NumericFields
 from spark_ctr.precision.binary import BinaryLinear
@@ -84,7 +85,7 @@ def pack_network(network: Network) -> PackedModel:
         arrays["numeric.bias"] = _float(numeric.bias)
     inputs = network.inputs.to_dict()
     # Versions of spark_ctr that know format 1 alone can read what does not need format 2.
-    plain = all(table.keys() == {"name", "rows", "dim"} for table in inputs["tables"])
+    plain = all(table.keys() <= {"name", "rows", "dim", *UNCOMPARED} for table in inputs["tables"])
     header = {
         "format_version": 1 if plain else 2,
         "network": network.name,

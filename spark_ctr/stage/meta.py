@@ -9,12 +9,16 @@ from pyspark.ml.param import Params
 from pyspark.ml.util import MetaAlgorithmReadWrite
 
 
-def stage_of(name: str, *kinds: type) -> Callable[[Any], Any]:
-    """Return a converter that accepts stages of the given classes only."""
+def stage_of(name: str, *kinds: type | str) -> Callable[[Any], Any]:
+    """Return a converter that accepts stages of the given classes only.
+
+    A class that is not defined yet is given by its name.
+    """
 
     def convert(value: Any) -> Any:
-        if not isinstance(value, kinds):
-            wanted = " or ".join(kind.__name__ for kind in kinds)
+        names = [kind if isinstance(kind, str) else kind.__name__ for kind in kinds]
+        if not any(base in kinds or base.__name__ in kinds for base in type(value).__mro__):
+            wanted = " or ".join(names)
             raise TypeError(f"{name} must be a {wanted}, not a {type(value).__name__}")
         return value
 
@@ -55,8 +59,10 @@ def _list_nested_stages() -> None:
         stages = spark_lists(instance)
         if isinstance(instance, MetaStage):
             for name in instance._nested_params:
-                if instance.isSet(name):
-                    stages += stages_in(instance.getOrDefault(name))
+                nested = instance.getOrDefault(name) if instance.isSet(name) else None
+                # A model may come from an earlier fit of this very stage, and have its uid.
+                if nested is not None and nested.uid != instance.uid:
+                    stages += stages_in(nested)
         return stages
 
     MetaAlgorithmReadWrite.getAllNestedStages = staticmethod(stages_in)  # type: ignore[assignment,method-assign]

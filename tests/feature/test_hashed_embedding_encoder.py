@@ -149,6 +149,7 @@ def test_sizes_are_in_the_metadata(log):
     model = encoder.fit(log)
     schema = model.transform(log).schema
     facts = {"name": "site", "rows": 1 + 4 + 7, "private": 4, "buckets": 7, "dim": 6, "slots": 2}
+    facts["vocabulary"] = model._columns()[0].vocabulary.fingerprint
     assert model.tables == [facts]
     assert metadata_of(schema["categoricalFeatures"])["tables"] == [facts]
     assert metadata_of(schema["numericFeatures"])["names"] == ["price"]
