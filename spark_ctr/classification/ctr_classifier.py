@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import torch
@@ -12,12 +11,16 @@ from pyspark.ml import Estimator, Model
 from pyspark.sql import DataFrame
 
 from spark_ctr.classification.params import CTRParams
+from spark_ctr.classification.training_run import run_training
+from spark_ctr.networks.growth import grown_state
 from spark_ctr.networks.inputs import Inputs, Table
 from spark_ctr.networks.network import Network
 from spark_ctr.networks.registry import build_network
 from spark_ctr.networks.serialization import network_from_bytes, network_to_bytes
+from spark_ctr.stage.base import param
 from spark_ctr.stage.columns import check_distinct, check_new, metadata_of
 from spark_ctr.stage.invalid_rows import InvalidRows
+from spark_ctr.stage.meta import MetaStage, stage_of
 from spark_ctr.stage.persistence import PersistentStage
 from spark_ctr.stage.scoring import add_predictions, feature_elements, logit_column
 from spark_ctr.stage.training_data import (
@@ -26,9 +29,8 @@ from spark_ctr.stage.training_data import (
     inputs_of,
     training_data,
 )
-from spark_ctr.training.feeds import Feed, open_feed
-from spark_ctr.training.loss import click_loss
-from spark_ctr.training.trainer import train
+from spark_ctr.stage.training_workers import check_workers
+from spark_ctr.training.objective import Objective
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,8 @@ class TrainingSummary:
         What a meta-estimator adds.
     dropped_negatives : int
         Training rows with label 0 that negative sampling left out.
+    workers : int
+        Processes that trained together.
     """
 
     history: dict[str, Any]
@@ -57,6 +61,7 @@ class TrainingSummary:
     feed: str
     extra: dict[str, Any]
     dropped_negatives: int = 0
+    workers: int = 1
 
 
 class CTREstimator(PersistentStage, Estimator):
@@ -81,13 +86,14 @@ class CTREstimator(PersistentStage, Estimator):
         raise NotImplementedError
 
 
-class CTRClassifier(CTRParams, CTREstimator):
+class CTRClassifier(MetaStage, CTRParams, CTREstimator):
     """Train a click-through-rate network on the columns of HashedEmbeddingEncoder.
 
-    Training runs in the driver's process and reads Parquet files that the dataset is written to,
-    so the data need not fit in memory. The weights of the best epoch on the validation rows are
-    kept. For one seed the result on a CPU is the same on every run, however the dataset is
-    partitioned.
+    Training runs in the driver's process, or in ``numWorkers`` Spark tasks, and reads Parquet files
+    that the dataset is written to, so the data need not fit in memory. The weights of the best
+    epoch on the validation rows are kept. For one seed the result on a CPU is the same on every
+    run, however the dataset is partitioned, and that of several workers is that of one up to
+    rounding and dropout while the rows fit ``shuffleBufferRows``.
 
     Parameters
     ----------
@@ -99,14 +105,30 @@ class CTRClassifier(CTRParams, CTREstimator):
     Wang et al., "DCN V2", WWW 2021; Guo et al., "DeepFM", IJCAI 2017.
     """
 
+    _nested_params = ("initialModel",)
+
+    initialModel = param(
+        "initialModel",
+        "fitted CTRClassificationModel of the same network and columns whose weights training "
+        "starts from; the optimiser starts anew",
+        stage_of("initialModel", "CTRClassificationModel"),
+    )
+
     def _column_owner(self) -> CTRParams:
         return self
 
     def _check(self, inputs: Inputs) -> None:
         self._build(inputs)
+        self.check_tracking()
+        cache_dir = self._value("cacheDir")
+        check_workers(self.getNumWorkers(), self.getBatchSize(), self.getDevice(), cache_dir)
 
     def _build(self, inputs: Inputs) -> Network:
-        return build_network(self.getNetwork(), inputs, self.network_config(), self.getSeed())
+        network = build_network(self.getNetwork(), inputs, self.network_config(), self.getSeed())
+        initial = self._value("initialModel")
+        if initial is not None:
+            network.load_state_dict(grown_state(initial.torchNetwork, network))
+        return network
 
     def _train(self, data: TrainingData) -> CTRClassificationModel:
         network = self._build(data.inputs)
@@ -118,51 +140,24 @@ class CTRClassifier(CTRParams, CTREstimator):
         network: Network,
         title: str,
         extra: dict[str, Any] | None = None,
-        **hooks: Any,
+        objective: Objective | None = None,
     ) -> CTRClassificationModel:
-        """Train a network with ``training.train``'s hooks and wrap it."""
-        feed, valid = open_feeds(self, data)
-        if data.logit_shift and "loss" not in hooks:
-            hooks["loss"] = partial(click_loss, logit_shift=data.logit_shift)
-        history = train(
-            network,
-            feed,
-            valid,
-            self.training_settings(),
-            progress=self.progress(title),
-            **hooks,
-        )
+        """Train a network, by default to tell clicks, and wrap it."""
+        objective = objective or Objective({"logit_shift": data.logit_shift})
+        trained = run_training(self, data, network, objective, title)
         summary = TrainingSummary(
-            history.to_dict(),
+            trained.history,
             data.rows,
             data.positives,
             data.skipped,
-            feed.kind,
+            trained.feed,
             extra or {},
             data.dropped_negatives,
+            self.getNumWorkers(),
         )
         model = CTRClassificationModel()
         model._resetUid(self.uid)
-        return self._copyValues(model)._with(network, summary)
-
-
-def open_feeds(params: CTRParams, data: TrainingData) -> tuple[Feed, Feed | None]:
-    """Open the feeds of training and validation rows; None for no validation rows."""
-    width, numbers = data.inputs.ids_width, len(data.inputs.numeric)
-
-    def feed(path: str, shuffle: bool) -> Feed:
-        return open_feed(
-            path,
-            width,
-            numbers,
-            kind=params.getFeed(),
-            batch_size=params.getBatchSize() if shuffle else 8192,
-            shuffle=shuffle,
-            seed=params.getSeed(),
-            shuffle_buffer_rows=params.getShuffleBufferRows(),
-        )
-
-    return feed(data.train_path, True), feed(data.valid_path, False) if data.valid_rows else None
+        return self._copyValues(model)._with(trained.network, summary)
 
 
 def check_outputs(dataset: DataFrame, params: CTRParams) -> None:
@@ -235,13 +230,15 @@ def check_features(dataset: DataFrame, names: tuple[str, str], inputs: Inputs) -
     ValueError, TypeError
     """
     ids, _ = feature_fields(dataset, *names)
-    tables = map(Table.from_dict, metadata_of(ids).get("tables", []))
-    found = [table.ids_layout for table in tables]
-    wanted = [table.ids_layout for table in inputs.tables]
-    if found and found != wanted:
+    found = list(map(Table.from_dict, metadata_of(ids).get("tables", [])))
+    wanted = inputs.tables
+    same = len(found) == len(wanted) and all(map(Table.same_ids, found, wanted))
+    if found and not same:
+        layouts = [[table.ids_layout for table in tables] for tables in (found, wanted)]
+        values = " of other values" if layouts[0] == layouts[1] else ""
         raise ValueError(
-            f"column {names[0]!r} (categoricalFeaturesCol) was encoded with tables {found}, the "
-            f"model was trained on {wanted}: use the encoder it was trained with"
+            f"column {names[0]!r} (categoricalFeaturesCol) was encoded with tables {layouts[0]}"
+            f"{values}, the model was trained on {layouts[1]}: use the encoder it was trained with"
         )
 
 

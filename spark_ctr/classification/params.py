@@ -5,6 +5,7 @@ from __future__ import annotations
 from pyspark.ml.param import TypeConverters
 
 from spark_ctr.classification.network_params import HasNetwork
+from spark_ctr.classification.run_params import HasTrainingRun
 from spark_ctr.stage.base import number, one_of, param
 from spark_ctr.stage.params import (
     HasFeatures,
@@ -15,12 +16,20 @@ from spark_ctr.stage.params import (
 )
 from spark_ctr.stage.training_data import TrainingColumns
 from spark_ctr.training.precision_context import PRECISIONS
-from spark_ctr.training.progress import Progress, make_progress
+from spark_ctr.training.rowwise import OPTIMIZERS
 from spark_ctr.training.schedule import SCHEDULES
 from spark_ctr.training.settings import TrainingSettings
 
 
-class CTRParams(HasFeatures, HasLabel, HasNetwork, HasPredictions, HasInvalid, HasRandomSeed):
+class CTRParams(
+    HasFeatures,
+    HasLabel,
+    HasNetwork,
+    HasTrainingRun,
+    HasPredictions,
+    HasInvalid,
+    HasRandomSeed,
+):
     """Params that a CTR classifier and its model share."""
 
     weightCol = param("weightCol", "sample weight column, numeric", TypeConverters.toString)
@@ -50,7 +59,19 @@ class CTRParams(HasFeatures, HasLabel, HasNetwork, HasPredictions, HasInvalid, H
         number("negativeSamplingRate", float, above=0.0, at_most=1.0),
         1.0,
     )
-    learningRate = param("learningRate", "of Adam", number("learningRate", float, above=0.0), 1e-3)
+    learningRate = param(
+        "learningRate",
+        "of AdamW; the optimizer of the embedding tables takes it, or a multiple of it",
+        number("learningRate", float, above=0.0),
+        1e-3,
+    )
+    optimizer = param(
+        "optimizer",
+        "of the embedding tables, a step size for each row: 'adam', or 'adagrad', whose steps "
+        "start longer and only ever shrink; the rest is trained with AdamW",
+        one_of("optimizer", *OPTIMIZERS),
+        "adam",
+    )
     learningRateDecay = param(
         "learningRateDecay",
         "factor on the learning rate after an epoch without improvement, for "
@@ -83,7 +104,12 @@ class CTRParams(HasFeatures, HasLabel, HasNetwork, HasPredictions, HasInvalid, H
         number("embeddingRegularization", float, at_least=0.0),
         1e-3,
     )
-    batchSize = param("batchSize", "rows a step", number("batchSize", int, at_least=1), 1024)
+    batchSize = param(
+        "batchSize",
+        "rows a step, of all workers together",
+        number("batchSize", int, at_least=1),
+        1024,
+    )
     maxIter = param("maxIter", "most epochs", number("maxIter", int, at_least=1), 20)
     patience = param(
         "patience",
@@ -129,12 +155,12 @@ class CTRParams(HasFeatures, HasLabel, HasNetwork, HasPredictions, HasInvalid, H
         one_of("precision", *PRECISIONS),
         "auto",
     )
-    verbose = param("verbose", "show progress on standard error", TypeConverters.toBoolean, True)
 
     def training_settings(self) -> TrainingSettings:
         """Return the settings for ``training.train``."""
         return TrainingSettings(
             learning_rate=self.getLearningRate(),
+            optimizer=self.getOptimizer(),
             batch_size=self.getBatchSize(),
             max_epochs=self.getMaxIter(),
             patience=self.getPatience(),
@@ -164,7 +190,3 @@ class CTRParams(HasFeatures, HasLabel, HasNetwork, HasPredictions, HasInvalid, H
             handle_invalid=self.getHandleInvalid(),
             cache_dir=self._value("cacheDir"),
         )
-
-    def progress(self, title: str) -> Progress:
-        """Progress display, silent unless ``verbose``."""
-        return make_progress(title=title) if self.getVerbose() else Progress()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from spark_ctr.classification.ctr_classifier import (
     CTRClassificationModel,
     CTRClassifier,
@@ -14,7 +12,7 @@ from spark_ctr.networks.inputs import Inputs
 from spark_ctr.stage.base import Stage, number, param
 from spark_ctr.stage.meta import MetaStage, stage_of
 from spark_ctr.stage.training_data import TrainingData
-from spark_ctr.training.distillation import DistillationLoss
+from spark_ctr.training.objective import Objective
 
 
 class LayerwiseDistiller(MetaStage, Stage, CTREstimator):
@@ -93,27 +91,17 @@ class LayerwiseDistiller(MetaStage, Stage, CTREstimator):
         if isinstance(teacher, CTRClassifier):
             teacher = teacher._train(data)
         network = student._build(data.inputs)
-        loss = DistillationLoss(
-            teacher.torchNetwork,
-            network,
-            logit_weight=self.getLogitWeight(),
-            layer_weights=self.getHiddenWeight(),
-            decay_epochs=self.getHiddenEpochs(),
-            logit_shift=data.logit_shift,
-            seed=student.getSeed(),
-        )
-        extra: dict[str, Any] = {
-            "teacher": teacher.uid,
-            "layers": dict(zip(loss.student_layers, loss.teacher_layers, strict=False)),
+        options = {
+            "logit_weight": self.getLogitWeight(),
+            "layer_weights": self.getHiddenWeight(),
+            "decay_epochs": self.getHiddenEpochs(),
+            "logit_shift": data.logit_shift,
+            "seed": student.getSeed(),
         }
-        model = student._train_network(
-            data,
-            network,
-            f"distilling {student.getNetwork()}",
-            extra,
-            loss=loss,
-            before_epoch=loss.before_epoch,
-        )
+        objective = Objective(options, teacher.torchNetwork)
+        title = f"distilling {student.getNetwork()}"
+        extra = {"teacher": teacher.uid, "layers": objective.matched_layers(network)}
+        model = student._train_network(data, network, title, extra, objective)
         model._resetUid(self.uid)
         model.teacher = teacher
         return model

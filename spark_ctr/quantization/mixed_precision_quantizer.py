@@ -15,9 +15,9 @@ from spark_ctr.classification.ctr_classifier import (
     CTREstimator,
     CTRModel,
     TrainingSummary,
-    open_feeds,
 )
 from spark_ctr.classification.params import CTRParams
+from spark_ctr.classification.training_run import open_feeds
 from spark_ctr.distillation.layerwise_distiller import LayerwiseDistiller
 from spark_ctr.networks.inputs import Inputs
 from spark_ctr.precision.fine_tuning import QuantizationLoss, fine_tune

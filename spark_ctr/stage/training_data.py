@@ -104,6 +104,11 @@ class TrainingData:
     logit_shift: float
     digest: str
 
+    @property
+    def folder(self) -> str:
+        """Folder that both parts lie in; it goes with them."""
+        return self.train_path.rpartition("/data/")[0]
+
 
 def feature_fields(
     dataset: DataFrame, categorical: str, numeric: str

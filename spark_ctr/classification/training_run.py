@@ -1,0 +1,125 @@
+"""Run a training: in this process, or in several that Spark starts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from spark_ctr.classification.params import CTRParams
+from spark_ctr.networks.network import Network
+from spark_ctr.stage.training_data import TrainingData
+from spark_ctr.stage.training_workers import threads_per_task, train_on_workers
+from spark_ctr.training import Checkpoints, train
+from spark_ctr.training.checkpoints import digest_of
+from spark_ctr.training.feeds import Feed, open_feed
+from spark_ctr.training.objective import Objective
+from spark_ctr.training.worker import Job
+
+_VALID_BATCH = 8192
+
+
+@dataclass(frozen=True)
+class TrainedNetwork:
+    """A network, the history of its training (JSON-able), and the reader that was used."""
+
+    network: Network
+    history: dict[str, Any]
+    feed: str
+
+
+def run_training(
+    params: CTRParams, data: TrainingData, network: Network, objective: Objective, title: str
+) -> TrainedNetwork:
+    """Train a network on the rows of ``data`` as the Params say."""
+    if params.getNumWorkers() > 1:
+        return _on_workers(params, data, network, objective, title)
+    feed, valid = open_feeds(params, data)
+    loss = objective.loss(network)
+    checkpoints = _checkpoints(params, data, objective)
+    history = train(
+        network,
+        feed,
+        valid,
+        params.training_settings(),
+        loss=loss,
+        before_epoch=getattr(loss, "before_epoch", None),
+        progress=params.progress(title),
+        checkpoints=Checkpoints(**checkpoints) if checkpoints else None,
+    )
+    return TrainedNetwork(network, history.to_dict(), feed.kind)
+
+
+def open_feeds(params: CTRParams, data: TrainingData) -> tuple[Feed, Feed | None]:
+    """Open the feeds of training and validation rows; None for no validation rows."""
+    train_feed, valid_feed = _feed_arguments(params, data)
+    return open_feed(**train_feed), open_feed(**valid_feed) if valid_feed else None
+
+
+def _on_workers(
+    params: CTRParams, data: TrainingData, network: Network, objective: Objective, title: str
+) -> TrainedNetwork:
+    workers = params.getNumWorkers()
+    train_feed, valid_feed = _feed_arguments(params, data)
+    job = Job(
+        # A folder of its own for each of the trainings that share the rows.
+        folder=f"{data.folder}/{title.replace(' ', '-')}",
+        train_feed=train_feed | {"batch_size": params.getBatchSize() // workers},
+        valid_feed=valid_feed,
+        settings=params.training_settings(),
+        options=objective.options,
+        # Where Spark loses a process, it starts all again: an epoch is the most that is lost.
+        checkpoints=_checkpoints(params, data, objective)
+        or {"folder": f"{data.folder}/checkpoints"},
+        threads=threads_per_task(),
+        title=title if params.getVerbose() else None,
+    )
+    job.leave(network, objective.teacher)
+    returned = train_on_workers(job, workers, params.getDevice())
+    tracking = params.tracking(title)
+    for record in returned["history"]["epochs"]:
+        tracking.end_epoch(record)
+    tracking.close()
+    return TrainedNetwork(job.result(), returned["history"], returned["feed"])
+
+
+def _feed_arguments(
+    params: CTRParams, data: TrainingData
+) -> tuple[dict[str, Any], dict[str, Any] | None]:
+    """Arguments of ``open_feed`` for the training and the validation rows."""
+
+    def arguments(path: str, shuffle: bool) -> dict[str, Any]:
+        return {
+            "path_or_url": path,
+            "n_ids": data.inputs.ids_width,
+            "n_numeric": len(data.inputs.numeric),
+            "kind": params.getFeed(),
+            "batch_size": params.getBatchSize() if shuffle else _VALID_BATCH,
+            "shuffle": shuffle,
+            "seed": params.getSeed(),
+            "shuffle_buffer_rows": params.getShuffleBufferRows(),
+        }
+
+    valid = arguments(data.valid_path, False) if data.valid_rows else None
+    return arguments(data.train_path, True), valid
+
+
+def _checkpoints(
+    params: CTRParams, data: TrainingData, objective: Objective
+) -> dict[str, Any] | None:
+    """Arguments of ``Checkpoints``; None without a folder."""
+    folder = params._value("checkpointDir")
+    if folder is None:
+        return None
+    teacher = objective.teacher
+    return {
+        "folder": folder,
+        "every_steps": params.getCheckpointSteps(),
+        "every_seconds": params.getCheckpointMinutes() * 60,
+        "run": {
+            "data": data.digest,
+            "rows": [data.train_rows, data.valid_rows],
+            "shuffle_buffer_rows": params.getShuffleBufferRows(),
+            "objective": objective.options,
+            "teacher": digest_of(teacher.state_dict()) if teacher is not None else None,
+        },
+    }

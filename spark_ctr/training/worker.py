@@ -1,0 +1,173 @@
+"""One process of a distributed training."""
+
+from __future__ import annotations
+
+import json
+import time
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from pyarrow import fs
+
+from spark_ctr.networks.network import Network
+from spark_ctr.networks.serialization import network_from_bytes, network_to_bytes
+from spark_ctr.training.checkpoints import Checkpoints
+from spark_ctr.training.feeds import Feed, open_feed
+from spark_ctr.training.feeds.location import filesystem_of
+from spark_ctr.training.objective import Objective
+from spark_ctr.training.progress import Progress, make_progress
+from spark_ctr.training.ranks import Ranks
+from spark_ctr.training.settings import TrainingSettings
+from spark_ctr.training.trainer import device_of, train
+
+_ERRORS = "errors"
+_RAISED_AGAIN = {kind.__name__: kind for kind in (FloatingPointError, ValueError)}
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a process needs to know beside the files in the job's folder.
+
+    Attributes
+    ----------
+    folder : str
+        Seen by all processes: networks come and go through it, and so do errors.
+    train_feed, valid_feed : dict
+        Arguments of `open_feed` but for the rank; the latter None without validation rows.
+    settings : TrainingSettings
+    options : dict
+        Of the `Objective`.
+    checkpoints : dict
+        Arguments of `Checkpoints`.
+    threads : int
+        Of torch, on a CPU.
+    title : str or None
+        Of the progress lines that the first process prints; None for silence.
+    """
+
+    folder: str
+    train_feed: dict[str, Any]
+    valid_feed: dict[str, Any] | None
+    settings: TrainingSettings
+    options: dict[str, Any]
+    checkpoints: dict[str, Any]
+    threads: int
+    title: str | None
+
+    def leave(self, network: Network, teacher: Network | None) -> None:
+        """Write the networks that the processes start from."""
+        _write(self.folder, "start", network_to_bytes(network))
+        if teacher is not None:
+            _write(self.folder, "teacher", network_to_bytes(teacher))
+
+    def result(self) -> Network:
+        """Read the trained network."""
+        return network_from_bytes(_read(self.folder, "result"))
+
+    def raise_first_error(self) -> None:
+        """Raise what a process failed with, with its traceback, if one left word."""
+        names = _names(self.folder, _ERRORS)
+        found = [json.loads(_read(self.folder, f"{_ERRORS}/{name}", "")) for name in names]
+        if found:
+            first = min(found, key=lambda error: error["time"])
+            kind = _RAISED_AGAIN.get(first["kind"], RuntimeError)
+            raise kind(
+                f"{first['message']}\n\nTraceback of training worker {first['rank']}:\n"
+                f"{first['traceback']}"
+            )
+
+
+def train_rank(job: Job) -> dict[str, Any]:
+    """Train as one of the processes that torchrun started.
+
+    The first process leaves the trained network in the job's folder.
+
+    Returns
+    -------
+    dict
+        ``history`` of the training, JSON-able, and ``feed``, the reader used.
+    """
+    if _names(job.folder, _ERRORS):
+        # Spark starts a failed barrier stage again; only a lost process deserves that.
+        raise RuntimeError("a worker failed in an earlier attempt; see the driver's error")
+    torch.set_num_threads(job.threads)
+    device = device_of(job.settings.device)
+    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    ranks = Ranks.of_default_group(device)
+    try:
+        with _errors_told(job, ranks):
+            network = network_from_bytes(_read(job.folder, "start"))
+            has_teacher = "teacher.safetensors" in _names(job.folder, "")
+            teacher = network_from_bytes(_read(job.folder, "teacher")) if has_teacher else None
+            loss = Objective(job.options, teacher).loss(network)
+            feed = _open(job.train_feed, ranks)
+            shown = job.title is not None and ranks.rank == 0
+            history = train(
+                network,
+                feed,
+                _open(job.valid_feed, ranks) if job.valid_feed else None,
+                job.settings,
+                loss=loss,
+                before_epoch=getattr(loss, "before_epoch", None),
+                progress=make_progress(title=job.title or "") if shown else Progress(),
+                checkpoints=Checkpoints(**job.checkpoints),
+                ranks=ranks,
+            )
+            if ranks.rank == 0:
+                _write(job.folder, "result", network_to_bytes(network))
+    finally:
+        dist.destroy_process_group()
+    return {"history": history.to_dict(), "feed": feed.kind}
+
+
+@contextmanager
+def _errors_told(job: Job, ranks: Ranks) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        if not _is_lost_peer(error):
+            told = {
+                "kind": type(error).__name__,
+                "message": str(error),
+                "rank": ranks.rank,
+                "time": time.time(),
+                "traceback": traceback.format_exc(),
+            }
+            name = f"{_ERRORS}/{ranks.rank}"
+            _write(job.folder, name, json.dumps(told).encode(), ".json")
+        raise
+
+
+def _is_lost_peer(error: Exception) -> bool:
+    """Tell whether another process ended: that one has the reason, or Spark lost its executor."""
+    text = str(error).lower()
+    return isinstance(error, dist.DistError) or "gloo" in text or "nccl" in text
+
+
+def _open(arguments: dict[str, Any], ranks: Ranks) -> Feed:
+    return open_feed(**arguments, rank=ranks.rank, ranks=ranks.size)
+
+
+def _write(folder: str, name: str, data: bytes, suffix: str = ".safetensors") -> None:
+    filesystem, path, _ = filesystem_of(folder)
+    path = f"{path}/{name}{suffix}"
+    filesystem.create_dir(path.rpartition("/")[0], recursive=True)
+    with filesystem.open_output_stream(path) as file:
+        file.write(data)
+
+
+def _read(folder: str, name: str, suffix: str = ".safetensors") -> bytes:
+    filesystem, path, _ = filesystem_of(folder)
+    with filesystem.open_input_stream(f"{path}/{name}{suffix}") as file:
+        return file.read()
+
+
+def _names(folder: str, subfolder: str) -> list[str]:
+    filesystem, path, _ = filesystem_of(folder)
+    found = filesystem.get_file_info(fs.FileSelector(f"{path}/{subfolder}", allow_not_found=True))
+    return [info.base_name for info in found]
