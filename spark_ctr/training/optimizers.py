@@ -9,13 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from spark_ctr.training.row_gradients import coalesce_rows
-from spark_ctr.training.rowwise_adam import RowwiseAdam, initial_state
+from spark_ctr.training.rowwise import OPTIMIZERS
 
 _LEARNING_RATE = "learning_rate"
 
 
 class Optimizers:
-    """Row-wise Adam for embedding tables, AdamW for the rest, and what comes before a step.
+    """A row-wise optimiser for embedding tables, AdamW for the rest, and what precedes a step.
 
     A step costs what the rows of the batch cost, not what the tables hold.
 
@@ -32,6 +32,8 @@ class Optimizers:
         gradient, as those that padding reads, do not count as looked up.
     clip_norm : float, optional
         Largest norm of the whole gradient, the penalty's included.
+    optimizer : {"adam", "adagrad"}
+        Of the tables, see `training.rowwise`.
     """
 
     def __init__(
@@ -42,6 +44,7 @@ class Optimizers:
         weight_decay: float,
         embedding_l2: float,
         clip_norm: float | None,
+        optimizer: str = "adam",
     ) -> None:
         self._l2 = embedding_l2
         self._clip_norm = clip_norm
@@ -62,7 +65,7 @@ class Optimizers:
         ]
         groups = [group for group in groups if group["params"]]
         self._adamw = torch.optim.AdamW(groups, lr=learning_rate, fused=True) if groups else None
-        self._rowwise = RowwiseAdam(self._tables)
+        self._rowwise = OPTIMIZERS[optimizer](self._tables)
         self.learning_rate = learning_rate
 
     def zero_grad(self) -> None:
@@ -135,14 +138,16 @@ class Optimizers:
             )
         for name, moments in found.items():
             parameter = known[name]
-            expected = initial_state(parameter) if name in self._tables else _adamw_state(parameter)
+            is_table = name in self._tables
+            new = self._rowwise.initial_state if is_table else _adamw_state
+            expected = new(parameter)
             shapes = {key: tuple(value.shape) for key, value in moments.items()}
             wanted = {key: tuple(value.shape) for key, value in expected.items()}
             if shapes != wanted:
                 raise ValueError(f"the state of '{name}' must hold {wanted}, got {shapes}")
             for key, value in moments.items():
                 expected[key].copy_(value)
-            if name in self._tables:
+            if is_table:
                 self._rowwise.state[name] = expected
             elif self._adamw is not None:
                 self._adamw.state[parameter] = expected

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from spark_ctr.training.precision_context import PRECISIONS
+from spark_ctr.training.rowwise import OPTIMIZERS
 from spark_ctr.training.schedule import SCHEDULES
 
 
@@ -15,7 +16,8 @@ class TrainingSettings:
     Parameters
     ----------
     learning_rate : float
-        Of Adam.
+    optimizer : {"adam", "adagrad"}
+        Of the embedding tables, see `training.rowwise`; the rest is trained with AdamW.
     batch_size : int
         Rows per batch, for whoever opens the feeds; `train` takes batches as they come.
     max_epochs : int
@@ -49,6 +51,7 @@ class TrainingSettings:
     """
 
     learning_rate: float = 1e-3
+    optimizer: str = "adam"
     batch_size: int = 1024
     max_epochs: int = 20
     patience: int = 3
@@ -66,6 +69,7 @@ class TrainingSettings:
     def __post_init__(self) -> None:
         for name, valid, wanted in (
             ("learning_rate", self.learning_rate > 0, "> 0"),
+            ("optimizer", self.optimizer in OPTIMIZERS, f"one of {', '.join(OPTIMIZERS)}"),
             ("batch_size", self.batch_size >= 1, ">= 1"),
             ("max_epochs", self.max_epochs >= 0, ">= 0"),
             ("patience", self.patience >= 1, ">= 1"),

@@ -134,6 +134,7 @@ class _Run:
             settings.weight_decay,
             settings.embedding_l2,
             settings.clip_norm,
+            settings.optimizer,
         )
 
     def fit(
