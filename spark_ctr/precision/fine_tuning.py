@@ -120,7 +120,14 @@ def fine_tune(
     FineTuned
     """
     # Every epoch counts: binarisation is gradual, so early epochs must not end the run.
-    settings = replace(settings, max_epochs=epochs, patience=epochs, learning_rate=learning_rate)
+    # bfloat16 has 8 bits, and would round the quantised weights once more.
+    settings = replace(
+        settings,
+        max_epochs=epochs,
+        patience=epochs,
+        learning_rate=learning_rate,
+        precision="float32",
+    )
     sensitivity = measure_sensitivity(network, valid_feed.batches(0))
     plan = choose_plan(sensitivity, binary_share)
     wanted = _auc(network, valid_feed) - tolerance
