@@ -360,7 +360,13 @@ if importlib.util.find_spec("spark_ctr.evaluation.calibration_evaluator"):
 CLASSES: list[type] = [*dict.fromkeys([c.stage for c in CASES] + [c.model for c in CASES])]
 CLASSES += PARAMS_ONLY
 
-# A valid value of every Param that has no default.
+
+def nested_params(stage: Any) -> list[str]:
+    """Return the Params of a stage that hold a stage."""
+    return [name for name in getattr(stage, "_nested_params", ()) if stage.isSet(name)]
+
+
+# A valid value of every Param that has no default, by name, or by stage and name.
 VALUES: dict[str, Any] = {
     "inputCols": ["site"],
     "numericCols": ["price"],
@@ -370,7 +376,11 @@ VALUES: dict[str, Any] = {
     "validationIndicatorCol": "held_out",
     "validationTimeCol": "time",
     "cacheDir": "/tmp",
+    "checkpointDir": "/tmp",
+    "tensorBoardDir": "/tmp",
     "teacher": _classifier(str),
     "student": _classifier(str),
     "classifier": _classifier(str),
+    "HashedEmbeddingEncoder.initialModel": HashedEmbeddingEncoderModel(),
+    "CTRClassifier.initialModel": CTRClassificationModel(),
 }

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from pyspark.ml.param import Param
-from stages import CASES, CLASSES, VALUES, Case
+from stages import CASES, CLASSES, VALUES, Case, nested_params
 
 from spark_ctr.stage.base import number
 
@@ -25,7 +25,9 @@ def _suffix(name: str) -> str:
 
 
 def _value(stage: Any, name: str) -> Any:
-    return stage.getOrDefault(name) if stage.isDefined(name) else VALUES[name]
+    if stage.isDefined(name):
+        return stage.getOrDefault(name)
+    return VALUES.get(f"{type(stage).__name__}.{name}") or VALUES[name]
 
 
 @EACH_CLASS
@@ -119,7 +121,7 @@ def test_copy_is_independent_and_keeps_uid(case: Case) -> None:
 
 def test_copy_of_nested_stages_is_independent(case: Case) -> None:
     stage = case.make(str)
-    for name in getattr(stage, "_nested_params", ()):
+    for name in nested_params(stage):
         copied = stage.copy()
         inner = stage.getOrDefault(name)
         copied.getOrDefault(name).setMaxIter(7)
@@ -131,7 +133,7 @@ def test_copy_takes_extra_params(case: Case) -> None:
     stage = case.make(str)
     for point in case.grid(stage):
         copied = stage.copy(point)
-        inner = [copied, *(copied.getOrDefault(n) for n in copied._nested_params)]
+        inner = [copied, *(copied.getOrDefault(n) for n in nested_params(copied))]
         for declared, value in point.items():
             owner = next(s for s in inner if s.uid == declared.parent)
             assert owner.getOrDefault(declared.name) == value

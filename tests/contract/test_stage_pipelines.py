@@ -11,7 +11,7 @@ from click_rows import assert_same_rows, rows_of
 from pyspark.ml import Pipeline, PipelineModel
 from pyspark.ml.evaluation import BinaryClassificationEvaluator
 from pyspark.ml.tuning import CrossValidator, CrossValidatorModel
-from stages import CASES, Case
+from stages import CASES, Case, nested_params
 
 from spark_ctr.classification import CTRClassifier
 from spark_ctr.feature import ClickLogCleaner, HashedEmbeddingEncoder, PowerLawFeatureSelector
@@ -42,7 +42,7 @@ def test_extra_params_change_the_model(
 ) -> None:
     stage = case.make(str)
     inner = stage
-    for name in stage._nested_params[-1:]:
+    for name in nested_params(stage)[-1:]:
         inner = stage.getOrDefault(name)
     other = stage.fit(data, {inner.learningRate: 0.2})
     assert case.fingerprint(other) != case.fingerprint(fitted(case))
