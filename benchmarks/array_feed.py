@@ -18,13 +18,23 @@ class ArrayFeed:
     ids : int32 array [rows, ids a row]
     label : array [rows]
     batch_size, seed : int
+    numeric : float32 array [rows, numeric columns], optional
     """
 
-    def __init__(self, ids: np.ndarray, label: np.ndarray, batch_size: int, seed: int) -> None:
+    def __init__(
+        self,
+        ids: np.ndarray,
+        label: np.ndarray,
+        batch_size: int,
+        seed: int,
+        numeric: np.ndarray | None = None,
+    ) -> None:
         self.rows = len(label)
         self._ids, self._label = torch.from_numpy(ids), torch.from_numpy(label.astype(np.float32))
+        none = np.zeros((self.rows, 0), np.float32)
+        self._numeric = torch.from_numpy(none if numeric is None else numeric)
         self._batch_size, self._seed = batch_size, seed
-        self._ones, self._none = torch.ones(batch_size), torch.zeros(batch_size, 0)
+        self._ones = torch.ones(batch_size)
 
     def steps(self, epoch: int) -> int:
         """Batches of an epoch."""
@@ -34,5 +44,6 @@ class ArrayFeed:
         """Yield every row once, but for the first `start` batches."""
         generator = torch.Generator().manual_seed(1000 * self._seed + epoch)
         for rows in torch.randperm(self.rows, generator=generator).split(self._batch_size)[start:]:
-            few = slice(len(rows))
-            yield Batch(self._ids[rows], self._none[few], self._label[rows], self._ones[few])
+            yield Batch(
+                self._ids[rows], self._numeric[rows], self._label[rows], self._ones[: len(rows)]
+            )

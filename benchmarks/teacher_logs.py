@@ -1,0 +1,166 @@
+"""Click logs for `benchmarks.teacher`: Frappe, Adult, and one drawn from known probabilities."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+from pyspark.ml import Pipeline
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from benchmarks import adult as adult_job
+from benchmarks import selection_logs
+from benchmarks.frame import spark_session
+from spark_ctr.classification import CTRClassifier
+from spark_ctr.datasets import ClickLogConfig, adult, click_log
+from spark_ctr.datasets.click_log_config import CLICK, CLICK_PROBABILITY
+from spark_ctr.feature import ClickLogCleaner, HashedEmbeddingEncoder, PowerLawFeatureSelector
+from spark_ctr.jvm import session_settings
+from spark_ctr.networks import Inputs, Table
+from spark_ctr.stage.training_data import inputs_of
+
+FRAPPE_DIM = 10  # as published
+FRAPPE_SPLIT_SEED = 2021
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """Encoded rows.
+
+    Attributes
+    ----------
+    ids : int32 array [rows, ids a row]
+    numeric : float32 array [rows, numeric columns]
+    label : float32 array [rows]
+        1 for a click, else 0; or its probability, where that is known and the rows are scored.
+    """
+
+    ids: np.ndarray
+    numeric: np.ndarray
+    label: np.ndarray
+
+    def take(self, rows: np.ndarray) -> Rows:
+        """Return some of the rows."""
+        return Rows(self.ids[rows], self.numeric[rows], self.label[rows])
+
+
+@dataclass(frozen=True, eq=False)
+class Log:
+    """A log in parts.
+
+    Attributes
+    ----------
+    inputs : Inputs
+        Of the networks.
+    train, test : Rows
+    valid : Rows or None
+        They choose the best epoch; None: a tenth of `train`, by the seed.
+    raw_train, raw_test : DataFrame of pandas or None
+        What the peers read: features, and the label in column "label".
+    """
+
+    inputs: Inputs
+    train: Rows
+    test: Rows
+    valid: Rows | None = None
+    raw_train: pd.DataFrame | None = None
+    raw_test: pd.DataFrame | None = None
+
+    def split(self, seed: int) -> tuple[Rows, Rows]:
+        """Return the rows to train on and those that choose the epoch."""
+        if self.valid is not None:
+            return self.train, self.valid
+        order = np.random.default_rng(seed).permutation(len(self.train.label))
+        tenth = len(order) // 10
+        return self.train.take(order[tenth:]), self.train.take(order[:tenth])
+
+    def first(self, rows: int) -> Log:
+        """Return the log with at most so many rows of each part, and none for the peers."""
+        few = np.arange(rows)
+        train, test = (part.take(few[: len(part.label)]) for part in (self.train, self.test))
+        valid = None if self.valid is None else self.valid.take(few[: len(self.valid.label)])
+        return replace(self, train=train, test=test, valid=valid, raw_train=None, raw_test=None)
+
+
+def frappe() -> Log | str:
+    """Read Frappe's train and valid rows, or say why not.
+
+    A random half of the official valid rows chooses the epoch, the other half is scored; the
+    official test rows are not here. Every value has a row, as published (threshold 1).
+    """
+    found = selection_logs.frappe()
+    if isinstance(found, str):
+        return found
+    rows = 1 + np.concatenate([found.train, found.test]).max(0)
+    tables = [Table(name, int(n), FRAPPE_DIM) for name, n in zip(found.columns, rows, strict=True)]
+    train, valid = (
+        Rows(ids.astype(np.int32), np.zeros((len(ids), 0), np.float32), label.astype(np.float32))
+        for ids, label in ((found.train, found.train_label), (found.test, found.test_label))
+    )
+    order = np.random.default_rng(FRAPPE_SPLIT_SEED).permutation(len(valid.label))
+    half = len(order) // 2
+    return Log(Inputs(tuple(tables), ()), train, valid.take(order[half:]), valid.take(order[:half]))
+
+
+def adult_log(master: str) -> Log:
+    """Encode the bundled Adult data (official split) by the default stages."""
+    spark = spark_session(master, "spark_ctr teacher", session_settings())
+    cleaner = ClickLogCleaner(categoricalCols=adult_job.CATEGORICAL, numericCols=adult_job.NUMERIC)
+    parts = {name: adult(spark, name) for name in ("train", "test")}
+    return _encoded(cleaner, parts, adult_job.LABEL, adult_job.LABEL)
+
+
+def drawn(master: str, rows: int) -> Log:
+    """Draw a click log, and half as many rows of another seed to score, and encode both.
+
+    The scored rows have their true probabilities as labels.
+    """
+    spark = spark_session(master, "spark_ctr teacher", session_settings())
+    config = ClickLogConfig()
+    cleaner = ClickLogCleaner(
+        categoricalCols=[
+            *(column.name for column in config.identifiers),
+            *(name for name, _ in config.constants),
+            "slot",
+        ],
+        numericCols=[column.name for column in config.numerics],
+        timestampCol="timestamp",
+    )
+    parts = {
+        name: click_log(spark, n, seed=seed, partitions=4).persist()
+        for name, n, seed in (("train", rows, 0), ("test", rows // 2, 1))
+    }
+    return _encoded(cleaner, parts, CLICK, CLICK_PROBABILITY)
+
+
+def _encoded(
+    cleaner: ClickLogCleaner, parts: dict[str, DataFrame], label: str, scored_label: str
+) -> Log:
+    stages = [cleaner, PowerLawFeatureSelector(labelCol=label), HashedEmbeddingEncoder()]
+    features = Pipeline(stages=stages).fit(parts["train"])
+    encoded = {name: features.transform(part) for name, part in parts.items()}
+    inputs = inputs_of(encoded["train"], CTRClassifier(labelCol=label).training_columns())
+    train, test = (
+        _rows(encoded[name], features.stages[-1], column)
+        for name, column in (("train", label), ("test", scored_label))
+    )
+    clean = features.stages[0].transform
+    raw = (
+        _raw(clean(parts[name]), column)
+        for name, column in (("train", label), ("test", scored_label))
+    )
+    return Log(inputs, train, test, None, *raw)
+
+
+def _raw(cleaned: DataFrame, label: str) -> pd.DataFrame:
+    names = [name for name in cleaned.columns if name.endswith("_clean")]
+    return cleaned.select(*names, F.col(label).cast("float").alias("label")).toPandas()
+
+
+def _rows(encoded: DataFrame, encoder: HashedEmbeddingEncoder, label: str) -> Rows:
+    columns = encoder.getCategoricalFeaturesCol(), encoder.getNumericFeaturesCol()
+    found = encoded.select(*columns, F.col(label).cast("float").alias("label")).toPandas()
+    ids, numeric = (np.array(found[name].tolist()) for name in columns)
+    return Rows(ids.astype(np.int32), numeric.astype(np.float32), found["label"].to_numpy())
