@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from spark_ctr.training.feeds.batch import Batch
 
@@ -59,45 +58,46 @@ class Columns:
 
 @dataclass(frozen=True)
 class Block:
-    """Rows side by side, all tensors contiguous.
+    """Rows side by side, all arrays C-contiguous.
 
     Attributes
     ----------
-    ids : Tensor of int32, [rows, n_ids]
-    numeric : Tensor of float32, [rows, n_numeric]
-    label, weight : Tensor of float32, [rows]
+    ids : ndarray of int32, [rows, n_ids]
+    numeric : ndarray of float32, [rows, n_numeric]
+    label, weight : ndarray of float32, [rows]
     """
 
-    ids: Tensor
-    numeric: Tensor
-    label: Tensor
-    weight: Tensor
+    ids: np.ndarray
+    numeric: np.ndarray
+    label: np.ndarray
+    weight: np.ndarray
 
     @classmethod
     def empty(cls, rows: int, n_ids: int, n_numeric: int) -> Block:
         """Allocate an uninitialised block."""
         return cls(
-            torch.empty((rows, n_ids), dtype=torch.int32),
-            torch.empty((rows, n_numeric)),
-            torch.empty(rows),
-            torch.empty(rows),
+            np.empty((rows, n_ids), np.int32),
+            np.empty((rows, n_numeric), np.float32),
+            np.empty(rows, np.float32),
+            np.empty(rows, np.float32),
         )
 
     def put(self, at: int, columns: Columns, start: int, count: int) -> None:
         """Copy rows ``start:start + count`` of ``columns`` to the rows from ``at`` on."""
         into, rows = slice(at, at + count), slice(start, start + count)
         for j, values in enumerate(columns.ids):
-            self.ids.numpy()[into, j] = values[rows]
+            self.ids[into, j] = values[rows]
         for j, values in enumerate(columns.numeric):
-            self.numeric.numpy()[into, j] = values[rows]
-        self.label.numpy()[into] = columns.label[rows]
-        self.weight.numpy()[into] = columns.weight[rows]
+            self.numeric[into, j] = values[rows]
+        self.label[into] = columns.label[rows]
+        self.weight[into] = columns.weight[rows]
 
-    def gather(self, rows: Tensor) -> Batch:
+    def gather(self, rows: np.ndarray) -> Batch:
         """Copy the rows with these indices (int64, [B]) into a batch of new tensors."""
+        # Not torch.index_select: its threads would wait for cores that decode the next row groups.
         return Batch(
-            ids=self.ids.index_select(0, rows),
-            numeric=self.numeric.index_select(0, rows),
-            label=self.label.index_select(0, rows),
-            weight=self.weight.index_select(0, rows),
+            ids=torch.from_numpy(self.ids.take(rows, axis=0)),
+            numeric=torch.from_numpy(self.numeric.take(rows, axis=0)),
+            label=torch.from_numpy(self.label.take(rows)),
+            weight=torch.from_numpy(self.weight.take(rows)),
         )

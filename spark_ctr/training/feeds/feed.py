@@ -10,8 +10,6 @@ from functools import cache
 from typing import Protocol
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from spark_ctr.training.feeds.batch import Batch
 from spark_ctr.training.feeds.block import Block, Columns
@@ -149,14 +147,11 @@ class Feed:
                     for at in range(step * size - window * length, len(order), size):
                         yield block.gather(order[at : at + size])
                         step += 1
-        nothing = torch.empty(0, dtype=torch.int64)
         for _ in range(step, self.steps(epoch)):
-            yield self._empty(0).gather(nothing)
+            yield self._empty(0).gather(np.arange(0))
 
-    def _order(self, seed: Sequence[int], rows: int) -> Tensor:
-        if not self._shuffle:
-            return torch.arange(rows)
-        return torch.from_numpy(np.random.default_rng(seed).permutation(rows))
+    def _order(self, seed: Sequence[int], rows: int) -> np.ndarray:
+        return np.random.default_rng(seed).permutation(rows) if self._shuffle else np.arange(rows)
 
     def _empty(self, rows: int) -> Block:
         source = self._reader.source

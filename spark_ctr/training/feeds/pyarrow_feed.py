@@ -6,13 +6,20 @@ import os
 from collections import deque
 from collections.abc import Generator
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from spark_ctr.training.feeds.block import Columns
 from spark_ctr.training.feeds.source import ParquetSource, RowGroup, changed
 
+_DTYPES: dict[pa.DataType, np.dtype[Any]] = {
+    pa.int32(): np.dtype(np.int32),
+    pa.float32(): np.dtype(np.float32),
+    pa.float64(): np.dtype(np.float64),
+}
 _THREADS = min(os.cpu_count() or 1, 4)
 
 
@@ -59,9 +66,8 @@ class PyArrowReader:
                 table = parquet.read_row_group(
                     group.index, columns=source.columns, use_threads=False
                 )
-            # to_numpy makes floats of ints with nulls, and NaN of a null float.
             columns = Columns.read(
-                lambda name: table.column(name).to_numpy(), source.n_ids, source.n_numeric
+                lambda name: _values(table.column(name)), source.n_ids, source.n_numeric
             )
         except FileNotFoundError:
             raise
@@ -70,3 +76,13 @@ class PyArrowReader:
         if columns.rows != group.rows:
             raise changed(path)
         return columns
+
+
+def _values(column: pa.ChunkedArray) -> np.ndarray:
+    """Values of a column; ints with nulls become floats, a null float NaN."""
+    if column.null_count or column.num_chunks != 1:
+        return column.to_numpy()
+    # The same without a copy: to_numpy imports pandas, which takes a second.
+    (chunk,) = column.chunks
+    dtype = _DTYPES[chunk.type]
+    return np.frombuffer(chunk.buffers()[1], dtype, len(chunk), chunk.offset * dtype.itemsize)
