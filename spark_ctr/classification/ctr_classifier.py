@@ -246,7 +246,8 @@ class CTRClassificationModel(CTRModel):
     """Fitted :class:`CTRClassifier`: adds rawPrediction, probability and prediction.
 
     ``LayerwiseDistiller`` returns one too, the student; right after fitting, ``teacher`` is the
-    model it learned from (it is not saved with the student).
+    model it learned from (it is not saved with the student). Loading or scoring a model whose
+    ``network`` is an import path imports that module, and so runs its code.
     """
 
     _loader = "spark_ctr.networks.serialization:predictor_from_bytes"
