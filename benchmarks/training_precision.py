@@ -4,7 +4,7 @@ The tables' look-ups are left out of the compilation: inductor of torch 2.13 can
 sparse gradient ("Cannot access storage of SparseTensorImpl"). A step is forward, loss, backward
 and optimisers of a DCNv2 (``[400, 400]``, three cross layers, batch normalisation) on 26 columns
 of dimension 16 and 100,000 rows in all, on batches of random ids; the peer is float32 without
-compilation. ``CPU time, a step`` is the median of 15 steps after 3 that are not timed; ``time,
+compilation. ``CPU time, a step`` is the median of 9 steps after 2 that are not timed; ``time,
 first step`` is wall-clock time and holds the compilation. Every system runs in a new process, with
 an empty cache of compiled code; run it with OMP_NUM_THREADS=1 where other programs run.
 """
@@ -31,7 +31,7 @@ from spark_ctr.training.optimizers import Optimizers
 from spark_ctr.training.precision_context import autocast
 
 COLUMNS, DIM, ROWS = 26, 16, 100_000
-WARMUP, STEPS = 3, 15
+WARMUP, STEPS = 2, 9
 CONFIG = {"hidden_layers": [400, 400], "cross_layers": 3, "batch_norm": True, "dropout": 0.2}
 PEER = "float32"
 SYSTEMS = (PEER, "bfloat16", "float32, compiled", "bfloat16, compiled")

@@ -21,7 +21,7 @@ def test_systems_compute_the_same_and_penalise_the_same_rows():
     ids, numeric = torch.tensor([[1, 2], [1, 0]], dtype=torch.int32), torch.zeros(2, 0)
     logits, gradients = [], []
     for system in (OURS, SPARSE, DENSE, ADAGRAD):
-        model = Model(system, inputs, seed=0).eval()
+        model = Model(system, inputs, [4], seed=0).eval()
         logits.append(model(ids, numeric))
         logits[-1].sum().backward()
         if system != OURS:
@@ -30,4 +30,4 @@ def test_systems_compute_the_same_and_penalise_the_same_rows():
     assert all(torch.equal(other, logits[0]) for other in logits)
     torch.testing.assert_close(gradients[0], gradients[1])
     torch.testing.assert_close(gradients[0], gradients[2])
-    assert [len(weight) for weight in Model(BAGS, inputs, seed=0).weights] == [5, 4]
+    assert [len(weight) for weight in Model(BAGS, inputs, [4], seed=0).weights] == [5, 4]
