@@ -51,8 +51,9 @@ class EmbeddingTables(nn.Module):
         self.projections = nn.ModuleDict()
         for dim, bags in zip(self.dims, lookups, strict=True):
             # nn.Embedding draws a standard normal first, which takes seconds for many rows.
-            values = torch.empty(sum(bags.rows), dim).normal_(std=INITIAL_STD)
-            weight = nn.Embedding(*values.shape, sparse=True, _weight=values)
+            rows = sum(bags.rows)
+            values = torch.empty(rows, dim).normal_(std=INITIAL_STD)
+            weight = nn.Embedding(rows, dim, sparse=True, _weight=values)
             self.weights.append(weight)
             if field_dim is not None and dim != field_dim:
                 self.projections[str(dim)] = nn.Linear(dim, field_dim, bias=False)
