@@ -27,6 +27,8 @@ def test_every_network_learns(name, inputs, make_rows, memory_feed):
     train_feed = memory_feed(make_rows(3000, 1), 128, seed=0)
     valid_feed = memory_feed(make_rows(1500, 2), 512)
     config = {} if name in ("lr", "fm") else {"hidden_layers": [32, 16]}
+    if name == "autoint":
+        config |= {"attention_layers": 1, "attention_dim": 8}  # as quick as the others
     network = build_network(name, inputs, config, seed=0)
     settings = TrainingSettings(learning_rate=0.01, max_epochs=4, **CPU)
     history = train(network, train_feed, valid_feed, settings)
