@@ -14,6 +14,8 @@ from spark_ctr.training.worker import Job, train_rank
 
 logger = logging.getLogger("spark_ctr")
 
+_ATTEMPTS = 3
+
 
 def check_workers(workers: int, batch_size: int, device: str, cache_dir: str | None) -> None:
     """Refuse what the session's cluster cannot run, before anything is written.
@@ -50,19 +52,29 @@ def check_workers(workers: int, batch_size: int, device: str, cache_dir: str | N
 def train_on_workers(job: Job, workers: int, device: str) -> dict[str, Any]:
     """Run a job as one barrier stage and return what its first process returned.
 
+    Where a process is lost, with its executor say, the job runs again from its last checkpoint,
+    three times at most.
+
     Raises
     ------
     Exception
         The first process's that failed, with its traceback; Spark's, where a process was lost.
     """
-    spark = SparkSession.active()
-    gpus = device != "cpu" and _has_gpu_tasks(spark)
-    try:
-        distributor = TorchDistributor(workers, local_mode=False, use_gpu=gpus)
-        return distributor.run(train_rank, job)  # type: ignore[return-value]
-    except Exception:
-        job.raise_first_error()
-        raise
+    gpus = device != "cpu" and _has_gpu_tasks(SparkSession.active())
+    for attempts_left in reversed(range(_ATTEMPTS)):
+        try:
+            distributor = TorchDistributor(workers, local_mode=False, use_gpu=gpus)
+            return distributor.run(train_rank, job)  # type: ignore[return-value]
+        except Exception as error:
+            job.raise_first_error()
+            # No worker left word, so one was lost: Spark does not start this stage again.
+            if not attempts_left or "barrier" not in str(error):
+                raise
+            logger.warning(
+                "a training worker was lost (%s); training goes on from the last checkpoint",
+                str(error).partition("\n")[0],
+            )
+    raise AssertionError("unreachable")
 
 
 def threads_per_task() -> int:
