@@ -132,7 +132,7 @@ class CTRParams(
     )
     shuffleBufferRows = param(
         "shuffleBufferRows",
-        "rows shuffled together and held in memory",
+        "rows held in memory: shuffled together if all fit, else half of them at a time",
         number("shuffleBufferRows", int, at_least=1),
         1_000_000,
     )

@@ -140,7 +140,7 @@ class Feed:
             skip = int(np.searchsorted(ends, first * length, side="right"))
             groups = self._reader.groups(order_seed, self._rank, self._ranks, skip)
             drop = first * length - (int(ends[skip - 1]) if skip else 0)
-            blocks = (self._empty(length), self._empty(length))
+            blocks = (self._empty(max(sizes)), self._empty(max(sizes)))
             with closing(windows(groups, blocks, sizes, drop)) as filled:
                 for window, block in enumerate(filled, first):
                     order = self._order([*seed, window], sizes[window - first])
