@@ -1,0 +1,22 @@
+"""Two Spark tasks train the model that one process trains."""
+
+from __future__ import annotations
+
+import numpy as np
+from small_classifier import classifier, figures
+
+from spark_ctr.distillation import LayerwiseDistiller
+
+
+def test_two_workers_distil_as_one_process_does(small_clicks):
+    def distiller(workers):
+        teacher = classifier(maxIter=1).fit(small_clicks)
+        student = classifier(network="dnn", numWorkers=workers)
+        return LayerwiseDistiller(teacher=teacher, student=student)
+
+    one, two = (distiller(workers).fit(small_clicks) for workers in (1, 2))
+    assert two.summary.workers == 2 and two.summary.rows == 600
+    np.testing.assert_allclose(figures(two), figures(one), rtol=1e-4)
+    weights = one.torchNetwork.state_dict()
+    for name, found in two.torchNetwork.state_dict().items():
+        np.testing.assert_allclose(found, weights[name], rtol=1e-3, atol=1e-5)
