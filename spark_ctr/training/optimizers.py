@@ -49,7 +49,9 @@ class Optimizers:
         self._l2 = embedding_l2
         self._clip_norm = clip_norm
         tables = {
-            id(module.weight) for module in network.modules() if isinstance(module, nn.Embedding)
+            id(module.weight)
+            for module in network.modules()
+            if isinstance(module, nn.Embedding | nn.EmbeddingBag)
         }
         named = {name: p for name, p in network.named_parameters() if p.requires_grad}
         self._tables = {name: p for name, p in named.items() if id(p) in tables}
