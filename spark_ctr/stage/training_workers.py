@@ -68,11 +68,12 @@ def train_on_workers(job: Job, workers: int, device: str) -> dict[str, Any]:
         except Exception as error:
             job.raise_first_error()
             # No worker left word, so one was lost: Spark does not start this stage again.
-            if not attempts_left or "barrier" not in str(error):
+            failed = [line for line in str(error).splitlines() if "barrier" in line]
+            if not attempts_left or not failed:
                 raise
             logger.warning(
                 "a training worker was lost (%s); training goes on from the last checkpoint",
-                str(error).partition("\n")[0],
+                failed[0],
             )
     raise AssertionError("unreachable")
 

@@ -22,7 +22,7 @@ def test_a_killed_worker_costs_an_epoch(small_clicks, tmp_path):
     killed = classifier(network=FAILING, networkOptions=options, numWorkers=2).fit(small_clicks)
     assert (tmp_path / "killed").exists()
     assert killed.summary.history["resumed_at"] == [9]
-    whole = classifier(network="dnn", hiddenLayers=[4], numWorkers=1).fit(small_clicks)
+    whole = classifier(network=FAILING, networkOptions=options).fit(small_clicks)
     np.testing.assert_allclose(figures(killed), figures(whole), rtol=1e-4)
 
 
