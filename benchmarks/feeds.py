@@ -2,10 +2,10 @@
 
 The files are written by pyarrow as the stage writes them through Spark: 8 files, row groups of
 about 50,000 rows, snappy, dictionaries; 30 int32 ids, 8 float32 numbers, label and weight. ``all
-fit`` holds every row in the shuffle buffer, ``streamed`` half of them. Each system reads 20 epochs
-(torch's 3) in a process of its own, taking each batch and dropping it. ``later epochs`` are all but
-the first; CPU time is that of one later epoch, all threads; ``growth`` is what the process holds
-after the last epoch more than after the second. The system's page cache is warm.
+fit`` holds every row in the shuffle buffer, ``streamed`` half of them, or ``--buffer``. Each system
+reads 20 epochs (torch's 3) in a process of its own, taking each batch and dropping it. ``later
+epochs`` are all but the first; CPU time is that of one later epoch, all threads; ``growth`` is what
+the process holds after the last epoch more than after the second. The system's page cache is warm.
 
 Peers: Petastorm's `BatchedDataLoader` over `make_batch_reader`, shuffling queue as large as our
 buffer. Its batches are dicts of columns; putting them side by side is not timed, as ours does. And
@@ -46,6 +46,7 @@ N_IDS, N_NUMERIC, FILES, ROW_GROUP, TABLE_ROWS = 30, 8, 8, 50_000, 1_000
 PEER, OURS_PETASTORM, MEMORY = "BatchedDataLoader", f"{OURS}, petastorm", "DataLoader, in memory"
 KINDS = {OURS: "pyarrow", OURS_PETASTORM: "petastorm"}
 NEEDS_PETASTORM = (PEER, OURS_PETASTORM)
+CASES = ("all fit", "streamed", "training")
 SYSTEMS = (OURS, OURS_PETASTORM, PEER, MEMORY)
 
 
@@ -73,6 +74,7 @@ class PeerFeed:
 
 def write_log(folder: Path, rows: int, seed: int) -> None:
     """Write a log of random values, ids with a Zipf law of exponent 1.3."""
+    folder.mkdir()
     random = np.random.default_rng(seed)
     edges = np.linspace(0, rows, FILES + 1).astype(int)
     for file, count in enumerate(np.diff(edges)):
@@ -94,23 +96,22 @@ def measure(arguments: argparse.Namespace) -> Iterator[Record]:
         print(f"without Petastorm: {missing}")
     systems = [s for s in arguments.systems if not (missing and s in NEEDS_PETASTORM)]
     rows = 100_000 if arguments.quick else arguments.rows
-    epochs = 3 if arguments.quick else 20
+    epochs = 3 if arguments.quick else arguments.epochs
     train_rows = 20_000 if arguments.quick else arguments.train_rows
     for seed in arguments.seeds:
         with tempfile.TemporaryDirectory() as folder:
-            for case, log_rows in (("read", rows), ("train", train_rows)):
-                path = Path(folder) / case
-                path.mkdir()
-                write_log(path, log_rows, seed)
-            if "read" in arguments.cases:
-                for buffer, what in ((rows, "all fit"), (rows // 2, "streamed")):
-                    case = f"{rows:,} rows, {what}"
+            reads = arguments.cases != ["training"]
+            write_log(Path(folder) / "read", rows if reads else 0, seed)
+            write_log(Path(folder) / "train", train_rows, seed)
+            for what, buffer in (("all fit", rows), ("streamed", arguments.buffer or rows // 2)):
+                if what in arguments.cases:
+                    case = f"{rows:,} rows, {what}, buffer of {buffer:,}"
                     for system in systems:
                         of_system = 3 if system == MEMORY else epochs
                         yield from in_new_process(
                             read_epochs, case, system, f"{folder}/read", buffer, of_system, seed
                         )
-            if "train" in arguments.cases:
+            if "training" in arguments.cases:
                 for system in systems:
                     if system != MEMORY:
                         for batch_size in (1024, 8192):
@@ -223,7 +224,9 @@ def _rows_of(path: str) -> int:
 def _options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rows", type=int, default=2_000_000)
     parser.add_argument("--train-rows", type=int, default=200_000)
-    parser.add_argument("--cases", nargs="+", choices=("read", "train"), default=["read", "train"])
+    parser.add_argument("--buffer", type=int, help="of the streamed case; default half the rows")
+    parser.add_argument("--epochs", type=int, default=20)
+    parser.add_argument("--cases", nargs="+", choices=CASES, default=list(CASES))
     parser.add_argument("--systems", nargs="+", choices=SYSTEMS, default=list(SYSTEMS))
 
 
