@@ -19,7 +19,7 @@ def autocast(device: torch.device, precision: str) -> AbstractContextManager[obj
     ----------
     device : torch.device
     precision : {"auto", "float32", "bfloat16"}
-        "auto" is bfloat16 on GPUs that compute with it, float32 elsewhere: CPUs gain too little.
+        "auto" is bfloat16 on GPUs that compute with it, float32 elsewhere: few CPUs do.
 
     Raises
     ------
