@@ -234,11 +234,9 @@ def check_features(dataset: DataFrame, names: tuple[str, str], inputs: Inputs) -
     ValueError, TypeError
     """
     ids, _ = feature_fields(dataset, *names)
-    found = list(map(Table.from_dict, metadata_of(ids).get("tables", [])))
-    wanted = inputs.tables
-    same = len(found) == len(wanted) and all(map(Table.same_ids, found, wanted))
-    if found and not same:
-        layouts = [[table.ids_layout for table in tables] for tables in (found, wanted)]
+    found = tuple(map(Table.from_dict, metadata_of(ids).get("tables", [])))
+    if found and not Inputs(found, inputs.numeric).same_ids(inputs):
+        layouts = [[table.ids_layout for table in tables] for tables in (found, inputs.tables)]
         values = " of other values" if layouts[0] == layouts[1] else ""
         raise ValueError(
             f"column {names[0]!r} (categoricalFeaturesCol) was encoded with tables {layouts[0]}"

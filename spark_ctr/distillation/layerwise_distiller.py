@@ -79,7 +79,7 @@ class LayerwiseDistiller(MetaStage, Stage, CTREstimator):
         teacher = self._nested("teacher")
         if isinstance(teacher, CTRClassifier):
             teacher._check(inputs)
-        elif [t.ids_layout for t in teacher.inputs.tables] != [t.ids_layout for t in inputs.tables]:
+        elif not teacher.inputs.same_ids(inputs):
             raise ValueError(
                 "LayerwiseDistiller: the fitted teacher reads other embedding tables than the "
                 "dataset has: encode the dataset with the teacher's encoder"

@@ -155,6 +155,11 @@ class Inputs:
                     f"{first.rows} x {first.dim} and {table.rows} x {table.dim}"
                 )
 
+    def same_ids(self, other: Inputs) -> bool:
+        """Whether the same ids mean the same in all tables, as far as it is known."""
+        pairs = zip(self.tables, other.tables, strict=False)
+        return len(self.tables) == len(other.tables) and all(a.same_ids(b) for a, b in pairs)
+
     @property
     def ids_width(self) -> int:
         """Ids per row of data: the slots of all tables."""

@@ -122,7 +122,7 @@ class MixedPrecisionQuantizer(MetaStage, Stage, CTREstimator):
             check_packable(packed.getNetwork(), packed.network_config())
         if not isinstance(classifier, CTRClassificationModel):
             classifier._check(inputs)
-        elif classifier.inputs != inputs:
+        elif classifier.inputs != inputs or not classifier.inputs.same_ids(inputs):
             raise ValueError(
                 "MixedPrecisionQuantizer: the fitted classifier reads other embedding tables than "
                 "the dataset has: encode the dataset with the classifier's encoder"

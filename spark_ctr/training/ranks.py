@@ -9,6 +9,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from spark_ctr.training.row_gradients import coalesce_rows
+
 _CPU = torch.device("cpu")
 
 
@@ -78,7 +80,7 @@ class Ranks:
                     weight.new_zeros((0, *weight.shape[1:])),
                 )
                 grad = torch.sparse_coo_tensor(rows, values, weight.shape, check_invariants=False)
-            grad = grad.coalesce()
+            (grad,) = coalesce_rows([grad])
             indices = self.gather(grad.indices()[0])
             values = self.gather(grad.values())
             weight.grad = torch.sparse_coo_tensor(
@@ -105,7 +107,9 @@ def _parameters(modules: Iterable[nn.Module]) -> tuple[list[Tensor], list[Tensor
         id(part.weight): part.weight
         for module in modules
         for part in module.modules()
-        if isinstance(part, nn.Embedding) and part.sparse and part.weight.requires_grad
+        if isinstance(part, nn.Embedding | nn.EmbeddingBag)
+        and part.sparse
+        and part.weight.requires_grad
     }
     dense = {
         id(p): p
