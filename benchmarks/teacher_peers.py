@@ -15,7 +15,7 @@ import pandas as pd
 from sklearn.compose import make_column_transformer
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import GridSearchCV, StratifiedShuffleSplit
+from sklearn.model_selection import GridSearchCV, StratifiedKFold, StratifiedShuffleSplit
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, TargetEncoder
 
@@ -45,13 +45,13 @@ def boosted(train: pd.DataFrame, test: pd.DataFrame, quick: bool, seed: int) -> 
     ordinal = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=NATIVE - 1)
     features = make_column_transformer(
         (ordinal, few),
-        (TargetEncoder(random_state=seed), many),
+        (TargetEncoder(cv=StratifiedKFold(5, shuffle=True, random_state=seed)), many),
         ("passthrough", numbers),
     )
     trees = HistGradientBoostingClassifier(
         categorical_features=list(range(len(few))), max_iter=300, random_state=seed
     )
-    grid = {
+    grid: dict[str, list[Any]] = {
         "histgradientboostingclassifier__learning_rate": [0.05, 0.1],
         "histgradientboostingclassifier__max_leaf_nodes": [7, 15, 31],
     }
