@@ -33,8 +33,8 @@ from benchmarks.frame import Record, run
 from benchmarks.hashing_logs import Log, talking_data, zipf_log
 from spark_ctr.hashing import TailHash, Vocabulary
 from spark_ctr.networks import Inputs, Table, build_network
-from spark_ctr.training.metrics import log_loss_of_logits, roc_auc
 from spark_ctr.training import TrainingSettings, predict, train
+from spark_ctr.training.metrics import log_loss_of_logits, roc_auc
 
 DIM = 8
 # Chosen for the uncompressed table and modulo at 10x, on a log of another seed (rates 0.01, 0.03)

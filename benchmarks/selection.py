@@ -42,8 +42,8 @@ from benchmarks.selection_plans import Counted, Plan
 from spark_ctr.networks import Inputs, Network, Table, build_network
 from spark_ctr.power_law import ColumnStats, select_columns
 from spark_ctr.report.serving_time import microseconds_per_row
-from spark_ctr.training.metrics import log_loss_of_logits, roc_auc
 from spark_ctr.training import TrainingSettings, predict, train
+from spark_ctr.training.metrics import log_loss_of_logits, roc_auc
 
 try:
     from sklearn.feature_selection import chi2, mutual_info_classif
