@@ -127,13 +127,28 @@ def _optimizers(system: str, model: Model, l2: float) -> Optimizers | TorchOptim
     return TorchOptimizers(model, system, l2)
 
 
-def steps(system: str, rows: int, batch: int, timed: int, seed: int) -> Iterator[Record]:
-    """Time steps on tables of `rows` rows in all."""
+def draw_ids(
+    random: np.random.Generator, batch: int, rows: int, different: int | None = None
+) -> np.ndarray:
+    """Draw a batch by Zipf's law over a table's rows, or over `different` ones of them."""
+    among = different or rows
+    uniform = random.random((batch, COLUMNS))
+    ranks = np.exp(uniform * np.log(among)).astype(np.int32).clip(1, among) - 1
+    if different is None:
+        return ranks
+    chosen = np.stack([random.permutation(rows)[:among] for _ in range(COLUMNS)], 1)
+    return np.take_along_axis(chosen, ranks, 0).astype(np.int32)
+
+
+def steps(
+    system: str, rows: int, batch: int, timed: int, seed: int, different: int | None = None
+) -> Iterator[Record]:
+    """Time steps on tables of `rows` rows in all, see `draw_ids`."""
     random = np.random.default_rng(seed)
     each = rows // COLUMNS
     inputs = Inputs(tuple(Table(f"c{c}", each, DIM) for c in range(COLUMNS)), ())
-    uniform = random.random((WARMUP + timed, batch, COLUMNS))
-    ids = torch.from_numpy(np.exp(uniform * np.log(each)).astype(np.int32).clip(1, each) - 1)
+    drawn = [draw_ids(random, batch, each, different) for _ in range(WARMUP + timed)]
+    ids = torch.from_numpy(np.stack(drawn))
     labels = torch.from_numpy((random.random((WARMUP + timed, batch)) < 0.1).astype(np.float32))
     ones, numeric = torch.ones(batch), torch.zeros(batch, 0)
     before = psutil.Process().memory_info().rss

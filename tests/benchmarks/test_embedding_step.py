@@ -1,9 +1,19 @@
 """The optimisers' benchmark: its data, and that its systems differ in one optimiser only."""
 
+import numpy as np
 import torch
 
 from benchmarks.embedding_logs import adult_log
-from benchmarks.embedding_step import ADAGRAD, BAGS, DENSE, SPARSE, Model, TorchOptimizers
+from benchmarks.embedding_step import (
+    ADAGRAD,
+    BAGS,
+    COLUMNS,
+    DENSE,
+    SPARSE,
+    Model,
+    TorchOptimizers,
+    draw_ids,
+)
 from benchmarks.frame import OURS
 from spark_ctr.networks import Inputs, Table
 
@@ -31,3 +41,12 @@ def test_systems_compute_the_same_and_penalise_the_same_rows():
     torch.testing.assert_close(gradients[0], gradients[1])
     torch.testing.assert_close(gradients[0], gradients[2])
     assert [len(weight) for weight in Model(BAGS, inputs, [4], seed=0).weights] == [5, 4]
+
+
+def test_batches_look_up_no_more_rows_than_asked_for_and_others_each_time():
+    random = np.random.default_rng(0)
+    one, two = (draw_ids(random, 500, 10_000, different=8) for _ in range(2))
+    for batch in (one, two):
+        assert batch.shape == (500, COLUMNS) and batch.dtype == np.int32
+        assert {len(np.unique(column)) for column in batch.T} <= set(range(5, 9))
+    assert not set(one[:, 0]) & set(two[:, 0])

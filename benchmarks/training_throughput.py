@@ -1,0 +1,230 @@
+"""Rows a second of training from Parquet, beside a plain torch loop, FuxiCTR and DeepCTR-Torch.
+
+The log has Criteo's shape: 13 numeric columns, 26 categorical ones of 4 to 350,000 values (957,000
+table rows in all), Zipf ids of exponent 1, random labels; files as the stage writes them. The
+network is DCNv2: three cross layers, a perceptron of 400, 400, 400 beside them, embeddings of 16
+numbers, no dropout, batches of 8,192. Every system trains one epoch, which is timed with its
+reading, after two batches of other rows; each in a new process, all in turn for each seed. The
+system's page cache is warm. ``CPU time`` is that of all threads for a thousand rows;
+where other programs run, compare that, with ``--threads 1``, since threads that wait count too.
+
+Ours is `spark_ctr.training.train` on a feed whose buffer holds half of the rows, so that all are
+read from the files, in both precisions and with the optimiser `adam`.
+
+``plain loop`` is what one writes by hand: an `nn.Embedding` a column, `torch.optim.Adam`, float32,
+batches of Petastorm's `BatchedDataLoader` with a shuffling queue of half of the rows; ``fused
+table`` is that loop with our one table for all columns and row-wise optimiser, in float32, so it
+shows what reading, precision and the rest of our trainer are worth.
+
+FuxiCTR and DeepCTR-Torch run in an environment of their own, whose interpreter ``--peers-python``
+names (`pip install fuxictr deepctr-torch`); see `benchmarks/throughput_peers.py`. They have the
+same rows as arrays in memory, and making those is not timed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from benchmarks import throughput_peers
+from benchmarks.frame import OURS, Record, in_new_process, run
+from benchmarks.throughput_log import DIM, N_IDS, N_NUMERIC, TABLES, write_log
+from spark_ctr.networks import Inputs, Table, build_network
+from spark_ctr.networks.network import Network
+from spark_ctr.training.feeds import open_feed
+from spark_ctr.training.feeds.petastorm_feed import why_not_petastorm
+from spark_ctr.training.loss import weighted_bce
+from spark_ctr.training.optimizers import Optimizers
+from spark_ctr.training.settings import TrainingSettings
+from spark_ctr.training.trainer import train
+
+BATCH, LAYERS, CROSS_LAYERS, RATE = 8192, [400, 400, 400], 3, 1e-3
+PLAIN, FUSED, OURS_FLOAT32 = "plain loop", "fused table", f"{OURS}, float32"
+OURS_PRECISIONS = {OURS: "bfloat16", OURS_FLOAT32: "float32"}
+PEERS = tuple(throughput_peers.SYSTEMS)
+SYSTEMS = (OURS, OURS_FLOAT32, FUSED, PLAIN, *PEERS)
+
+
+class PlainDCNv2(nn.Module):
+    """DCNv2 with one nn.Embedding a column."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tables = nn.ModuleList(nn.Embedding(rows, DIM) for rows in TABLES)
+        width = N_IDS * DIM + N_NUMERIC
+        self.crosses = nn.ModuleList(nn.Linear(width, width) for _ in range(CROSS_LAYERS))
+        layers: list[nn.Module] = []
+        for n_in, n_out in zip([width, *LAYERS], LAYERS, strict=False):
+            layers += [nn.Linear(n_in, n_out), nn.ReLU()]
+        self.mlp = nn.Sequential(*layers)
+        self.output = nn.Linear(width + LAYERS[-1], 1)
+
+    def forward(self, ids: Tensor, numeric: Tensor) -> Tensor:
+        """Return logits [B]."""
+        embedded = [table(ids[:, i]) for i, table in enumerate(self.tables)]
+        x0 = x = torch.cat([*embedded, numeric], 1)
+        for cross in self.crosses:
+            x = x0 * cross(x) + x
+        return self.output(torch.cat([x, self.mlp(x0)], 1)).squeeze(1)
+
+
+def our_network(seed: int) -> Network:
+    """Build the same network with spark_ctr."""
+    tables = tuple(Table(f"c{i}", rows, DIM) for i, rows in enumerate(TABLES))
+    inputs = Inputs(tables, tuple(f"n{i}" for i in range(N_NUMERIC)))
+    config = {"hidden_layers": LAYERS, "cross_layers": CROSS_LAYERS, "dropout": 0.0}
+    return build_network("dcnv2", inputs, config, seed)
+
+
+def epoch_of_ours(precision: str, batch: int, seed: int) -> Callable[[str, int], object]:
+    """Return a function that trains an epoch of a folder of that many rows."""
+    network = our_network(seed)
+    settings = TrainingSettings(
+        learning_rate=RATE, batch_size=batch, max_epochs=1, device="cpu", precision=precision
+    )
+
+    def epoch(folder: str, rows: int) -> object:
+        feed = open_feed(
+            folder,
+            N_IDS,
+            N_NUMERIC,
+            batch_size=batch,
+            shuffle=True,
+            seed=seed,
+            shuffle_buffer_rows=max(rows // 2, batch),
+        )
+        return train(network, feed, None, settings)
+
+    return epoch
+
+
+def epoch_of_loop(fused: bool, batch: int, seed: int) -> Callable[[str, int], object]:
+    """Return the same for the plain loop, or for one with our table and optimisers."""
+    torch.manual_seed(seed)
+    model: nn.Module = our_network(seed) if fused else PlainDCNv2()
+    optimizer: Any = (
+        Optimizers(model, (), RATE, 0.0, 0.0, None)
+        if fused
+        else torch.optim.Adam(model.parameters(), lr=RATE)
+    )
+    model.train()
+
+    def epoch(folder: str, rows: int) -> None:
+        for read in _petastorm_loader(folder, batch, max(rows // 2, batch), seed):
+            ids = torch.stack([read[f"c{i}"] for i in range(N_IDS)], 1)
+            numeric = torch.stack([read[f"n{i}"] for i in range(N_NUMERIC)], 1)
+            optimizer.zero_grad()
+            weighted_bce(model(ids, numeric), read["label"], read["weight"]).backward()
+            optimizer.step()
+
+    return epoch
+
+
+def in_this_environment(
+    system: str, folder: str, rows: int, batch: int, threads: int, seed: int
+) -> Iterator[Record]:
+    """Train an epoch with a system that is no peer of another environment."""
+    warnings.simplefilter("ignore")
+    torch.set_num_threads(threads)
+    precision = OURS_PRECISIONS.get(system)
+    if precision is not None:
+        epoch = epoch_of_ours(precision, batch, seed)
+    else:
+        epoch = epoch_of_loop(system == FUSED, batch, seed)
+    epoch(f"{folder}/warm_up", 2 * batch)
+    began, used = time.perf_counter(), throughput_peers.cpu_seconds()
+    epoch(f"{folder}/log", rows)
+    taken, used = time.perf_counter() - began, throughput_peers.cpu_seconds() - used
+    yield from _records(system, rows, taken, used, seed)
+
+
+def in_peers_environment(
+    python: str, system: str, folder: str, rows: int, batch: int, threads: int, seed: int
+) -> Iterator[Record]:
+    """Train an epoch with FuxiCTR or DeepCTR-Torch."""
+    settings = {
+        "tables": TABLES,
+        "dim": DIM,
+        "layers": LAYERS,
+        "cross_layers": CROSS_LAYERS,
+        "batch": batch,
+        "threads": threads,
+        "seed": seed,
+    }
+    program = throughput_peers.__file__
+    command = [python, program, system, f"{folder}/warm_up", f"{folder}/log", json.dumps(settings)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=folder)
+    if done.returncode:
+        reason = done.stderr.strip().splitlines()[-1:]
+        print(f"without {system}: {' '.join(reason)}")
+        return
+    found = json.loads(done.stdout.splitlines()[-1])
+    yield from _records(system, rows, found["seconds"], found["cpu"], seed)
+
+
+def measure(arguments: argparse.Namespace) -> Iterator[Record]:
+    """Write the log, then run every system in turn."""
+    missing = {}
+    if why_not_petastorm():
+        missing |= dict.fromkeys((PLAIN, FUSED), f"no Petastorm, as {why_not_petastorm()}")
+    if arguments.peers_python is None:
+        missing |= dict.fromkeys(PEERS, "--peers-python names no environment that has it")
+    systems = [system for system in arguments.systems if system not in missing]
+    for system in sorted(set(arguments.systems) & set(missing)):
+        print(f"without {system}: {missing[system]}")
+    batch = 512 if arguments.quick else BATCH
+    rows = 4 * batch if arguments.quick else arguments.rows
+    for seed in arguments.seeds:
+        with tempfile.TemporaryDirectory() as folder:
+            write_log(Path(folder) / "warm_up", 2 * batch, seed + 1000)
+            write_log(Path(folder) / "log", rows, seed)
+            for system in np.random.default_rng(seed).permutation(systems).tolist():
+                settings = (system, folder, rows, batch, arguments.threads, seed)
+                if system in PEERS:
+                    yield from in_peers_environment(arguments.peers_python, *settings)
+                else:
+                    yield from in_new_process(in_this_environment, *settings)
+
+
+def _records(system: str, rows: int, seconds: float, cpu: float, seed: int) -> Iterator[Record]:
+    case = f"{rows:,} rows"
+    yield Record(case, system, "speed", rows / seconds / 1e3, "thousand rows/s", seed)
+    yield Record(case, system, "CPU time", 1e6 * cpu / rows, "ms/thousand rows", seed)
+
+
+def _petastorm_loader(folder: str, batch_size: int, buffer: int, seed: int) -> Any:
+    from petastorm import make_batch_reader
+    from petastorm.pytorch import BatchedDataLoader
+
+    reader = make_batch_reader(
+        [f"file://{file}" for file in sorted(Path(folder).iterdir())],
+        reader_pool_type="thread",
+        workers_count=2,
+        num_epochs=1,
+        shuffle_row_groups=True,
+        seed=seed,
+    )
+    return BatchedDataLoader(reader, batch_size, shuffling_queue_capacity=buffer)
+
+
+def _options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--rows", type=int, default=200_000)
+    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="of torch")
+    parser.add_argument("--systems", nargs="+", choices=SYSTEMS, default=list(SYSTEMS))
+    parser.add_argument("--peers-python", metavar="FILE", help="interpreter of the peers' packages")
+
+
+if __name__ == "__main__":
+    run(measure, __doc__ or "", peer=PLAIN, seeds=range(3), options=_options)
