@@ -9,7 +9,7 @@ EXTRAS := dev gpu simd
 JVM_SOURCES := jvm_udfs/build_jar.py $(shell find jvm_udfs/src/main -type f)
 export PYTHONPATH := $(CURDIR)
 
-.PHONY: help test $(LEGS:%=test-%) test-jvm lint format demo setup wheel constraints clean tools
+.PHONY: help test $(LEGS:%=test-%) test-benchmarks test-jvm lint format demo setup wheel constraints clean tools
 .NOTPARALLEL:
 .SECONDARY:
 
@@ -21,6 +21,9 @@ test: lint setup  ## lint, then the tests of every leg (every Python test)
 
 $(LEGS:%=test-%): test-%: spark_ctr/jars/.%
 	@.venvs/$*/bin/python scripts/run_legs.py $*
+
+test-benchmarks: spark_ctr/jars/.default  ## the benchmarks' tests, those that take minutes too
+	@OMP_NUM_THREADS=1 $(PY) -m pytest -q tests/benchmarks
 
 test-jvm: tools  ## tests of the JVM functions with sbt, for both Scala versions
 	@sh scripts/test_jvm.sh

@@ -21,15 +21,20 @@ ONCE = tuple(
     for part in (
         "benchmarks",
         "examples/test_launchers.py",
+        "stage/test_training_workers.py",
         "test_check_tools.py",
         "test_layout.py",
         "test_wheel.py",
+        "training/test_ranks.py",
     )
 )
 # These need no Spark, so they only depend on NumPy, pandas and torch.
 WITHOUT_SPARK = tuple(
-    f"tests/{part}" for part in ("kernels", "networks", "power_law", "precision", "report")
+    f"tests/{part}"
+    for part in ("kernels", "networks", "power_law", "precision", "report", "training")
 )
+# All stages of the main job and its peer take two minutes: `make test-benchmarks`.
+LONG = ("tests/benchmarks/test_main_job.py",)
 
 
 @dataclass(frozen=True)
@@ -50,9 +55,17 @@ class Run:
 
 
 CONNECT = Run("connect", ("tests/contract",))
+# What Connect does with plans differs between versions; what rows are invalid does not.
+CONNECT_PLANS = Run(
+    "connect",
+    tuple(
+        f"tests/contract/test_stage_{part}.py"
+        for part in ("determinism", "persistence", "pipelines", "streaming")
+    ),
+)
 LEGS = {
-    "default": (Run("classic", ("tests",)), CONNECT),
-    "newest": (Run("classic", ("tests",), ONCE), CONNECT),
+    "default": (Run("classic", ("tests",), LONG), CONNECT),
+    "newest": (Run("classic", ("tests",), ONCE), CONNECT_PLANS),
     # Its NumPy, pandas and torch are those of the default leg.
     "spark35": (Run("classic", ("tests",), ONCE + WITHOUT_SPARK),),
 }
