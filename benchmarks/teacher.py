@@ -15,7 +15,7 @@ that ``best reachable`` is exact. Both are encoded by the default stages of the 
 scikit-learn's, see `benchmarks.teacher_peers`.
 
 A case is a log and a network with its settings: ``published``, ``defaults`` (of `CTRClassifier`),
-or a change of dcnv2's defaults. ``--tune`` runs a grid on one seed and tells the AUC on the rows
+or a change of the defaults. ``--tune`` runs a grid on one seed and tells the AUC on the rows
 that choose the epoch; it never looks at the scored rows. Where BARS penalises all embedding rows at
 every step, `CTRClassifier` penalises those that the batch looks up.
 ``--table FILE`` prints the table of records that ``--json`` wrote, of as many runs as there were.
@@ -114,16 +114,15 @@ FIGURES = {
 DEFAULTS: dict[str, dict[str, Any]] = {name: {"network": name.split()[0]} for name in PUBLISHED} | {
     "dcnv2 low-rank": {"network": "dcnv2", "networkOptions": {"cross_rank": 16}}
 }
-# dcnv2 with the defaults of CTRClassifier, and with some changed.
+# The defaults of CTRClassifier, and with some changed.
 VARIANTS: dict[str, dict[str, Any]] = {
-    "defaults": {},
-    "penalty 0.01": {"embeddingRegularization": 0.01},
-    "penalty 0.05": {"embeddingRegularization": 0.05},
-    "penalty 0.1": {"embeddingRegularization": 0.1},
-    "decay 0.1": {"learningRateDecay": 0.1},
-    "decay 0.1, penalty 0.05": {"learningRateDecay": 0.1, "embeddingRegularization": 0.05},
-    "cosine": {"learningRateSchedule": "cosine", "warmupSteps": 200, "maxIter": 8},
-    "adagrad": {"optimizer": "adagrad"},
+    "dcnv2 defaults": {},
+    "dcnv2 penalty 0.01": {"embeddingRegularization": 0.01},
+    "dcnv2 penalty 0.05": {"embeddingRegularization": 0.05},
+    "dcnv2 decay 0.1, penalty 0.05": {"learningRateDecay": 0.1, "embeddingRegularization": 0.05},
+    "dcnv2 cosine": {"learningRateSchedule": "cosine", "warmupSteps": 200, "maxIter": 8},
+    "dcnv2 adagrad": {"optimizer": "adagrad"},
+    "fibinet without batchNorm": {"network": "fibinet", "batchNorm": False},
 }
 GRID = {"embeddingRegularization": [1e-3, 1e-2, 5e-2], "dropout": [0.2, 0.4]}
 
@@ -145,8 +144,8 @@ def trained(
 ) -> dict[str, float]:
     """Train as a `CTRClassifier` with these Params would; figures of the scored rows."""
     classifier = CTRClassifier(seed=seed, device="cpu", precision=arguments.precision, **params)
-    if arguments.quick:
-        classifier.setMaxIter(1)
+    if arguments.quick or arguments.epochs is not None:
+        classifier.setMaxIter(arguments.epochs or 1)
     settings = classifier.training_settings()
     network = build_network(classifier.getNetwork(), log.inputs, classifier.network_config(), seed)
     rows, valid = log.split(seed)
@@ -185,7 +184,7 @@ def measure_log(name: str, log: Log, arguments: argparse.Namespace, seed: int) -
         else:
             settings[f"{network} defaults"] = DEFAULTS[network]
     for variant in arguments.variants:
-        settings[f"dcnv2 {variant}"] = DEFAULTS["dcnv2"] | VARIANTS[variant]
+        settings[variant] = DEFAULTS["dcnv2"] | VARIANTS[variant]
     for what, params in settings.items():
         case = f"{name}: {what}"
         yield from records(case, OURS, trained(log, params, seed, arguments), seed)
@@ -247,6 +246,7 @@ def _options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--peers", action=argparse.BooleanOptionalAction, default=True)
     parser.add_argument("--short", action="store_true", help="a schedule of 6 epochs on frappe")
+    parser.add_argument("--epochs", type=int, help="most epochs, instead of the settings'")
     parser.add_argument("--precision", choices=PRECISIONS, default="auto")
     parser.add_argument("--tune", action="store_true", help="the grid, on the first seed")
     parser.add_argument("--table", type=Path, metavar="FILE", help="print the table of records")
