@@ -20,7 +20,7 @@ ONCE = tuple(
     f"tests/{part}"
     for part in (
         "benchmarks",
-        "examples/test_launchers.py",
+        "examples/test_formats.py",
         "stage/test_training_workers.py",
         "test_check_tools.py",
         "test_layout.py",
@@ -47,14 +47,18 @@ class Run:
         Kind of Spark session of the tests.
     paths, ignored : tuple of str
         Tests to run, and those of them to leave out.
+    once : bool
+        Whether tests marked "once" run here.
     """
 
     mode: str
     paths: tuple[str, ...]
     ignored: tuple[str, ...] = ()
+    once: bool = False
 
 
-CONNECT = Run("connect", ("tests/contract",))
+# Params are the same objects on Connect.
+CONNECT = Run("connect", ("tests/contract",), ("tests/contract/test_stage_params.py",))
 # What Connect does with plans differs between versions; what rows are invalid does not.
 CONNECT_PLANS = Run(
     "connect",
@@ -64,7 +68,7 @@ CONNECT_PLANS = Run(
     ),
 )
 LEGS = {
-    "default": (Run("classic", ("tests",), LONG), CONNECT),
+    "default": (Run("classic", ("tests",), LONG, once=True), CONNECT),
     "newest": (Run("classic", ("tests",), ONCE), CONNECT_PLANS),
     # Its NumPy, pandas and torch are those of the default leg.
     "spark35": (Run("classic", ("tests",), ONCE + WITHOUT_SPARK),),
@@ -82,6 +86,7 @@ def pytest_run(leg: str, run: Run) -> tuple[bool, str]:
     command += ["-n", "2", "--dist", "loadfile", "--no-loadscope-reorder"]
     command += ["--durations", "10", "-p", "no:cacheprovider"]
     command += [f"--ignore={path}" for path in run.ignored] + list(run.paths)
+    command += [] if run.once else ["-m", "not once"]
     environment = dict(
         os.environ,
         PYTHONPATH=str(ROOT),

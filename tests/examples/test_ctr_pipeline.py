@@ -6,7 +6,9 @@ import json
 import os
 
 import pyarrow.parquet as pq
+import pyspark
 import pytest
+from job_process import run, scores, submit
 
 MODELS = ("teacher", "student", "quantised")
 COLUMNS = ["rawPrediction", "probability", "prediction"]
@@ -81,3 +83,26 @@ def test_the_command_line_is_checked_first(job, capsys):
         with pytest.raises(SystemExit):
             job.parse_arguments(words)
         assert words[0] in capsys.readouterr().err
+
+
+@pytest.mark.once
+def test_two_workers_give_the_same_scores(generated, log, tmp_path):
+    run(
+        *("--input", log / "log.parquet", "--slot", "slot", "--epochs", "2"),
+        *("--output", tmp_path, "--row-budget", "2000"),
+        launcher=submit("--master", "local-cluster[2,1,1024]"),
+    )
+    assert scores(tmp_path) == scores(generated[1])
+
+
+@pytest.mark.once
+def test_connect_gives_the_same_scores(generated, log, tmp_path):
+    if pyspark.__version__.startswith("3."):
+        pytest.skip("PySpark 3.5 has no spark.ml on Connect")
+    run(
+        *("--input", log / "log.parquet", "--slot", "slot", "--epochs", "2"),
+        *("--output", tmp_path, "--row-budget", "2000"),
+        SPARK_REMOTE="local[2]",
+        SPARK_TESTING="1",  # a free port
+    )
+    assert scores(tmp_path) == scores(generated[1])
