@@ -33,6 +33,7 @@ def _public(cls: type) -> str:
     return f"{'.'.join(cls.__module__.split('.')[:2])}:{cls.__name__}"
 
 
+@pytest.mark.once
 def test_loads_in_a_fresh_process(
     saved: dict[str, Path], clicks: Any, fitted: Callable[[Case], Any], tmp_path: Path
 ) -> None:
