@@ -16,7 +16,7 @@ export PYTHONPATH := $(CURDIR)
 help:  ## this list
 	@sed -n 's/^\([a-z%-]*\):.*##/\1:/p' Makefile | column -t -s :
 
-test: lint setup  ## lint, then the tests of every leg (every Python test)
+test: lint setup  ## lint, then the tests of every leg (all but what test-benchmarks adds)
 	@$(PY) scripts/run_legs.py $(LEGS)
 
 $(LEGS:%=test-%): test-%: spark_ctr/jars/.%

@@ -36,7 +36,8 @@ class ArrayFeed:
         self._batch_size, self._seed = batch_size, seed
         self._ones = torch.ones(batch_size)
 
-    def steps(self, epoch: int) -> int:
+    @property
+    def steps(self) -> int:
         """Batches of an epoch."""
         return -(-self.rows // self._batch_size)
 

@@ -1,7 +1,8 @@
-"""Two click logs as ids in memory, for `benchmarks.embedding_step`."""
+"""Two click logs as ids in memory, for `embedding_step` and `training_precision`."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 from pyspark.sql import SparkSession
 from torch import Tensor
 
+from benchmarks.frame import spark_session
 from spark_ctr.datasets import bundled_path, click_log
 from spark_ctr.networks import Inputs, Table
 
@@ -35,6 +37,18 @@ class SampleLog:
     numeric: Tensor
     label: Tensor
     train_rows: int
+
+
+def logs_of(cases: Sequence[str], master: str, quick: bool, dim: int) -> dict[str, SampleLog]:
+    """Return the logs of the cases "click_log" and "adult", by the names that tables give them."""
+    logs = {}
+    if "click_log" in cases:
+        spark = spark_session(master, "embedding_logs")
+        logs["click log"] = synthetic_log(spark, 25_000 if quick else 250_000, dim)
+        spark.stop()
+    if "adult" in cases:
+        logs["Adult"] = adult_log(dim)
+    return logs
 
 
 def synthetic_log(spark: SparkSession, rows: int, dim: int) -> SampleLog:

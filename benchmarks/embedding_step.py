@@ -34,8 +34,8 @@ import psutil
 import torch
 from torch import Tensor, nn
 
-from benchmarks.embedding_logs import SampleLog, adult_log, synthetic_log
-from benchmarks.frame import OURS, Record, in_new_process, run, spark_session
+from benchmarks.embedding_logs import SampleLog, logs_of
+from benchmarks.frame import OURS, Record, in_new_process, run
 from spark_ctr.networks import Inputs, Table, build_network
 from spark_ctr.networks.embedding import EmbeddingTables
 from spark_ctr.training.loss import weighted_bce
@@ -213,13 +213,7 @@ def measure(arguments: argparse.Namespace) -> Iterator[Record]:
                 for system in (OURS, DENSE, SPARSE, BAGS):
                     timed = 3 if arguments.quick else STEPS
                     yield from in_new_process(steps, system, rows, batch, timed, 0)
-    logs = {}
-    if "click_log" in arguments.cases:
-        spark = spark_session(arguments.master, "embedding_step")
-        logs["click log"] = synthetic_log(spark, 25_000 if arguments.quick else 250_000, DIM)
-        spark.stop()
-    if "adult" in arguments.cases:
-        logs["Adult"] = adult_log(DIM)
+    logs = logs_of(arguments.cases, arguments.master, arguments.quick, DIM)
     for seed in arguments.seeds[:1] if arguments.quick else arguments.seeds:
         for case, log in logs.items():
             yield from quality(log, case, 1 if arguments.quick else EPOCHS, seed)

@@ -57,7 +57,8 @@ class PeerFeed:
         self.rows, self._batch_size = _rows_of(path), batch_size
         self._loader = _petastorm_loader(path, batch_size, buffer, 0)
 
-    def steps(self, epoch: int) -> int:
+    @property
+    def steps(self) -> int:
         """Batches of an epoch."""
         return -(-self.rows // self._batch_size)
 

@@ -97,7 +97,7 @@ def run(
     description
         Text of ``--help``; the benchmark's docstring.
     peer
-        System that the table's ratios divide by.
+        System that the table's ratios divide by, if it was run.
     seeds
         Default of ``--seeds``.
     options
@@ -118,7 +118,9 @@ def run(
         print(f"{record.case}, {record.system}: {found} {record.unit}", file=sys.stderr, flush=True)
         if arguments.json is not None:
             append_record(arguments.json, record)
-    print("\n" + table(records, peer))
+    # Arguments of a benchmark may leave its peer out.
+    ran = any(record.system == peer for record in records)
+    print("\n" + table(records, peer if ran else None))
     return records
 
 

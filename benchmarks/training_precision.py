@@ -29,8 +29,8 @@ import numpy as np
 import torch
 
 from benchmarks.array_feed import ArrayFeed
-from benchmarks.embedding_logs import SampleLog, adult_log, synthetic_log
-from benchmarks.frame import Record, in_new_process, run, spark_session
+from benchmarks.embedding_logs import SampleLog, logs_of
+from benchmarks.frame import Record, in_new_process, run
 from spark_ctr.networks import Inputs, Table, build_network
 from spark_ctr.networks.network import Network
 from spark_ctr.training.feeds import Batch
@@ -128,13 +128,7 @@ def measure(arguments: argparse.Namespace) -> Iterator[Record]:
         for batch in (64,) if arguments.quick else (1024, 8192):
             for system in SYSTEMS:
                 yield from in_new_process(steps, system, batch, 3 if arguments.quick else STEPS, 0)
-    logs = {}
-    if "click_log" in arguments.cases:
-        spark = spark_session(arguments.master, "training_precision")
-        logs["click log"] = synthetic_log(spark, 25_000 if arguments.quick else 250_000, DIM)
-        spark.stop()
-    if "adult" in arguments.cases:
-        logs["Adult"] = adult_log(DIM)
+    logs = logs_of(arguments.cases, arguments.master, arguments.quick, DIM)
     for seed in arguments.seeds[:1] if arguments.quick else arguments.seeds:
         for case, log in logs.items():
             yield from quality(log, case, 1 if arguments.quick else 20, seed)

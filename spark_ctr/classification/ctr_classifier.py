@@ -41,8 +41,7 @@ class TrainingSummary:
     Attributes
     ----------
     history : dict
-        ``epochs`` (a record each: losses, validation AUC, learning rate, rows/s, seconds),
-        ``best_epoch``, ``monitor``, ``stopped_early``.
+        Of :class:`spark_ctr.training.History`, nan as None.
     rows, positives, skipped : int
         Rows trained on (validation rows included), those with label 1, and rows left out.
     feed : str

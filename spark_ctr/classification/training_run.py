@@ -34,15 +34,13 @@ def run_training(
     if params.getNumWorkers() > 1:
         return _on_workers(params, data, network, objective, title)
     feed, valid = open_feeds(params, data)
-    loss = objective.loss(network)
     checkpoints = _checkpoints(params, data, objective)
     history = train(
         network,
         feed,
         valid,
         params.training_settings(),
-        loss=loss,
-        before_epoch=getattr(loss, "before_epoch", None),
+        loss=objective.loss(network),
         progress=params.progress(title),
         checkpoints=Checkpoints(**checkpoints) if checkpoints else None,
     )

@@ -12,6 +12,7 @@ from spark_ctr.networks.inputs import Inputs
 from spark_ctr.stage.base import Stage, number, param
 from spark_ctr.stage.meta import MetaStage, stage_of
 from spark_ctr.stage.training_data import TrainingData
+from spark_ctr.training.distillation import DistillationLoss
 from spark_ctr.training.objective import Objective
 
 
@@ -98,9 +99,10 @@ class LayerwiseDistiller(MetaStage, Stage, CTREstimator):
             "logit_shift": data.logit_shift,
             "seed": student.getSeed(),
         }
-        objective = Objective(options, teacher.torchNetwork)
+        matched = DistillationLoss(teacher.torchNetwork, network, **options).matched
+        extra = {"teacher": teacher.uid, "layers": matched}
         title = f"distilling {student.getNetwork()}"
-        extra = {"teacher": teacher.uid, "layers": objective.matched_layers(network)}
+        objective = Objective(options, teacher.torchNetwork)
         model = student._train_network(data, network, title, extra, objective)
         model._resetUid(self.uid)
         model.teacher = teacher

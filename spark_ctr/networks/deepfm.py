@@ -13,6 +13,7 @@ from spark_ctr.networks.inputs import Inputs
 from spark_ctr.networks.logistic_regression import NumericTerm, scalar_tables
 from spark_ctr.networks.mlp import MLP
 from spark_ctr.networks.network import Network
+from spark_ctr.networks.numeric_fields import common_dim
 from spark_ctr.networks.settings import Setting, perceptron
 
 
@@ -33,12 +34,12 @@ class DeepFM(Network):
     """
 
     name = "deepfm"
+    logit_bias = "numeric.bias"
     settings: ClassVar[dict[str, Setting]] = perceptron([256, 128, 64])
 
     def __init__(self, inputs: Inputs, config: dict[str, Any]) -> None:
         super().__init__(inputs, config)
-        field_dim = max((table.dim for table in inputs.tables), default=1)
-        self.embedding = EmbeddingTables(inputs, field_dim)
+        self.embedding = EmbeddingTables(inputs, common_dim(inputs))
         self.first_order = scalar_tables(inputs)
         self.numeric = NumericTerm(len(inputs.numeric))
         self.mlp = MLP(inputs.width, config["hidden_layers"], config["dropout"], self._norm)

@@ -32,6 +32,7 @@ class FactorizationMachine(Network):
     """
 
     name = "fm"
+    logit_bias = "numeric.bias"
 
     def __init__(self, inputs: Inputs, config: dict[str, Any]) -> None:
         super().__init__(inputs, config)

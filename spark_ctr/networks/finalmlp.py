@@ -30,6 +30,7 @@ class FinalMLP(Network):
     """
 
     name = "finalmlp"
+    logit_bias = "fusion.x.bias"
     settings: ClassVar[dict[str, Setting]] = {
         **perceptron([400]),
         "second_layers": widths([100]),

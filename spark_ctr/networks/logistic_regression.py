@@ -41,6 +41,7 @@ class LogisticRegression(Network):
     """
 
     name = "lr"
+    logit_bias = "numeric.bias"
 
     def __init__(self, inputs: Inputs, config: dict[str, Any]) -> None:
         super().__init__(inputs, config)

@@ -29,10 +29,13 @@ class Network(nn.Module):
         Name in the registry, or the import path that the network was built by.
     settings : dict of str to Setting
         What `config` may hold.
+    logit_bias : str
+        Name of the parameter that is added to all logits.
     """
 
     name: str
     settings: ClassVar[dict[str, Setting]] = {}
+    logit_bias: ClassVar[str] = "output.bias"
 
     def __init__(self, inputs: Inputs, config: dict[str, Any]) -> None:
         super().__init__()

@@ -6,8 +6,6 @@ import torch
 
 from spark_ctr.networks.network import Network
 
-_PLACES = ("output.bias", "numeric.bias", "fusion.x.bias")
-
 
 @torch.no_grad()
 def add_to_logits(network: Network, amount: float) -> bool:
@@ -18,9 +16,7 @@ def add_to_logits(network: Network, amount: float) -> bool:
     bool
         Whether it has such a bias; a module of the user's own is left as it is.
     """
-    parameters = dict(network.named_parameters())
-    place = next((name for name in _PLACES if name in parameters), None)
-    if place is None:
-        return False
-    parameters[place].add_(amount)
-    return True
+    bias = dict(network.named_parameters()).get(network.logit_bias)
+    if bias is not None:
+        bias.add_(amount)
+    return bias is not None

@@ -27,7 +27,7 @@ def network_to_bytes(network: Network) -> bytes:
     }
     # One entry: safetensors writes several in random order, and equal networks must be equal bytes.
     return save(
-        _separate(network.state_dict()),
+        separate(network.state_dict()),
         metadata={"architecture": json.dumps(header, sort_keys=True)},
     )
 
@@ -55,7 +55,7 @@ def network_from_bytes(data: bytes) -> Network:
     return network.eval()
 
 
-def _separate(state: dict[str, Tensor]) -> dict[str, Tensor]:
+def separate(state: dict[str, Tensor]) -> dict[str, Tensor]:
     """Give tensors that share memory (tied weights) copies, since safetensors refuses them."""
     separate: dict[str, Tensor] = {}
     seen: set[int] = set()

@@ -59,6 +59,10 @@ class QuantizationLoss(nn.Module):
             full, BinarySchedule(quantised, **schedule), logit_weight, logit_shift
         )
 
+    def before_epoch(self, epoch: int) -> None:
+        """Set what is binary in this epoch (from 0)."""
+        self.schedule.before_epoch(epoch)
+
     def forward(self, network: Network, batch: Batch) -> Tensor:
         """Return the scalar loss of a batch."""
         full = self._full[0].to(batch.label.device)
@@ -143,7 +147,6 @@ def fine_tune(
             valid_feed,
             settings,
             loss=objective,
-            before_epoch=objective.schedule.before_epoch,
             progress=progress(f"quantising, {len(binary)} layers 1-bit"),
         )
         reached = _auc(quantised, valid_feed)

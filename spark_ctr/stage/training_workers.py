@@ -61,7 +61,9 @@ def train_on_workers(job: Job, workers: int, device: str) -> dict[str, Any]:
         The first process's that failed, with its traceback; Spark's, where a process was lost.
     """
     gpus = device != "cpu" and _has_gpu_tasks(SparkSession.active())
-    for attempts_left in reversed(range(_ATTEMPTS)):
+    attempt = 0
+    while True:
+        attempt += 1
         try:
             distributor = TorchDistributor(workers, local_mode=False, use_gpu=gpus)
             return distributor.run(train_rank, job)  # type: ignore[return-value]
@@ -69,13 +71,12 @@ def train_on_workers(job: Job, workers: int, device: str) -> dict[str, Any]:
             job.raise_first_error()
             # No worker left word, so one was lost: Spark does not start this stage again.
             failed = [line for line in str(error).splitlines() if "barrier" in line]
-            if not attempts_left or not failed:
+            if attempt == _ATTEMPTS or not failed:
                 raise
             logger.warning(
                 "a training worker was lost (%s); training goes on from the last checkpoint",
                 failed[0],
             )
-    raise AssertionError("unreachable")
 
 
 def threads_per_task() -> int:

@@ -18,6 +18,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from spark_ctr.networks.serialization import separate
 from spark_ctr.training.feeds.location import filesystem_of
 
 logger = logging.getLogger("spark_ctr")
@@ -101,7 +102,7 @@ class Checkpoints:
         self._drop_unfinished()
         with tempfile.TemporaryDirectory(**self._beside()) as scratch:
             local = os.path.join(scratch, "checkpoint")
-            save_file(_separate(tensors), local, {"state": json.dumps(state)})
+            save_file(separate(tensors), local, {"state": json.dumps(state)})
             name = f"step-{steps:012d}-{_digest(local)}{_SUFFIX}"
             self._publish(local, f"{self._subfolder}/{name}")
         for old in self._files()[:-_KEPT]:
@@ -173,20 +174,6 @@ class Checkpoints:
 def _digest(path: str) -> str:
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()[:16]
-
-
-def _separate(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Make tensors contiguous and free of shared memory, which safetensors refuses."""
-    seen: set[int] = set()
-    result = {}
-    for name, tensor in tensors.items():
-        tensor = tensor.detach().contiguous()
-        pointer = tensor.untyped_storage().data_ptr()
-        if pointer in seen or tensor.untyped_storage().nbytes() != tensor.nbytes:
-            tensor = tensor.clone()
-        seen.add(pointer)
-        result[name] = tensor
-    return result
 
 
 def digest_of(tensors: dict[str, Tensor]) -> str:

@@ -42,8 +42,6 @@ class DistillationLoss(nn.Module):
     epoch by 1 / `decay_epochs` per epoch to 0. The maps W_l belong to the loss, not to the student:
     the trainer learns them along, and they go with the loss.
 
-    Pass `loss=this, before_epoch=this.before_epoch` to `training.trainer.train`.
-
     Parameters
     ----------
     teacher : Network
@@ -123,6 +121,11 @@ class DistillationLoss(nn.Module):
                 nn.Linear(student_widths[s], teacher_widths[t], bias=False)
                 for s, t in zip(self.student_layers, self.teacher_layers, strict=False)
             )
+
+    @property
+    def matched(self) -> dict[str, str]:
+        """The teacher's layer that each of the student's hidden layers follows."""
+        return dict(zip(self.student_layers, self.teacher_layers, strict=False))
 
     def before_epoch(self, epoch: int) -> None:
         """Set the decay of the layer terms for this epoch (from 0)."""

@@ -35,10 +35,3 @@ class Objective:
         if self.teacher is None:
             return partial(click_loss, **self.options)
         return DistillationLoss(self.teacher, network, **self.options)
-
-    def matched_layers(self, network: Network) -> dict[str, str]:
-        """Return the teacher's layer that each of a student's hidden layers follows."""
-        if self.teacher is None:
-            return {}
-        loss = DistillationLoss(self.teacher, network, **self.options)
-        return dict(zip(loss.student_layers, loss.teacher_layers, strict=False))

@@ -100,10 +100,6 @@ class Optimizers:
         for group in self._adamw.param_groups if self._adamw is not None else ():
             group["lr"] = value
 
-    def decay(self, factor: float) -> None:
-        """Multiply the learning rate."""
-        self.set_learning_rate(self.learning_rate * factor)
-
     def state_dict(self) -> dict[str, Tensor]:
         """Return the learning rate and the moments, ``PARAMETER:MOMENT`` each.
 

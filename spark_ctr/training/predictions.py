@@ -20,7 +20,8 @@ class Feed(Protocol):
 
     rows: int
 
-    def steps(self, epoch: int) -> int:
+    @property
+    def steps(self) -> int:
         """Batches of an epoch, as many on every process."""
 
     def batches(self, epoch: int, start: int = 0) -> Iterator[Batch]:

@@ -49,7 +49,6 @@ class RunState:
         Epochs in a row without a better one.
     plateau : float
         Factor on the learning rate after such epochs.
-    finished : bool
     """
 
     epoch: int = 0
@@ -60,7 +59,6 @@ class RunState:
     best_value: float = -math.inf
     worse: int = 0
     plateau: float = 1.0
-    finished: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """Return a form for Python's JSON, which keeps infinities, nan and all bits of a float."""

@@ -43,7 +43,6 @@ def train(
     *,
     loss: Loss | None = None,
     progress: Progress | None = None,
-    before_epoch: Callable[[int], None] | None = None,
     checkpoints: Checkpoints | None = None,
     ranks: Ranks | None = None,
 ) -> History:
@@ -61,11 +60,10 @@ def train(
     settings : TrainingSettings
     loss : callable, optional
         loss(network, batch) -> scalar, a mean over the batch weighted by row; default: weighted
-        binary cross-entropy. The parameters of a Module are trained along.
+        binary cross-entropy. The parameters of a Module are trained along. Its method
+        before_epoch(epoch), if it has one, is called before each epoch (from 0).
     progress : Progress, optional
         Default: silent.
-    before_epoch : callable, optional
-        Called with the epoch (from 0) before each epoch, in training mode.
     checkpoints : Checkpoints, optional
         Where to leave checkpoints, and to go on from the last one of this run.
     ranks : Ranks, optional
@@ -95,7 +93,7 @@ def train(
     run = _Run(network, loss or click_loss, settings, device, progress, ranks, checkpoints)
     try:
         with _seeded(settings.seed + ranks.rank, device):
-            run.fit(train_feed, valid_feed, before_epoch)
+            run.fit(train_feed, valid_feed)
     finally:
         progress.close()
         network.to(home).eval()
@@ -137,16 +135,12 @@ class _Run:
             settings.optimizer,
         )
 
-    def fit(
-        self,
-        train_feed: Feed,
-        valid_feed: Feed | None,
-        before_epoch: Callable[[int], None] | None,
-    ) -> None:
+    def fit(self, train_feed: Feed, valid_feed: Feed | None) -> None:
         self._resume()
         state, epochs = self.state, self.settings.max_epochs
-        self.planned_steps = epochs * train_feed.steps(0)
-        while not state.finished and state.epoch < epochs:
+        self.planned_steps = epochs * train_feed.steps
+        before_epoch = getattr(self.loss, "before_epoch", None)
+        while state.worse < self.settings.patience and state.epoch < epochs:
             self.network.train()
             if before_epoch is not None:
                 before_epoch(state.epoch)
@@ -262,7 +256,6 @@ class _Run:
         state.worse += 1
         if state.worse >= settings.patience:
             history.stopped_early = state.epoch < settings.max_epochs
-            state.finished = True
         else:
             state.plateau *= self.schedule.after_worse_epoch(settings.learning_rate_decay)
         return record

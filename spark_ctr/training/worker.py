@@ -104,7 +104,6 @@ def train_rank(job: Job) -> dict[str, Any]:
             network = network_from_bytes(_read(job.folder, "start"))
             has_teacher = "teacher.safetensors" in _names(job.folder, "")
             teacher = network_from_bytes(_read(job.folder, "teacher")) if has_teacher else None
-            loss = Objective(job.options, teacher).loss(network)
             feed = _open(job.train_feed, ranks)
             shown = job.title is not None and ranks.rank == 0
             history = train(
@@ -112,8 +111,7 @@ def train_rank(job: Job) -> dict[str, Any]:
                 feed,
                 _open(job.valid_feed, ranks) if job.valid_feed else None,
                 job.settings,
-                loss=loss,
-                before_epoch=getattr(loss, "before_epoch", None),
+                loss=Objective(job.options, teacher).loss(network),
                 progress=make_progress(title=job.title or "") if shown else Progress(),
                 checkpoints=Checkpoints(**job.checkpoints),
                 ranks=ranks,

@@ -9,23 +9,7 @@ from small_classifier import classifier
 
 from spark_ctr.classification import CTRClassifier
 from spark_ctr.distillation import LayerwiseDistiller
-from spark_ctr.training import Progress
-
-
-class Killed(Exception):
-    """Stands in for the end of the driver's process."""
-
-
-class KillAt(Progress):
-    """Stop a training after some batches."""
-
-    def __init__(self, batches: int) -> None:
-        self._left = batches
-
-    def advance(self, rows: int, loss: float) -> None:
-        self._left -= 1
-        if not self._left:
-            raise Killed
+from tests.kill_at import KillAt, Killed
 
 
 def same(one, two):

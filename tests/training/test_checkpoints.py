@@ -10,10 +10,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from memory_log import INPUTS
 from safetensors.torch import load_file
 
 from spark_ctr.networks import build_network
-from spark_ctr.training import Checkpoints, DistillationLoss, Progress, TrainingSettings, train
+from spark_ctr.training import Checkpoints, DistillationLoss, TrainingSettings, train
+from tests.kill_at import KillAt, Killed
 
 CONFIG = {"hidden_layers": [16, 8], "dropout": 0.3, "batch_norm": True}
 SETTINGS = TrainingSettings(
@@ -21,48 +23,24 @@ SETTINGS = TrainingSettings(
 )
 
 
-class Killed(Exception):
-    """Stands in for the end of a process."""
-
-
-class KillAt(Progress):
-    """Stop the run after some batches."""
-
-    def __init__(self, batches: int) -> None:
-        self._left = batches
-
-    def advance(self, rows: int, loss: float) -> None:
-        self._left -= 1
-        if not self._left:
-            raise Killed
-
-
 def run(make_rows, memory_feed, checkpoints=None, progress=None, settings=SETTINGS, distil=False):
     """Train 8 batches an epoch; return the network's weights and the history."""
     train_feed = memory_feed(make_rows(256, 1), 32, seed=3)
     valid_feed = memory_feed(make_rows(128, 2), 64)
-    network = build_network("dcnv2", train_feed_inputs(), CONFIG, seed=7)
-    loss = before_epoch = None
+    network = build_network("dcnv2", INPUTS, CONFIG, seed=7)
+    loss = None
     if distil:
-        loss = DistillationLoss(build_network("dnn", train_feed_inputs(), {}, seed=1), network)
-        before_epoch = loss.before_epoch
+        loss = DistillationLoss(build_network("dnn", INPUTS, {}, seed=1), network)
     history = train(
         network,
         train_feed,
         valid_feed,
         settings,
         loss=loss,
-        before_epoch=before_epoch,
         progress=progress,
         checkpoints=checkpoints,
     )
     return network.state_dict(), history
-
-
-def train_feed_inputs():
-    from conftest import INPUTS
-
-    return INPUTS
 
 
 def same(one, two):
@@ -100,7 +78,7 @@ def test_a_killed_process_goes_on_to_the_same_bits(make_rows, memory_feed, tmp_p
         sys.path.insert(0, {str(Path(__file__).parent)!r})
         import torch
         torch.set_num_threads(1)
-        from conftest import MemoryFeed, click_rows
+        from memory_log import MemoryFeed, click_rows
         from test_checkpoints import run
         from spark_ctr.training import Checkpoints, Progress
 

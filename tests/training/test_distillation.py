@@ -82,7 +82,7 @@ def test_teacher_stays_and_projections_are_not_the_students(pair, make_rows, mem
     assert [tuple(p.shape) for p in projections] == [(10, 7), (6, 5)]
     feed = memory_feed(make_rows(200), 32, seed=0)
     settings = TrainingSettings(max_epochs=1, weight_decay=0.1, device="cpu")
-    train(student, feed, None, settings, loss=loss, before_epoch=loss.before_epoch)
+    train(student, feed, None, settings, loss=loss)
     assert list(student.state_dict()) == names
     assert not teacher.training
     assert all(torch.equal(teacher_before[k], v) for k, v in teacher.state_dict().items())
@@ -111,7 +111,7 @@ def test_student_follows_the_teacher(inputs, make_rows, memory_feed):
     def gap(logit_weight):
         student = build_network("dnn", inputs, {"hidden_layers": [16, 8]}, seed=2)
         loss = DistillationLoss(teacher, student, logit_weight=logit_weight)
-        train(student, feed, None, settings, loss=loss, before_epoch=loss.before_epoch)
+        train(student, feed, None, settings, loss=loss)
         with torch.no_grad():
             difference = student(rows.ids, rows.numeric) - teacher(rows.ids, rows.numeric)
         return float(difference.square().mean())

@@ -138,7 +138,7 @@ def test_a_loaded_state_goes_on_with_the_same_bits(name, first, inputs, make_row
     network = build_network("dcnv2", inputs, {"dropout": 0.0}, seed=0)
     optimizers = Optimizers(network, scale, 0.01, 0.1, 1e-3, 1.0, name)
     trained(network, optimizers, make_rows, range(first))
-    optimizers.decay(0.5)
+    optimizers.set_learning_rate(0.005)
     other = copy.deepcopy(network)
     loaded = Optimizers(other, scale, 0.3, 0.1, 1e-3, 1.0, name)
     state = optimizers.state_dict()

@@ -5,7 +5,7 @@ import pytest
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
-from conftest import INPUTS, click_rows
+from memory_log import INPUTS, click_rows
 
 from spark_ctr.networks import build_network
 from spark_ctr.networks.batch_norm import BatchNorm
@@ -40,7 +40,8 @@ class Slices:
         self.rows, self._all = rows.rows, rows
         self._size, self._rank, self._part = batch_size, rank, batch_size // ranks
 
-    def steps(self, epoch: int) -> int:
+    @property
+    def steps(self) -> int:
         return -(-self.rows // self._size)
 
     def batches(self, epoch: int, start: int = 0):

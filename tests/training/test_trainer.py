@@ -18,6 +18,17 @@ from spark_ctr.training.metrics import roc_auc
 CPU = {"device": "cpu"}
 
 
+class Told(nn.Module):
+    """The default loss, which passes on what it is told before each epoch."""
+
+    def __init__(self, before_epoch):
+        super().__init__()
+        self.before_epoch = before_epoch
+
+    def forward(self, network, batch):
+        return click_loss(network, batch)
+
+
 def same(one, two):
     return all(torch.equal(one[key], two[key]) for key in one)
 
@@ -79,7 +90,7 @@ def test_early_stopping_restores_the_best_epoch(inputs, make_rows, memory_feed):
         TrainingSettings(
             learning_rate=0.02, max_epochs=30, patience=3, learning_rate_decay=0.5, **CPU
         ),
-        before_epoch=lambda epoch: states.append(copy.deepcopy(network.state_dict())),
+        loss=Told(lambda epoch: states.append(copy.deepcopy(network.state_dict()))),
     )
     aucs = [e["valid_auc"] for e in history.epochs]
     assert history.stopped_early and len(aucs) == history.best_epoch + 1 + 3
@@ -189,13 +200,11 @@ def test_parameters_of_a_loss_module_are_trained(inputs, make_rows, memory_feed)
     assert loss.scale.item() < 1.0
 
 
-def test_before_epoch_sees_every_epoch(inputs, make_rows, memory_feed):
+def test_a_loss_is_told_of_every_epoch(inputs, make_rows, memory_feed):
     seen = []
     settings = TrainingSettings(max_epochs=3, **CPU)
-    train(
-        build_network("lr", inputs), memory_feed(make_rows(40), 8), None, settings,
-        before_epoch=seen.append,
-    )  # fmt: skip
+    feed = memory_feed(make_rows(40), 8)
+    train(build_network("lr", inputs), feed, None, settings, loss=Told(seen.append))
     assert seen == [0, 1, 2]
 
 

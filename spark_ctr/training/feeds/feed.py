@@ -76,9 +76,9 @@ class Feed:
         batches = max(shuffle_buffer_rows // 2 // batch_size, 1) if shuffle else 1
         self._window = batches * batch_size
 
-    def steps(self, epoch: int) -> int:
-        """Batches in an epoch (from 0), the same number on every rank."""
-        del epoch  # ranks keep their row groups in every epoch, so far
+    @property
+    def steps(self) -> int:
+        """Batches in an epoch, the same number on every rank."""
         if self._fits:
             return -(-self.rows // (self._batch_size * self._ranks))
         source = self._reader.source
@@ -103,7 +103,7 @@ class Feed:
         Yields
         ------
         Batch
-            New tensors of ``batch_size`` rows, ``steps(epoch) - start`` times. A rank's last batch
+            New tensors of ``batch_size`` rows, ``steps - start`` times. A rank's last batch
             may be shorter, and a rank that has run out yields batches without rows.
 
         Raises
@@ -113,7 +113,7 @@ class Feed:
         RuntimeError
             If the files changed since the feed was opened.
         """
-        if start >= self.steps(epoch):
+        if start >= self.steps:
             return
         yield from self._of_whole(epoch, start) if self._fits else self._of_windows(epoch, start)
 
@@ -123,7 +123,7 @@ class Feed:
             (self._whole,) = fill(self._reader.groups(None), [whole], [self.rows])
         order = self._order([self._seed, epoch], self.rows)
         size = self._batch_size
-        for step in range(start, self.steps(epoch)):
+        for step in range(start, self.steps):
             at = (step * self._ranks + self._rank) * size
             yield self._whole.gather(order[at : at + size])
 
@@ -147,7 +147,7 @@ class Feed:
                     for at in range(step * size - window * length, len(order), size):
                         yield block.gather(order[at : at + size])
                         step += 1
-        for _ in range(step, self.steps(epoch)):
+        for _ in range(step, self.steps):
             yield self._empty(0).gather(np.arange(0))
 
     def _order(self, seed: Sequence[int], rows: int) -> np.ndarray:

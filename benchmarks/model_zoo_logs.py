@@ -1,4 +1,4 @@
-"""Click logs for `benchmarks.teacher`: Frappe, Adult, and one drawn from known probabilities."""
+"""Click logs for `benchmarks.model_zoo`: Frappe, Adult, and one drawn from known probabilities."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ other's.
 ``adult``: official split, the epoch is chosen on a tenth of the training rows; ``drawn``:
 `spark_ctr.datasets.click_log` scored by the true probabilities (the AUC expected over labels), so
 that ``best reachable`` is exact. Both are encoded by the default stages of the main job. Peers are
-scikit-learn's, see `benchmarks.teacher_peers`.
+scikit-learn's, see `benchmarks.model_zoo_peers`.
 
 A case is a log and a network with its settings: ``published``, ``defaults`` (of `CTRClassifier`),
 or a change of the defaults. ``--tune`` runs a grid on one seed and tells the AUC on the rows
@@ -35,7 +35,7 @@ import numpy as np
 from benchmarks.array_feed import ArrayFeed
 from benchmarks.frame import OURS, Record, read_records, run
 from benchmarks.measure import cpu_seconds
-from benchmarks.teacher_logs import Log, Rows, adult_log, drawn, frappe
+from benchmarks.model_zoo_logs import Log, Rows, adult_log, drawn, frappe
 from spark_ctr.classification import CTRClassifier
 from spark_ctr.networks import build_network
 from spark_ctr.training import predict, train
@@ -43,9 +43,9 @@ from spark_ctr.training.metrics import roc_auc
 from spark_ctr.training.precision_context import PRECISIONS
 
 try:
-    from benchmarks.teacher_peers import PEERS
+    from benchmarks.model_zoo_peers import PEERS
 except ImportError as error:
-    sys.exit(f"benchmarks.teacher needs scikit-learn for its peers ({error}): install it")
+    sys.exit(f"benchmarks.model_zoo needs scikit-learn for its peers ({error}): install it")
 
 LOGS = ("frappe", "adult", "drawn")
 ROWS, QUICK_ROWS = 100_000, 4_000

@@ -1,4 +1,4 @@
-"""Peers of `benchmarks.teacher`: scikit-learn's gradient boosting and logistic regression.
+"""Peers of `benchmarks.model_zoo`: scikit-learn's gradient boosting and logistic regression.
 
 They read the columns that `ClickLogCleaner` makes: cleaned categories, hour and weekday, quantile
 buckets, standardised logarithms of the numbers. Their settings are chosen by the log loss on a

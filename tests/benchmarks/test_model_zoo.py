@@ -5,8 +5,8 @@ import pytest
 
 pytest.importorskip("sklearn")
 
-from benchmarks.teacher import DEFAULTS, PUBLISHED, scores
-from benchmarks.teacher_logs import Log, Rows
+from benchmarks.model_zoo import DEFAULTS, PUBLISHED, scores
+from benchmarks.model_zoo_logs import Log, Rows
 from spark_ctr.classification import CTRClassifier
 from spark_ctr.networks import Inputs, Table, build_network
 from spark_ctr.training.metrics import log_loss_of_logits, roc_auc
