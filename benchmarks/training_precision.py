@@ -6,7 +6,8 @@ and optimisers of a DCNv2 (``[400, 400]``, three cross layers, batch normalisati
 of dimension 16 and 100,000 rows in all, on batches of random ids; the peer is float32 without
 compilation. ``CPU time, a step`` is the median of 9 steps after 2 that are not timed; ``time,
 first step`` is wall-clock time and holds the compilation. Every system runs in a new process, with
-an empty cache of compiled code; run it with OMP_NUM_THREADS=1 where other programs run.
+an empty cache of compiled code; run it with OMP_NUM_THREADS=1 where other programs run. ``memory
+given back`` is without `spark_ctr.training.allocation.memory_kept`.
 
 ``quality ...`` trains the default DCNv2 with the classifier's defaults (batch 1,024, L2 penalty
 0.001) on the generated click log (200,000 training rows) and on Adult, in both precisions from the
@@ -23,6 +24,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import nullcontext
 from typing import Any, cast
 
 import numpy as np
@@ -33,6 +35,7 @@ from benchmarks.embedding_logs import SampleLog, logs_of
 from benchmarks.frame import Record, in_new_process, run
 from spark_ctr.networks import Inputs, Table, build_network
 from spark_ctr.networks.network import Network
+from spark_ctr.training.allocation import memory_kept
 from spark_ctr.training.feeds import Batch
 from spark_ctr.training.loss import click_loss
 from spark_ctr.training.metrics import log_loss_of_logits, roc_auc
@@ -46,24 +49,30 @@ COLUMNS, DIM, ROWS = 26, 16, 100_000
 WARMUP, STEPS = 2, 9
 CONFIG = {"hidden_layers": [400, 400], "cross_layers": 3, "batch_norm": True, "dropout": 0.2}
 PEER = "float32"
-SYSTEMS = (PEER, "bfloat16", "float32, compiled", "bfloat16, compiled")
+COMPILED, GIVEN_BACK = "compiled", "memory given back"
+SYSTEMS = tuple(
+    f"{precision}, {variant}" if variant else precision
+    for variant in ("", GIVEN_BACK, COMPILED)
+    for precision in (PEER, "bfloat16")
+)
 
 
 def steps(system: str, batch: int, timed: int, seed: int) -> Iterator[Record]:
-    """Time steps of a system, ``PRECISION[, compiled]``."""
-    precision, _, compiled = system.partition(", ")
+    """Time steps of a system, ``PRECISION[, VARIANT]``."""
+    precision, _, variant = system.partition(", ")
     random = np.random.default_rng(seed)
     each = ROWS // COLUMNS
     inputs = Inputs(tuple(Table(f"c{c}", each, DIM) for c in range(COLUMNS)), ())
     network = build_network("dcnv2", inputs, CONFIG, seed=seed).train()
     optimizers = Optimizers(network, (), 1e-3, 0.0, 1e-3, None)
     called = network
-    if compiled:
+    if variant == COMPILED:
         tables: Any = network.embedding
         tables.forward = torch.compiler.disable(tables.forward)
         called = cast(Network, torch.compile(network))
     cpu, wall = [], []
-    with tempfile.TemporaryDirectory() as cache:
+    kept = nullcontext() if variant == GIVEN_BACK else memory_kept()
+    with kept, tempfile.TemporaryDirectory() as cache:
         os.environ["TORCHINDUCTOR_CACHE_DIR"] = cache
         for _ in range(WARMUP + timed):
             rows = Batch(
@@ -126,7 +135,7 @@ def measure(arguments: argparse.Namespace) -> Iterator[Record]:
     """Yield the records of all cases."""
     if "steps" in arguments.cases:
         for batch in (64,) if arguments.quick else (1024, 8192):
-            for system in SYSTEMS:
+            for system in arguments.systems:
                 yield from in_new_process(steps, system, batch, 3 if arguments.quick else STEPS, 0)
     logs = logs_of(arguments.cases, arguments.master, arguments.quick, DIM)
     for seed in arguments.seeds[:1] if arguments.quick else arguments.seeds:
@@ -137,6 +146,7 @@ def measure(arguments: argparse.Namespace) -> Iterator[Record]:
 def _options(parser: argparse.ArgumentParser) -> None:
     cases = ("steps", "click_log", "adult")
     parser.add_argument("--cases", nargs="+", choices=cases, default=cases)
+    parser.add_argument("--systems", nargs="+", choices=SYSTEMS, default=SYSTEMS)
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ _SETTING_PARAMS = {
     "dropout": "dropout",
     "batch_norm": "batchNorm",
 }
+_MEMBERS = "members"
 
 
 def _network(value: Any) -> str:
@@ -66,6 +67,13 @@ class HasNetwork(Stage):
     batchNorm = param(
         "batchNorm", "batch normalisation of hidden layers", TypeConverters.toBoolean, True
     )
+    members = param(
+        "members",
+        "networks of this kind, trained side by side from different weights; the score is the mean "
+        "of their logits: for a teacher, since scoring takes as many times as long",
+        number("members", int, at_least=1, at_most=64),
+        1,
+    )
     networkOptions = param(
         "networkOptions",
         "further settings of the network by name, JSON-able, such as {'cross_rank': 32}; a module "
@@ -86,8 +94,11 @@ class HasNetwork(Stage):
         """
         network, options = self.getNetwork(), self.getNetworkOptions()
         settings = network_settings(network)
+        members = {_MEMBERS: self.getMembers()} if self.getMembers() > 1 else {}
+        if _MEMBERS in options:
+            raise ValueError("networkOptions holds what is a Param: members")
         if settings is None:
-            return options
+            return options | members
         known = {key: name for key, name in _SETTING_PARAMS.items() if key in settings}
         twice = [f"{key} (set {known[key]})" for key in options if key in known]
         if twice:
@@ -98,4 +109,4 @@ class HasNetwork(Stage):
             raise ValueError(
                 f"networkOptions: network '{network}' has no {unknown}; its options are: {valid}"
             )
-        return {key: self.getOrDefault(name) for key, name in known.items()} | options
+        return {key: self.getOrDefault(name) for key, name in known.items()} | options | members

@@ -151,7 +151,7 @@ class CTRParams(
     precision = param(
         "precision",
         "of the products of matrices in training: 'float32', 'bfloat16', or 'auto' (bfloat16 on "
-        "GPUs that compute with it)",
+        "GPUs and CPUs with instructions for it)",
         one_of("precision", *PRECISIONS),
         "auto",
     )

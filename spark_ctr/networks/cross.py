@@ -28,9 +28,8 @@ class CrossNetwork(nn.Module):
 
     def __init__(self, width: int, layers: int, rank: int = 0, experts: int = 1) -> None:
         super().__init__()
-        self._low_rank = rank > 0
         self.layers = nn.ModuleList(
-            LowRankCross(width, rank, experts) if self._low_rank else nn.Linear(width, width)
+            LowRankCross(width, rank, experts) if rank > 0 else nn.Linear(width, width)
             for _ in range(layers)
         )
 
@@ -45,6 +44,7 @@ class CrossNetwork(nn.Module):
         """
         x, crosses = x0, {}
         for i, layer in enumerate(self.layers):
-            x = layer(x0, x) if self._low_rank else x0 * layer(x) + x
+            # torch is several times slower at a product of two dtypes.
+            x = x + x0 * layer(x).to(x.dtype)
             crosses[f"cross_{i}"] = x
         return x, crosses

@@ -36,11 +36,11 @@ class LowRankCross(nn.Module):
         for matrix in self.core.data:
             nn.init.xavier_normal_(matrix)
 
-    def forward(self, x0: Tensor, x: Tensor) -> Tensor:
-        """Cross x [B, d] with x0 [B, d]."""
+    def forward(self, x: Tensor) -> Tensor:
+        """Return [B, d], by which x_0 is multiplied."""
         experts, rank = self.core.shape[:2]
         low = torch.tanh(self.down(x)).unflatten(1, (experts, rank))
         low = torch.tanh(torch.einsum("bkr,ksr->bks", low, self.core))
         gates = torch.softmax(self.gate(x), 1)
         # Gates sum to 1, so the bias of the experts comes out once.
-        return x0 * self.up((gates.unsqueeze(2) * low).flatten(1)) + x
+        return self.up((gates.unsqueeze(2) * low).flatten(1))

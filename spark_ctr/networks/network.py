@@ -69,6 +69,18 @@ class Network(nn.Module):
         """
         return self.hidden(ids, numeric)[0]
 
+    def member_logits(self, ids: Tensor, numeric: Tensor) -> Tensor:
+        """Compute the logits that are trained, each by its own loss.
+
+        See `forward` for the parameters.
+
+        Returns
+        -------
+        Tensor, float32, [members, B]
+            Of one member, or of those of an `Ensemble`.
+        """
+        return self(ids, numeric).unsqueeze(0)
+
     def hidden(self, ids: Tensor, numeric: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Compute the logits and the hidden activations by name, in depth order.
 

@@ -11,6 +11,7 @@ from spark_ctr.networks.autoint import AutoInt
 from spark_ctr.networks.dcnv2 import DCNv2
 from spark_ctr.networks.deepfm import DeepFM
 from spark_ctr.networks.dnn import DNN
+from spark_ctr.networks.ensemble import Ensemble
 from spark_ctr.networks.factorization_machine import FactorizationMachine
 from spark_ctr.networks.fibinet import FiBiNET
 from spark_ctr.networks.finalmlp import FinalMLP
@@ -78,7 +79,8 @@ def build_network(
         Columns that the network reads.
     config : dict, optional
         Any of the network's `settings`; the rest take their defaults. A module that is not a
-        `Network` gets the dict as it is, which must be JSON-able.
+        `Network` gets the dict as it is, which must be JSON-able. For every network, "members"
+        above 1 makes an `Ensemble` of as many; the first has the weights of the network alone.
     seed : int
         Seed of the initialisation. The global random state is left as it was.
 
@@ -95,18 +97,28 @@ def build_network(
         If the import path does not lead to an nn.Module.
     """
     found = _class_of(name)
+    own = dict(config or {})
+    members = own.pop("members", 1)
+    if not isinstance(members, int) or members < 1:
+        raise ValueError(f"config key 'members' must be an int >= 1, got {members!r}")
     with torch.random.fork_rng(devices=[]):
         # torch.manual_seed would reseed the CUDA generators too.
         torch.default_generator.manual_seed(seed)
-        if issubclass(found, Network):
-            network = found(inputs, complete(name, found.settings, config or {}))
-        else:
-            network = ModuleNetwork(inputs, config or {}, found)
-        network.name = name
+        built = [_build(found, name, inputs, own) for _ in range(members)]
+        network = built[0] if members == 1 else Ensemble(built)
         if name not in NETWORKS:
             # Within the fork: a lazy module draws its weights when it first runs.
             check_imported(network)
     return network.eval()
+
+
+def _build(found: type[nn.Module], name: str, inputs: Inputs, config: dict[str, Any]) -> Network:
+    if issubclass(found, Network):
+        network = found(inputs, complete(name, found.settings, config))
+    else:
+        network = ModuleNetwork(inputs, config, found)
+    network.name = name
+    return network
 
 
 def _class_of(name: str) -> type[nn.Module]:

@@ -35,6 +35,11 @@ def check_packable(network: str, config: Mapping[str, Any]) -> None:
     ------
     ValueError
     """
+    if config.get("members", 1) > 1:
+        raise ValueError(
+            f"an ensemble of {config['members']} networks cannot be quantised: set members to 1, "
+            "or distil it into one network and quantise that"
+        )
     low_rank = config.get("cross_rank", 0) > 0 if network == "dcnv2" else False
     if network not in PACKABLE or low_rank:
         what = "'dcnv2' with cross_rank > 0" if low_rank else f"'{network}'"

@@ -37,6 +37,14 @@ def weighted_bce(logits: Tensor, label: Tensor, weight: Tensor, logit_shift: flo
 
 
 def click_loss(network: Network, batch: Batch, logit_shift: float = 0.0) -> Tensor:
-    """Weighted binary cross-entropy of the network on one batch: the trainer's default loss."""
-    logits = network(batch.ids, batch.numeric)
-    return weighted_bce(logits, batch.label, batch.weight, logit_shift)
+    """Weighted binary cross-entropy of the network on one batch: the trainer's default loss.
+
+    Of an `Ensemble` it is the mean over the members, with the gradients that each would have alone.
+    """
+    logits = network.member_logits(batch.ids, batch.numeric)
+    losses = [weighted_bce(of, batch.label, batch.weight, logit_shift) for of in logits]
+    if len(losses) == 1:
+        return losses[0]
+    total = torch.stack(losses).sum()
+    # A mean's gradients would be weaker against the penalty of the tables.
+    return total - (1 - 1 / len(losses)) * total.detach()

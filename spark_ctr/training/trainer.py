@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from spark_ctr.networks.network import Network
+from spark_ctr.training.allocation import memory_kept
 from spark_ctr.training.checkpoints import Checkpoints, digest_of
 from spark_ctr.training.feeds.batch import Batch
 from spark_ctr.training.history import History
@@ -92,7 +93,7 @@ def train(
         checkpoints.open_run(_facts(network, loss, settings, ranks))
     run = _Run(network, loss or click_loss, settings, device, progress, ranks, checkpoints)
     try:
-        with _seeded(settings.seed + ranks.rank, device):
+        with _seeded(settings.seed + ranks.rank, device), memory_kept():
             run.fit(train_feed, valid_feed)
     finally:
         progress.close()

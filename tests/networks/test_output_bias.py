@@ -13,9 +13,10 @@ INPUTS = Inputs((Table("site", 5, 4), Table("ad", 7, 2)), ("age",))
 
 
 @torch.no_grad()
+@pytest.mark.parametrize("config", [{}, {"members": 2}], ids=["one", "ensemble"])
 @pytest.mark.parametrize("name", NETWORKS)
-def test_all_logits_move_by_the_amount(name):
-    network = build_network(name, INPUTS, seed=1)
+def test_all_logits_move_by_the_amount(name, config):
+    network = build_network(name, INPUTS, config, seed=1)
     ids = torch.tensor([[1, 2], [4, 6], [0, 0]])
     numeric = torch.randn(3, 1)
     before = network(ids, numeric)

@@ -60,6 +60,12 @@ def test_a_module_of_ones_own_trains_is_saved_and_scores(data, tmp_path):
             ValueError,
             r"is a Param: dropout \(set dropout\)",
         ),
+        (classifier("dnn", networkOptions={"members": 2}), ValueError, "is a Param: members"),
+        (
+            MixedPrecisionQuantizer(classifier=classifier("dnn", members=2)),
+            ValueError,
+            "ensemble of 2 networks cannot be quantised: set members to 1, or distil",
+        ),
         (classifier("lr", networkOptions={"heads": 1}), ValueError, "its options are: none"),
         (classifier("no_module:A"), ImportError, "cannot import 'no_module'"),
         (classifier("tests.networks.own_networks:Wide"), ValueError, r"\[B\]"),
@@ -89,6 +95,20 @@ def test_what_cannot_work_is_refused_before_training(stage, error, message, data
     stage._train = no_training
     with pytest.raises(error, match=message):
         stage.fit(data)
+
+
+def test_an_ensemble_trains_is_saved_and_teaches(data, tmp_path):
+    teacher = classifier("dnn", members=2, hiddenLayers=[6]).fit(data)
+    teacher.save(f"{tmp_path}/model")
+    loaded = CTRClassificationModel.load(f"{tmp_path}/model")
+    assert loaded.getMembers() == 2
+    assert [len(m.mlp.layers) for m in loaded.torchNetwork.members] == [1, 1]
+    first, second = (
+        model.transform(data).select("rawPrediction").collect() for model in (teacher, loaded)
+    )
+    assert first == second
+    student = LayerwiseDistiller(teacher=loaded, student=classifier("dnn", hiddenLayers=[3]))
+    assert student.fit(data).torchNetwork.config["hidden_layers"] == [3]
 
 
 def test_options_are_checked_and_copied():

@@ -5,7 +5,7 @@ import torch
 
 from spark_ctr.networks import build_network
 from spark_ctr.training.loss import click_loss
-from spark_ctr.training.precision_context import autocast
+from spark_ctr.training.precision_context import autocast, computes_in_bfloat16
 
 
 def test_only_products_of_matrices_are_bfloat16(inputs, make_rows):
@@ -27,9 +27,16 @@ def test_only_products_of_matrices_are_bfloat16(inputs, make_rows):
     assert losses["bfloat16"] == pytest.approx(losses["float32"], rel=0.01)
 
 
-def test_auto_is_float32_on_the_cpu():
-    with autocast(torch.device("cpu"), "auto"):
-        assert torch.mm(torch.ones(2, 2), torch.ones(2, 2)).dtype == torch.float32
+@pytest.mark.parametrize("there", [False, True])
+def test_auto_is_what_the_cpu_computes_in(monkeypatch, there):
+    for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported", "_is_arm_bf16_supported"):
+        monkeypatch.setattr(torch.cpu, name, lambda: False, raising=False)
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: there)
+    cpu = torch.device("cpu")
+    assert computes_in_bfloat16(cpu) == there
+    with autocast(cpu, "auto"):
+        product = torch.mm(torch.ones(2, 2), torch.ones(2, 2))
+    assert product.dtype == (torch.bfloat16 if there else torch.float32)
 
 
 def test_unknown_precision():

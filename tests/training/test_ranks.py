@@ -23,6 +23,7 @@ SETTINGS = TrainingSettings(
     embedding_l2=1e-3,
     clip_norm=1.0,
     device="cpu",
+    precision="float32",
 )
 GLOBAL_BATCH, ROWS = 32, 250
 DRAW = torch.Generator().manual_seed(0)
