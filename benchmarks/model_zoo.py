@@ -14,6 +14,12 @@ other's.
 that ``best reachable`` is exact. Both are encoded by the default stages of the main job. Peers are
 scikit-learn's, see `benchmarks.model_zoo_peers`.
 
+FuxiCTR trains its classes of the networks on the same encoded rows of ``frappe`` where
+``--peers-python`` and ``--fuxictr`` name an environment and a clone, see
+`benchmarks.model_zoo_fuxictr`. There all official valid rows choose the epoch and are scored, so
+its figures stand beside ``all valid rows`` of ours, of which half chose the epoch. ``--systems``
+runs one of the two; ``CPU time`` includes scoring the rows that choose the epoch.
+
 A case is a log and a network with its settings: ``published``, ``defaults`` (of `CTRClassifier`),
 or a change of the defaults. ``--tune`` runs a grid on one seed and tells the AUC on the rows
 that choose the epoch; it never looks at the scored rows. Where BARS penalises all embedding rows at
@@ -35,12 +41,14 @@ import numpy as np
 from benchmarks.array_feed import ArrayFeed
 from benchmarks.frame import OURS, Record, read_records, run
 from benchmarks.measure import cpu_seconds
+from benchmarks.model_zoo_fuxictr import FUXICTR, train_with_fuxictr, why_not_fuxictr
 from benchmarks.model_zoo_logs import Log, Rows, adult_log, drawn, frappe
 from spark_ctr.classification import CTRClassifier
-from spark_ctr.networks import build_network
+from spark_ctr.networks import Network, build_network
 from spark_ctr.training import predict, train
 from spark_ctr.training.metrics import roc_auc
 from spark_ctr.training.precision_context import PRECISIONS
+from spark_ctr.training.settings import TrainingSettings
 
 try:
     from benchmarks.model_zoo_peers import PEERS
@@ -139,15 +147,23 @@ def feed(rows: Rows, batch_size: int, seed: int) -> ArrayFeed:
     return ArrayFeed(rows.ids, rows.label, batch_size, seed, rows.numeric)
 
 
+def built(
+    log: Log, params: dict[str, Any], seed: int, arguments: argparse.Namespace
+) -> tuple[Network, TrainingSettings]:
+    """Return the network of a `CTRClassifier` with these Params, and how it trains."""
+    classifier = CTRClassifier(seed=seed, device="cpu", precision=arguments.precision, **params)
+    if arguments.quick or arguments.epochs is not None:
+        classifier.setMaxIter(arguments.epochs or 1)
+    config = classifier.network_config()
+    network = build_network(classifier.getNetwork(), log.inputs, config, seed)
+    return network, classifier.training_settings()
+
+
 def trained(
     log: Log, params: dict[str, Any], seed: int, arguments: argparse.Namespace
 ) -> dict[str, float]:
     """Train as a `CTRClassifier` with these Params would; figures of the scored rows."""
-    classifier = CTRClassifier(seed=seed, device="cpu", precision=arguments.precision, **params)
-    if arguments.quick or arguments.epochs is not None:
-        classifier.setMaxIter(arguments.epochs or 1)
-    settings = classifier.training_settings()
-    network = build_network(classifier.getNetwork(), log.inputs, classifier.network_config(), seed)
+    network, settings = built(log, params, seed, arguments)
     rows, valid = log.split(seed)
     before = cpu_seconds()
     history = train(
@@ -163,6 +179,16 @@ def trained(
         parts = zip((found.label, found.logit), (other.label, other.logit), strict=True)
         measured["auc" + ALL] = roc_auc(*map(np.concatenate, parts))
     return measured
+
+
+def trained_by_fuxictr(
+    log: Log, params: dict[str, Any], seed: int, arguments: argparse.Namespace
+) -> dict[str, float]:
+    """Train FuxiCTR's class of the network; figures of its best epoch."""
+    network, settings = built(log, params, seed, arguments)
+    found = train_with_fuxictr(arguments.peers_python, arguments.fuxictr, log, network, settings)
+    best = float(np.argmax(found["auc"]))
+    return {"auc" + ALL: max(found["auc"]), "best epoch": best + 1, "CPU time": found["cpu"]}
 
 
 def records(case: str, system: str, values: dict[str, float], seed: int) -> Iterator[Record]:
@@ -183,12 +209,22 @@ def measure_log(name: str, log: Log, arguments: argparse.Namespace, seed: int) -
             settings[what] = _BARS | PUBLISHED[network] | (SHORT if short else {})
         else:
             settings[f"{network} defaults"] = DEFAULTS[network]
-    for variant in arguments.variants:
+    missing = why_not_fuxictr(arguments.peers_python, arguments.fuxictr)
+    with_fuxictr = name == "frappe" and FUXICTR in arguments.systems and not arguments.short
+    if with_fuxictr and missing:
+        print(f"without {FUXICTR}: {missing}")
+    ours = OURS in arguments.systems
+    for variant in arguments.variants if ours else ():
         settings[variant] = DEFAULTS["dcnv2"] | VARIANTS[variant]
     for what, params in settings.items():
         case = f"{name}: {what}"
+        network, published, _ = what.partition(" published")
+        if with_fuxictr and published and not missing:
+            found = trained_by_fuxictr(log, params, seed, arguments)
+            yield from records(case, FUXICTR, found, seed)
+        if not ours:
+            continue
         yield from records(case, OURS, trained(log, params, seed, arguments), seed)
-        network, _, _ = what.partition(" published")
         if name == "frappe" and network in FIGURES:
             for where, auc in zip(("", ALL), FIGURES[network], strict=True):
                 yield Record(case + where, BARS, "auc", auc, "", seed)
@@ -236,7 +272,7 @@ def measure(arguments: argparse.Namespace) -> Iterator[Record]:
 
 
 def _options(parser: argparse.ArgumentParser) -> None:
-    networks, variants = list(PUBLISHED), list(VARIANTS)
+    networks, variants, systems = list(PUBLISHED), list(VARIANTS), [OURS, FUXICTR]
     parser.add_argument("--data", nargs="+", choices=LOGS, default=list(LOGS), metavar="LOG")
     parser.add_argument(
         "--networks", nargs="*", choices=networks, default=networks, metavar="NETWORK"
@@ -244,6 +280,9 @@ def _options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--variants", nargs="*", choices=variants, default=variants, metavar="VARIANT"
     )
+    parser.add_argument("--systems", nargs="+", choices=systems, default=systems, metavar="SYSTEM")
+    parser.add_argument("--peers-python", metavar="FILE", help="interpreter of FuxiCTR's packages")
+    parser.add_argument("--fuxictr", type=Path, metavar="FOLDER", help="clone of its repository")
     parser.add_argument("--peers", action=argparse.BooleanOptionalAction, default=True)
     parser.add_argument("--short", action="store_true", help="a schedule of 6 epochs on frappe")
     parser.add_argument("--epochs", type=int, help="most epochs, instead of the settings'")
