@@ -62,7 +62,7 @@ def why_not_fuxictr(python: str | None, clone: Path | None) -> str:
 def train_with_fuxictr(
     python: str, clone: Path, log: Log, network: Network, settings: TrainingSettings
 ) -> dict[str, Any]:
-    """Train FuxiCTR's class of a network; all rows of `log` outside training choose the epoch.
+    """Train FuxiCTR's class of a network; the scored rows of `log` choose the epoch.
 
     Parameters
     ----------
@@ -71,7 +71,7 @@ def train_with_fuxictr(
     clone : Path
         Clone of its repository.
     log : Log
-        With `valid` rows and without numeric columns.
+        Without numeric columns.
     network : Network
         Ours: names the class and its size.
     settings : TrainingSettings
@@ -79,7 +79,7 @@ def train_with_fuxictr(
     Returns
     -------
     dict
-        ``auc``: of the rows outside training after each epoch; ``cpu``: seconds of CPU time;
+        ``auc``: of the scored rows after each epoch; ``cpu``: seconds of CPU time;
         ``parameters``: their number, of FuxiCTR's network.
 
     Raises
@@ -87,12 +87,11 @@ def train_with_fuxictr(
     RuntimeError
         If the program fails; ends with its standard error.
     """
-    valid = [log.test] if log.valid is None else [log.valid, log.test]
     rows = {
         "train_ids": log.train.ids,
         "train_label": log.train.label,
-        "valid_ids": np.concatenate([part.ids for part in valid]),
-        "valid_label": np.concatenate([part.label for part in valid]),
+        "valid_ids": log.test.ids,
+        "valid_label": log.test.label,
     }
     told = {
         "clone": str(clone.resolve()),

@@ -22,7 +22,6 @@ from spark_ctr.networks import Inputs, Table
 from spark_ctr.stage.training_data import inputs_of
 
 FRAPPE_DIM = 10  # as published
-FRAPPE_SPLIT_SEED = 2021
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,7 +55,7 @@ class Log:
         Of the networks.
     train, test : Rows
     valid : Rows or None
-        They choose the best epoch; None: a tenth of `train`, by the seed.
+        They choose the best epoch, and may be `test`; None: a tenth of `train`, by the seed.
     raw_train, raw_test : DataFrame of pandas or None
         What the peers read: features, and the label in column "label".
     """
@@ -80,14 +79,14 @@ class Log:
         """Return the log with at most so many rows of each part, and none for the peers."""
         few = np.arange(rows)
         train, test = (part.take(few[: len(part.label)]) for part in (self.train, self.test))
-        valid = None if self.valid is None else self.valid.take(few[: len(self.valid.label)])
+        valid = None if self.valid is None else test
         return replace(self, train=train, test=test, valid=valid, raw_train=None, raw_test=None)
 
 
 def frappe() -> Log | str:
     """Read Frappe's train and valid rows, or say why not.
 
-    A random half of the official valid rows chooses the epoch, the other half is scored; the
+    All official valid rows choose the epoch and are scored, as in published validation figures; the
     official test rows are not here. Every value has a row, as published (threshold 1).
     """
     found = selection_logs.frappe()
@@ -99,9 +98,7 @@ def frappe() -> Log | str:
         Rows(ids.astype(np.int32), np.zeros((len(ids), 0), np.float32), label.astype(np.float32))
         for ids, label in ((found.train, found.train_label), (found.test, found.test_label))
     )
-    order = np.random.default_rng(FRAPPE_SPLIT_SEED).permutation(len(valid.label))
-    half = len(order) // 2
-    return Log(Inputs(tuple(tables), ()), train, valid.take(order[half:]), valid.take(order[:half]))
+    return Log(Inputs(tuple(tables), ()), train, valid, valid)
 
 
 def adult_log(master: str) -> Log:

@@ -16,20 +16,47 @@ class BatchNorm(nn.BatchNorm1d):
     The last batch of an epoch may hold a single row, which has no variance, or none: below two
     rows the running statistics serve and stay. Where torch.distributed is initialised, mean and
     variance in training are those of the rows of all processes, on CPUs too, which
-    `torch.nn.SyncBatchNorm` is not made for.
+    `torch.nn.SyncBatchNorm` is not made for. Running statistics are plain means until the momentum
+    takes over: torch's begin at a variance of 1, which the first hundred steps do not forget where
+    a layer's variance is 1e-8, as that of products of young embeddings is.
 
     References
     ----------
     Ioffe and Szegedy, "Batch Normalization", ICML 2015.
     """
 
+    _young = True
+
     def forward(self, x: Tensor) -> Tensor:
         """Normalise x [B, width]."""
         if not self.training:
-            return super().forward(x)
+            return self._by_running_statistics(x)
         if dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
             return self._over_processes(x)
-        return super().forward(x) if x.shape[0] > 1 else self._by_running_statistics(x)
+        if x.shape[0] < 2:
+            return self._by_running_statistics(x)
+        return F.batch_norm(
+            x,
+            self.running_mean,
+            self.running_var,
+            self.weight,
+            self.bias,
+            training=True,
+            momentum=self._share_of_this_batch(),
+            eps=self.eps,
+        )
+
+    def _share_of_this_batch(self) -> float:
+        """Count the batch; return its share of the running statistics."""
+        batches = self.get_buffer("num_batches_tracked")
+        batches.add_(1)
+        momentum = self.momentum or 0.0
+        if not self._young:
+            return momentum
+        # Read only while it matters, since reading waits for a GPU.
+        share = 1 / int(batches)
+        self._young = share > momentum
+        return max(share, momentum)
 
     def _by_running_statistics(self, x: Tensor) -> Tensor:
         return F.batch_norm(
@@ -48,10 +75,10 @@ class BatchNorm(nn.BatchNorm1d):
         variance = sums[self.num_features : -1] / count - mean.square()
         with torch.no_grad():
             unbiased = variance * count / (count - 1)
+            share = self._share_of_this_batch()
             for name, new in (("running_mean", mean), ("running_var", unbiased)):
                 running = self.get_buffer(name)
-                running.lerp_(new.to(running.dtype), self.momentum or 0.0)
-            self.get_buffer("num_batches_tracked").add_(1)
+                running.lerp_(new.to(running.dtype), share)
         scale = torch.rsqrt(variance + self.eps).to(x.dtype)
         return (x - mean.to(x.dtype)) * scale * self.weight + self.bias
 
