@@ -50,5 +50,6 @@ class DCNv2(Network):
         x0 = torch.cat([self.embedding(ids), numeric], 1)
         crossed, crosses = self.cross(x0)
         deep, hidden = self.mlp(x0)
-        both = torch.cat([crossed, deep], 1) if hidden else crossed
+        # In autocast the output layer would round to deep's dtype anyway.
+        both = torch.cat([crossed.to(deep.dtype), deep], 1) if hidden else crossed
         return self.output(both).squeeze(1), {**hidden, **crosses}
