@@ -89,7 +89,7 @@ def test_the_second_day_starts_where_the_first_ended_and_goes_further(days, firs
     assert not fitted.hasParam("initialModel")
     assert [t.private for t in fitted.inputs.tables] == [SITES + NEW_SITES, 10]
     auc = [m.summary.history["epochs"][0]["valid_auc"] for m in (fitted, scratch)]
-    assert auc[0] > auc[1] + 0.05
+    assert auc[0] > auc[1] + 0.01
     with pytest.raises(ValueError, match="of other values|use the encoder it was trained with"):
         first[1].transform(second)
 
