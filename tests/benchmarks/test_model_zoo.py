@@ -6,6 +6,7 @@ import pytest
 pytest.importorskip("sklearn")
 
 from benchmarks.model_zoo import DEFAULTS, PUBLISHED, scores
+from benchmarks.model_zoo_fuxictr import arguments_of
 from benchmarks.model_zoo_logs import Log, Rows
 from spark_ctr.classification import CTRClassifier
 from spark_ctr.networks import Inputs, Table, build_network
@@ -39,3 +40,14 @@ def test_settings_are_those_of_a_classifier(settings):
         classifier = CTRClassifier(**params)
         network = build_network(classifier.getNetwork(), inputs, classifier.network_config())
         assert network.name == params["network"]
+
+
+@pytest.mark.parametrize("name", [n for n, params in PUBLISHED.items() if "members" not in params])
+def test_fuxictr_gets_the_size_and_penalty_of_ours(name):
+    inputs = Inputs((Table("user", 5, 2), Table("item", 5, 2)), ())
+    classifier = CTRClassifier(**PUBLISHED[name] | {"hiddenLayers": [15, 15], "dropout": 0.3})
+    network = build_network(classifier.getNetwork(), inputs, classifier.network_config())
+    told = {"network": network.name, "config": network.config, "penalty": 0.05, "dim": 10}
+    found = list(arguments_of(told).values())
+    assert 0.05 in found
+    assert ([15, 15] in found and 0.3 in found) == (name not in ("lr", "fm"))
