@@ -17,7 +17,8 @@ _SETTING_PARAMS = {
     "dropout": "dropout",
     "batch_norm": "batchNorm",
 }
-_MEMBERS = "members"
+# Of every network, a module of the user's own included.
+_MEMBERS = {"members": "members"}
 
 
 def _network(value: Any) -> str:
@@ -94,19 +95,15 @@ class HasNetwork(Stage):
         """
         network, options = self.getNetwork(), self.getNetworkOptions()
         settings = network_settings(network)
-        members = {_MEMBERS: self.getMembers()} if self.getMembers() > 1 else {}
-        if _MEMBERS in options:
-            raise ValueError("networkOptions holds what is a Param: members")
-        if settings is None:
-            return options | members
-        known = {key: name for key, name in _SETTING_PARAMS.items() if key in settings}
+        known = {key: name for key, name in _SETTING_PARAMS.items() if key in (settings or ())}
+        known |= _MEMBERS
         twice = [f"{key} (set {known[key]})" for key in options if key in known]
         if twice:
             raise ValueError(f"networkOptions holds what is a Param: {', '.join(twice)}")
-        unknown = sorted(set(options) - set(settings))
+        unknown = [] if settings is None else sorted(set(options) - set(settings))
         if unknown:
-            valid = ", ".join(sorted(set(settings) - set(known))) or "none"
+            valid = ", ".join(sorted(set(settings or ()) - set(known))) or "none"
             raise ValueError(
                 f"networkOptions: network '{network}' has no {unknown}; its options are: {valid}"
             )
-        return {key: self.getOrDefault(name) for key, name in known.items()} | options | members
+        return {key: self.getOrDefault(name) for key, name in known.items()} | options

@@ -24,7 +24,7 @@ from spark_ctr.networks.imported import (
 from spark_ctr.networks.inputs import Inputs
 from spark_ctr.networks.logistic_regression import LogisticRegression
 from spark_ctr.networks.network import Network
-from spark_ctr.networks.settings import Setting, complete
+from spark_ctr.networks.settings import Setting, complete, integer
 
 NETWORKS: dict[str, type[Network]] = {
     network.name: network
@@ -39,6 +39,9 @@ NETWORKS: dict[str, type[Network]] = {
         FinalMLP,
     )
 }
+
+
+_MEMBERS = integer(1, at_least=1)
 
 
 def check_name(name: str) -> None:
@@ -98,9 +101,9 @@ def build_network(
     """
     found = _class_of(name)
     own = dict(config or {})
-    members = own.pop("members", 1)
-    if not isinstance(members, int) or members < 1:
-        raise ValueError(f"config key 'members' must be an int >= 1, got {members!r}")
+    members = own.pop("members", _MEMBERS.default)
+    if not _MEMBERS.accepts(members):
+        raise ValueError(f"config key 'members' must be {_MEMBERS.wanted}, got {members!r}")
     with torch.random.fork_rng(devices=[]):
         # torch.manual_seed would reseed the CUDA generators too.
         torch.default_generator.manual_seed(seed)
