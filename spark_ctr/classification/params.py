@@ -100,9 +100,16 @@ class CTRParams(
     )
     embeddingRegularization = param(
         "embeddingRegularization",
-        "L2 penalty of the embedding rows in a batch",
+        "L2 penalty of the embedding rows at every step, applied when a row is looked up next",
         number("embeddingRegularization", float, at_least=0.0),
-        1e-3,
+        0.05,
+    )
+    weightAveraging = param(
+        "weightAveraging",
+        "validate and keep an average of the weights over the last of the steps so far instead of "
+        "those after the last step; takes the memory of the tables once more",
+        TypeConverters.toBoolean,
+        True,
     )
     batchSize = param(
         "batchSize",
@@ -169,6 +176,7 @@ class CTRParams(
             learning_rate_decay=self.getLearningRateDecay(),
             schedule=self.getLearningRateSchedule(),
             warmup_steps=self.getWarmupSteps(),
+            average_weights=self.getWeightAveraging(),
             monitor=self.getMonitor(),
             seed=self.getSeed(),
             device=self.getDevice(),

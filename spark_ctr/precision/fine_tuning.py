@@ -131,6 +131,8 @@ def fine_tune(
         patience=epochs,
         learning_rate=learning_rate,
         precision="float32",
+        # The sign of an average is not what was trained.
+        average_weights=False,
     )
     sensitivity = measure_sensitivity(network, valid_feed.batches(0))
     plan = choose_plan(sensitivity, binary_share)

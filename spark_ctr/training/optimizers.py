@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from spark_ctr.training.row_gradients import coalesce_rows
 from spark_ctr.training.rowwise import OPTIMIZERS
 
-_LEARNING_RATE = "learning_rate"
+_LEARNING_RATE, _STEPS = "learning_rate", "steps"
 
 
 class Optimizers:
@@ -28,12 +28,14 @@ class Optimizers:
     weight_decay : float
         Decoupled decay (AdamW) of the matrices outside the tables; biases are exempt.
     embedding_l2 : float
-        Factor of half the squared norm of the looked-up rows, each once per step. Rows without
-        gradient, as those that padding reads, do not count as looked up.
+        L2 penalty of the tables' rows, see `training.rowwise`. Rows without gradient, as those
+        that padding reads, do not count as looked up.
     clip_norm : float, optional
-        Largest norm of the whole gradient, the penalty's included.
+        Largest norm of the whole gradient.
     optimizer : {"adam", "adagrad"}
         Of the tables, see `training.rowwise`.
+    moved : callable, optional
+        Told how table rows move, see `training.rowwise`.
     """
 
     def __init__(
@@ -45,14 +47,10 @@ class Optimizers:
         embedding_l2: float,
         clip_norm: float | None,
         optimizer: str = "adam",
+        moved: Callable[[str, Tensor, Tensor], None] | None = None,
     ) -> None:
-        self._l2 = embedding_l2
         self._clip_norm = clip_norm
-        tables = {
-            id(module.weight)
-            for module in network.modules()
-            if isinstance(module, nn.Embedding | nn.EmbeddingBag)
-        }
+        tables = {id(weight) for weight in table_weights(network)}
         named = {name: p for name, p in network.named_parameters() if p.requires_grad}
         self._tables = {name: p for name, p in named.items() if id(p) in tables}
         rest = {name: p for name, p in named.items() if id(p) not in tables}
@@ -67,7 +65,7 @@ class Optimizers:
         ]
         groups = [group for group in groups if group["params"]]
         self._adamw = torch.optim.AdamW(groups, lr=learning_rate, fused=True) if groups else None
-        self._rowwise = OPTIMIZERS[optimizer](self._tables)
+        self._rowwise = OPTIMIZERS[optimizer](self._tables, embedding_l2, moved)
         self.learning_rate = learning_rate
 
     def zero_grad(self) -> None:
@@ -76,18 +74,15 @@ class Optimizers:
             parameter.grad = None
 
     def step(self) -> None:
-        """Add the table penalty, clip, and update all parameters.
+        """Clip, and update all parameters.
 
         Tables' gradients may be dense or sparse COO, coalesced or not; afterwards they are
-        coalesced, and hold the penalty.
+        coalesced.
         """
         tables = [weight for weight in self._tables.values() if weight.grad is not None]
         grads = coalesce_rows([weight.grad for weight in tables if weight.grad is not None])
         for weight, grad in zip(tables, grads, strict=True):
             weight.grad = grad
-            if self._l2:
-                rows = weight.detach().index_select(0, grad.indices()[0])
-                grad.values().add_(rows, alpha=self._l2)
         if self._clip_norm is not None:
             self._clip(self._clip_norm)
         if self._adamw is not None:
@@ -101,12 +96,15 @@ class Optimizers:
             group["lr"] = value
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Return the learning rate and the moments, ``PARAMETER:MOMENT`` each.
+        """Return the learning rate, the steps and the moments, ``PARAMETER:MOMENT`` each.
 
         Parameters that took no step yet are left out. The tensors share memory with the state:
         write or clone them before the next step.
         """
-        state = {_LEARNING_RATE: torch.tensor(self.learning_rate, dtype=torch.float64)}
+        state = {
+            _LEARNING_RATE: torch.tensor(self.learning_rate, dtype=torch.float64),
+            _STEPS: torch.tensor(self._rowwise.steps),
+        }
         for name, parameter in self._rest.items():
             for key, value in (self._adamw.state[parameter] if self._adamw else {}).items():
                 state[f"{name}:{key}"] = value
@@ -124,12 +122,12 @@ class Optimizers:
         """
         found: dict[str, dict[str, Tensor]] = {}
         for key, value in state.items():
-            if key != _LEARNING_RATE:
+            if key not in (_LEARNING_RATE, _STEPS):
                 name, _, moment = key.rpartition(":")
                 found.setdefault(name, {})[moment] = value
         known = self._tables | self._rest
         unknown = sorted(set(found) - set(known))
-        if unknown or _LEARNING_RATE not in state:
+        if unknown or not {_LEARNING_RATE, _STEPS} <= set(state):
             raise ValueError(
                 f"the optimiser's state is of another network: it has {unknown}, "
                 f"parameters are {sorted(known)}"
@@ -149,6 +147,7 @@ class Optimizers:
                 self._rowwise.state[name] = expected
             elif self._adamw is not None:
                 self._adamw.state[parameter] = expected
+        self._rowwise.steps = int(state[_STEPS])
         self.set_learning_rate(float(state[_LEARNING_RATE]))
 
     def _clip(self, clip_norm: float) -> None:
@@ -163,6 +162,12 @@ class Optimizers:
         factor = (clip_norm / (norm + 1e-6)).clamp_max(1.0)
         for value in values:
             value.mul_(factor)
+
+
+def table_weights(network: nn.Module) -> list[nn.Parameter]:
+    """Return the weights of embedding tables."""
+    modules = network.modules()
+    return [m.weight for m in modules if isinstance(m, nn.Embedding | nn.EmbeddingBag)]
 
 
 def _adamw_state(parameter: Tensor) -> dict[str, Tensor]:

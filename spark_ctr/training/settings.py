@@ -26,7 +26,7 @@ class TrainingSettings:
     weight_decay : float
         Decoupled weight decay of all matrices but the embedding tables.
     embedding_l2 : float
-        L2 penalty of the embedding rows in a batch.
+        L2 penalty of the embedding rows, see `training.rowwise`.
     clip_norm : float, optional
         Largest norm of the gradient; None leaves it as it is.
     learning_rate_decay : float
@@ -35,6 +35,8 @@ class TrainingSettings:
         Learning rate over the steps, see `training.schedule`.
     warmup_steps : int
         Steps over which the learning rate first rises linearly.
+    average_weights : bool
+        Validate and return the average of the weights, see `training.averaging`.
     monitor : {"auc", "log_loss"}
         Figure on the validation rows that chooses the best epoch.
     seed : int
@@ -61,6 +63,7 @@ class TrainingSettings:
     learning_rate_decay: float = 0.5
     schedule: str = "plateau"
     warmup_steps: int = 0
+    average_weights: bool = False
     monitor: str = "auc"
     seed: int = 0
     device: str = "auto"

@@ -6,7 +6,7 @@ import math
 import resource
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from typing import Any
 
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from spark_ctr.networks.network import Network
 from spark_ctr.training.allocation import memory_kept
+from spark_ctr.training.averaging import WeightAverage
 from spark_ctr.training.checkpoints import Checkpoints, digest_of
 from spark_ctr.training.feeds.batch import Batch
 from spark_ctr.training.history import History
@@ -91,7 +92,8 @@ def train(
     progress = progress or Progress()
     if checkpoints is not None:
         checkpoints.open_run(_facts(network, loss, settings, ranks))
-    run = _Run(network, loss or click_loss, settings, device, progress, ranks, checkpoints)
+    steps = settings.max_epochs * train_feed.steps
+    run = _Run(network, loss or click_loss, settings, steps, device, progress, ranks, checkpoints)
     try:
         with _seeded(settings.seed + ranks.rank, device), memory_kept():
             run.fit(train_feed, valid_feed)
@@ -109,6 +111,7 @@ class _Run:
         network: Network,
         loss: Loss,
         settings: TrainingSettings,
+        planned_steps: int,
         device: torch.device,
         progress: Progress,
         ranks: Ranks,
@@ -122,9 +125,12 @@ class _Run:
         self.ranks = ranks
         self.checkpoints = checkpoints
         self.schedule = Schedule(settings.schedule, settings.warmup_steps)
-        self.planned_steps = 0
+        self.planned_steps = planned_steps
         self.state = RunState()
         self.best: dict[str, Tensor] | None = None
+        self.average = (
+            WeightAverage(self.network, planned_steps) if settings.average_weights else None
+        )
         self.loss_module = loss.to(device) if isinstance(loss, nn.Module) else nn.Module()
         self.optimizers = Optimizers(
             network,
@@ -134,12 +140,12 @@ class _Run:
             settings.embedding_l2,
             settings.clip_norm,
             settings.optimizer,
+            self.average.moved if self.average is not None else None,
         )
 
     def fit(self, train_feed: Feed, valid_feed: Feed | None) -> None:
         self._resume()
         state, epochs = self.state, self.settings.max_epochs
-        self.planned_steps = epochs * train_feed.steps
         before_epoch = getattr(self.loss, "before_epoch", None)
         while state.worse < self.settings.patience and state.epoch < epochs:
             self.network.train()
@@ -147,11 +153,15 @@ class _Run:
                 before_epoch(state.epoch)
             self.progress.start_epoch(state.epoch, epochs, train_feed.rows)
             self._train_epoch(train_feed)
-            record = self._end_epoch(valid_feed)
+            with self.average.in_place() if self.average is not None else nullcontext():
+                record = self._end_epoch(valid_feed)
             self.progress.end_epoch(record)
             self._write_checkpoint()
         best = state.history.best_epoch
-        if self.best is not None and best + 1 < len(state.history.epochs):
+        if self.best is None:
+            if self.average is not None:
+                self.average.take_over()
+        elif self.average is not None or best + 1 < len(state.history.epochs):
             self.network.load_state_dict(self.best)
 
     def _train_epoch(self, feed: Feed) -> None:
@@ -202,6 +212,8 @@ class _Run:
             (value * (own / weight if weight > 0 else 0.0)).backward()
             self.ranks.sum_gradients([self.network, self.loss_module])
         self.optimizers.step()
+        if self.average is not None:
+            self.average.end_step()
         return value.detach(), due
 
     def _check(self, steps: list[tuple[int, Batch, Tensor]]) -> None:
@@ -252,6 +264,7 @@ class _Run:
         value = record["valid_auc"] if by_auc else -record["valid_loss"]
         if value > state.best_value:
             state.best_value, state.worse, history.best_epoch = value, 0, record["epoch"]
+            self.best = None  # frees its memory before the new one takes as much
             self.best = {k: v.detach().clone() for k, v in self.network.state_dict().items()}
             return record
         state.worse += 1
@@ -280,6 +293,7 @@ class _Run:
             "network": self.network.state_dict(),
             "loss": self.loss_module.state_dict(),
             "optimizers": self.optimizers.state_dict(),
+            "average": self.average.state_dict() if self.average is not None else {},
             "best": self.best or {},
         }
         for part, values in parts.items():
@@ -309,6 +323,8 @@ class _Run:
         self.network.load_state_dict(parts["network"])
         self.loss_module.load_state_dict(parts.get("loss", {}))
         self.optimizers.load_state_dict(parts["optimizers"])
+        if self.average is not None:
+            self.average.load_state_dict(parts["average"])
         self.best = parts.get("best")
         self.state = RunState.from_dict(found.state)
         self.state.history.resumed_at.append(steps)

@@ -1,6 +1,7 @@
 """Optimisers: what a step does to the rows looked up, to all others, and to the rest."""
 
 import copy
+import math
 
 import pytest
 import torch
@@ -52,20 +53,77 @@ class Tables(torch.nn.Module):
 def test_every_row_is_trained_by_an_optimiser_of_its_own(name, batches, dense, l2):
     tables = Tables()
     weight = tables.table.weight
-    optimizers = Optimizers(tables, (), 0.1, 0.0, l2, None, name)
+    moved = torch.zeros(ROWS, DIM)
+    optimizers = Optimizers(
+        tables,
+        (),
+        0.1,
+        0.0,
+        l2,
+        None,
+        name,
+        lambda _, rows, change: moved.index_add_(0, rows, change),
+    )
+    start = weight.detach().clone()
     alone = weight.detach().double()
     squares = [[] for _ in range(ROWS)]
+    last = [0] * ROWS
     for seed, batch in enumerate(batches):
         before = weight.detach().clone()
         grad = tables.set_gradient(batch, seed, dense).double()
         optimizers.step()
         for row in set(batch):
-            gradient = grad[row] + l2 * alone[row]
-            squares[row].append(gradient.square().mean())
-            alone[row] -= 0.1 * gradient * STEP_SIZES[name](squares[row])
+            squares[row].append(grad[row].square().mean())
+            step_size = STEP_SIZES[name](squares[row])
+            rate = 0.1 * (10 if name == "adagrad" else 1)
+            both = torch.hypot(rate / 0.1 / step_size, l2 * alone[row].square().mean().sqrt())
+            idle = seed + 1 - last[row]
+            alone[row] *= torch.exp(-rate * l2 * idle / both)
+            alone[row] -= 0.1 * grad[row] * step_size
+            last[row] = seed + 1
         for row in set(range(ROWS)) - set(batch):
             assert torch.equal(weight[row], before[row])
     torch.testing.assert_close(weight.detach(), alone.float(), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(weight.detach() - start, moved, rtol=1e-4, atol=1e-5)
+
+
+def test_a_late_penalty_is_that_of_every_step():
+    l2, steps = 0.3, 7
+    finals = []
+    for seen in ([steps], range(1, steps + 1)):
+        torch.manual_seed(0)
+        table = torch.nn.Embedding(1, 4, sparse=True, _weight=torch.full((1, 4), 2.0))
+        optimizers = Optimizers(table, (), 1e-4, 0.0, l2, None)
+        # Gradients of one size all along, and alternating, so that they all but cancel.
+        for step in range(1, steps + 1):
+            grad = torch.full((1, 4), 1.0 if step % 2 else -1.0)
+            table.weight.grad = grad if step in seen else torch.zeros_like(grad)
+            optimizers.step()
+        finals.append(table.weight.detach().clone())
+    torch.testing.assert_close(*finals, rtol=1e-6, atol=0)
+    # 7 steps of rate * l2 / size, the size of gradient and penalty being sqrt(1 + 0.6^2).
+    left = 2 * math.exp(-1e-4 * l2 * steps / math.sqrt(1.36)) - 1e-4
+    assert finals[0][0, 0].item() == pytest.approx(left, rel=1e-6)
+
+
+def test_the_penalty_is_about_that_of_torchs_dense_adam():
+    rows, l2 = 4, 0.05
+    draw = torch.Generator().manual_seed(1)
+    start = torch.randn(rows, 8, generator=draw)
+    table = torch.nn.Embedding(rows, 8, sparse=True, _weight=start.clone())
+    peer = torch.nn.Parameter(start.clone())
+    adam = torch.optim.Adam([peer], lr=1e-3, betas=(0.0, 0.999))
+    optimizers = Optimizers(table, (), 1e-3, 0.0, l2, None)
+    for _ in range(1000):
+        grad = torch.randn(rows, 8, generator=draw)
+        peer.grad = grad + l2 * peer.detach()
+        table.weight.grad = grad
+        adam.step()
+        optimizers.step()
+    ours, theirs = table.weight.detach(), peer.detach()
+    plain = start.norm() - ours.norm()
+    assert plain > 0.02 * start.norm()
+    torch.testing.assert_close(ours, theirs, atol=0.03, rtol=0.0)
 
 
 def test_adam_of_one_column_is_torchs_without_momentum():
@@ -167,19 +225,6 @@ def test_a_state_of_something_else_is_refused(inputs, make_rows):
         Optimizers(plain, (), 0.01, 0.0, 0.0, None).load_state_dict(
             {key: value for key, value in state.items() if not key.startswith("embedding")}
         )
-
-
-def test_table_penalty_shrinks_looked_up_rows_only():
-    network = build_network("lr", Inputs((Table("a", 6, 1),), ()), {}, seed=0)
-    weight = network.embedding.weights[0].weight
-    start = weight.detach().clone()
-    optimizers = Optimizers(network, (), 0.1, 0.0, 0.5, None)
-    # Row 2 twice, row 4 once: gradient = count + l2 * weight, each row penalised once.
-    network(torch.tensor([[2], [2], [4]]), torch.zeros(3, 0)).sum().backward()
-    optimizers.step()
-    expected = torch.tensor([0.0, 0.0, 2.0, 0.0, 1.0, 0.0])[:, None]
-    expected = expected + 0.5 * start * (expected > 0)
-    torch.testing.assert_close(weight.grad.to_dense(), expected)
 
 
 @pytest.mark.parametrize("sparse", [True, False])
