@@ -27,6 +27,11 @@ class BatchNorm(nn.BatchNorm1d):
 
     _young = True
 
+    def reset_running_stats(self) -> None:
+        """Begin running statistics afresh."""
+        super().reset_running_stats()
+        self._young = True
+
     def forward(self, x: Tensor) -> Tensor:
         """Normalise x [B, width]."""
         if not self.training:

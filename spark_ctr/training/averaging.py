@@ -16,7 +16,7 @@ ETA = 4
 
 
 class WeightAverage:
-    """Polynomial-decay average of the weights after each step, and of batch norm statistics.
+    """Polynomial-decay average of the weights after each step.
 
     The average after step t is a(t) = (1 - s) a(t-1) + s w(t) with s = (eta + 1) / (t + eta). It
     forgets the start at any length of training, so there is no decay rate to choose. Of tables it
@@ -39,13 +39,10 @@ class WeightAverage:
 
     def __init__(self, network: nn.Module, planned_steps: int) -> None:
         tables = {id(weight) for weight in table_weights(network)}
-        values = {**dict(network.named_parameters()), **dict(network.named_buffers())}
-        self._tables = {name: value for name, value in values.items() if id(value) in tables}
-        self._dense = {
-            name: value
-            for name, value in values.items()
-            if name not in self._tables and value.is_floating_point()
-        }
+        self._tables: dict[str, Tensor] = {}
+        self._dense: dict[str, Tensor] = {}
+        for name, value in network.named_parameters():
+            (self._tables if id(value) in tables else self._dense)[name] = value
         self._average = {name: value.detach().clone() for name, value in self._dense.items()}
         self._sums = {name: torch.zeros_like(value) for name, value in self._tables.items()}
         self._scale = _rising(max(planned_steps, 1))
@@ -69,25 +66,18 @@ class WeightAverage:
 
     @contextmanager
     def in_place(self) -> Iterator[None]:
-        """Have the network hold the average inside the context."""
+        """Have the network hold the average, after a step at least, inside the context."""
         trained = {name: value.data for name, value in (self._tables | self._dense).items()}
-        self.take_over()
+        factor = self._scale / _rising(self.steps)
+        for name, value in self._dense.items():
+            value.data = self._average[name]
+        for name, value in self._tables.items():
+            value.data = value.detach().sub(self._sums[name], alpha=factor)
         try:
             yield
         finally:
             for name, value in (self._tables | self._dense).items():
                 value.data = trained[name]
-
-    @torch.no_grad()
-    def take_over(self) -> None:
-        """Replace the network's weights by their average."""
-        if not self.steps:
-            return
-        for name, value in self._dense.items():
-            value.data = self._average[name]
-        factor = self._scale / _rising(self.steps)
-        for name, value in self._tables.items():
-            value.data = value.detach().sub(self._sums[name], alpha=factor)
 
     def state_dict(self) -> dict[str, Tensor]:
         """Return the sums and averages by parameter; they share memory with the state."""

@@ -164,7 +164,7 @@ class Optimizers:
             value.mul_(factor)
 
 
-def table_weights(network: nn.Module) -> list[nn.Parameter]:
+def table_weights(network: nn.Module) -> list[Tensor]:
     """Return the weights of embedding tables."""
     modules = network.modules()
     return [m.weight for m in modules if isinstance(m, nn.Embedding | nn.EmbeddingBag)]

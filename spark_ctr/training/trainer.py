@@ -6,7 +6,7 @@ import math
 import resource
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any
 
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from spark_ctr.networks.network import Network
 from spark_ctr.training.allocation import memory_kept
 from spark_ctr.training.averaging import WeightAverage
+from spark_ctr.training.batch_statistics import RECENT, BatchStatistics
 from spark_ctr.training.checkpoints import Checkpoints, digest_of
 from spark_ctr.training.feeds.batch import Batch
 from spark_ctr.training.history import History
@@ -131,6 +132,7 @@ class _Run:
         self.average = (
             WeightAverage(self.network, planned_steps) if settings.average_weights else None
         )
+        self.statistics = BatchStatistics(self.network)
         self.loss_module = loss.to(device) if isinstance(loss, nn.Module) else nn.Module()
         self.optimizers = Optimizers(
             network,
@@ -153,22 +155,38 @@ class _Run:
                 before_epoch(state.epoch)
             self.progress.start_epoch(state.epoch, epochs, train_feed.rows)
             self._train_epoch(train_feed)
-            with self.average.in_place() if self.average is not None else nullcontext():
+            with self._averaged():
                 record = self._end_epoch(valid_feed)
             self.progress.end_epoch(record)
             self._write_checkpoint()
         best = state.history.best_epoch
-        if self.best is None:
-            if self.average is not None:
-                self.average.take_over()
-        elif self.average is not None or best + 1 < len(state.history.epochs):
+        averaged = self.average is not None
+        if self.best is not None and (averaged or best + 1 < len(state.history.epochs)):
             self.network.load_state_dict(self.best)
+
+    @contextmanager
+    def _averaged(self) -> Iterator[None]:
+        """Hold the averaged weights, where they are asked for, inside the context."""
+        if self.average is None:
+            yield
+            return
+        with self.average.in_place(), self.statistics.estimated(self.device):
+            yield
+
+    @property
+    def _keeps_batches(self) -> bool:
+        return self.average is not None and self.statistics.needed
 
     def _train_epoch(self, feed: Feed) -> None:
         steps_per_check = STEPS_PER_CHECK.get(self.device.type, 1)
         state, totals = self.state, self.state.totals
         pending: list[tuple[int, Batch, Tensor]] = []
-        batches = iter(feed.batches(state.epoch, state.step))
+        # A resumed epoch needs the same last batches as one that was not interrupted.
+        read_again = min(state.step, RECENT) if self._keeps_batches else 0
+        batches = iter(feed.batches(state.epoch, state.step - read_again))
+        self.statistics.start_epoch()
+        for _ in range(read_again):
+            self.statistics.saw(next(batches))
         before = totals.seconds
         began = time.perf_counter()
         while True:
@@ -178,6 +196,8 @@ class _Run:
             due = False
             if batch is not None:
                 value, due = self._step(batch)
+                if self._keeps_batches:
+                    self.statistics.saw(batch)
                 pending.append((state.step, batch, value))
                 state.step += 1
                 state.steps += 1
@@ -255,6 +275,8 @@ class _Run:
         state.epoch, state.step, state.totals = state.epoch + 1, 0, EpochTotals()
         if math.isnan(record["valid_loss"]):
             history.best_epoch = record["epoch"]
+            if self.average is not None:
+                self._keep()
             return record
         if history.monitor == "none":
             # A single class has no AUC.
@@ -264,8 +286,7 @@ class _Run:
         value = record["valid_auc"] if by_auc else -record["valid_loss"]
         if value > state.best_value:
             state.best_value, state.worse, history.best_epoch = value, 0, record["epoch"]
-            self.best = None  # frees its memory before the new one takes as much
-            self.best = {k: v.detach().clone() for k, v in self.network.state_dict().items()}
+            self._keep()
             return record
         state.worse += 1
         if state.worse >= settings.patience:
@@ -273,6 +294,11 @@ class _Run:
         else:
             state.plateau *= self.schedule.after_worse_epoch(settings.learning_rate_decay)
         return record
+
+    def _keep(self) -> None:
+        """Keep the network as it is as the best one so far."""
+        self.best = None  # frees its memory before the new one takes as much
+        self.best = {k: v.detach().clone() for k, v in self.network.state_dict().items()}
 
     def _validate(self, feed: Feed | None) -> dict[str, float]:
         if feed is None or feed.rows < 1:

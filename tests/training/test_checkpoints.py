@@ -19,7 +19,13 @@ from tests.kill_at import KillAt, Killed
 
 CONFIG = {"hidden_layers": [16, 8], "dropout": 0.3, "batch_norm": True}
 SETTINGS = TrainingSettings(
-    learning_rate=0.02, max_epochs=4, patience=1, seed=4, embedding_l2=1e-3, device="cpu"
+    learning_rate=0.02,
+    max_epochs=4,
+    patience=1,
+    seed=4,
+    embedding_l2=1e-3,
+    average_weights=True,
+    device="cpu",
 )
 
 

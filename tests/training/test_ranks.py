@@ -21,6 +21,7 @@ SETTINGS = TrainingSettings(
     patience=2,
     seed=4,
     embedding_l2=1e-3,
+    average_weights=True,
     clip_norm=1.0,
     device="cpu",
     precision="float32",
