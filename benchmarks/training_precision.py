@@ -9,11 +9,11 @@ first step`` is wall-clock time and holds the compilation. Every system runs in 
 an empty cache of compiled code; run it with OMP_NUM_THREADS=1 where other programs run. ``memory
 given back`` is without `spark_ctr.training.allocation.memory_kept`.
 
-``quality ...`` trains the default DCNv2 with the classifier's defaults (batch 1,024, L2 penalty
-0.001) on the generated click log (200,000 training rows) and on Adult, in both precisions from the
-same weights on the same batches; a tenth of the training rows chooses the epoch. AUC and log loss
-are those of the test rows, scored in float32; ``auc, lost`` is float32's less bfloat16's, seed by
-seed.
+``quality ...`` trains the default DCNv2 in batches of 1,024, with an L2 penalty of 0.001 and
+without an average of weights, on the generated click log (200,000 training rows) and on Adult, in
+both precisions from the same weights on the same batches; a tenth of the training rows chooses the
+epoch. AUC and log loss are those of the test rows, scored in float32; ``auc, lost`` is float32's
+less bfloat16's, seed by seed.
 """
 
 from __future__ import annotations
