@@ -37,7 +37,7 @@ from torch import Tensor, nn
 from benchmarks.embedding_logs import SampleLog, logs_of
 from benchmarks.frame import OURS, Record, in_new_process, run
 from spark_ctr.networks import Inputs, Table, build_network
-from spark_ctr.networks.embedding import EmbeddingTables
+from spark_ctr.networks.embedding import EmbeddingTables, embedding_modules
 from spark_ctr.training.averaging import WeightAverage
 from spark_ctr.training.loss import weighted_bce
 from spark_ctr.training.metrics import log_loss_of_logits, roc_auc
@@ -78,9 +78,7 @@ class Model(nn.Module):
         names = [f"n{i}" for i in range(inputs.width)]
         config = {**CONFIG, "hidden_layers": layers}
         self.rest = build_network("dcnv2", Inputs((), tuple(names)), config, seed=seed)
-        self.weights = [
-            m.weight for m in self.tables.modules() if isinstance(m, nn.Embedding | nn.EmbeddingBag)
-        ]
+        self.weights = [table.weight for table in embedding_modules(self.tables)]
         if system in (DENSE, SPARSE, ADAGRAD):
             for module in cast(EmbeddingTables, self.tables).weights:
                 cast(nn.Embedding, module).sparse = system != DENSE

@@ -41,13 +41,13 @@ from torch import Tensor, nn
 from benchmarks import throughput_peers
 from benchmarks.frame import OURS, Record, in_new_process, run
 from benchmarks.throughput_log import DIM, N_IDS, N_NUMERIC, TABLES, write_log
+from spark_ctr.classification import CTRClassifier
 from spark_ctr.networks import Inputs, Table, build_network
 from spark_ctr.networks.network import Network
 from spark_ctr.training.feeds import open_feed
 from spark_ctr.training.feeds.petastorm_feed import why_not_petastorm
 from spark_ctr.training.loss import weighted_bce
 from spark_ctr.training.optimizers import Optimizers
-from spark_ctr.training.settings import TrainingSettings
 from spark_ctr.training.trainer import train
 
 BATCH, LAYERS, CROSS_LAYERS, RATE = 8192, [400, 400, 400], 3, 1e-3
@@ -91,16 +91,11 @@ def our_network(seed: int) -> Network:
 def epoch_of_ours(precision: str, batch: int, seed: int) -> Callable[[str, int], object]:
     """Return a function that trains an epoch of a folder of that many rows."""
     network = our_network(seed)
-    # The penalty and the average that CTRClassifier takes by default cost time too.
-    settings = TrainingSettings(
-        learning_rate=RATE,
-        batch_size=batch,
-        max_epochs=1,
-        embedding_l2=0.05,
-        average_weights=True,
-        device="cpu",
-        precision=precision,
+    # Its penalty and its average of weights cost time too.
+    classifier = CTRClassifier(
+        learningRate=RATE, batchSize=batch, maxIter=1, device="cpu", precision=precision
     )
+    settings = classifier.training_settings()
 
     def epoch(folder: str, rows: int) -> object:
         feed = open_feed(

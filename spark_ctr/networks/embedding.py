@@ -11,6 +11,11 @@ from spark_ctr.networks.inputs import Inputs
 INITIAL_STD = 0.01
 
 
+def embedding_modules(module: nn.Module) -> list[nn.Embedding | nn.EmbeddingBag]:
+    """Return the embedding tables in a module, one's own too."""
+    return [m for m in module.modules() if isinstance(m, nn.Embedding | nn.EmbeddingBag)]
+
+
 class EmbeddingTables(nn.Module):
     """One lookup per distinct dimension for all categorical columns.
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from spark_ctr.training.optimizers import table_weights
+from spark_ctr.networks.embedding import embedding_modules
 
 # With 4 a step's weight falls with the fourth power of its place among the steps so far: half of
 # the average comes of the last seventh of them.
@@ -38,7 +38,7 @@ class WeightAverage:
     """
 
     def __init__(self, network: nn.Module, planned_steps: int) -> None:
-        tables = {id(weight) for weight in table_weights(network)}
+        tables = {id(table.weight) for table in embedding_modules(network)}
         self._tables: dict[str, Tensor] = {}
         self._dense: dict[str, Tensor] = {}
         for name, value in network.named_parameters():

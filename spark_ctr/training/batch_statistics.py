@@ -12,6 +12,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from spark_ctr.networks.network import Network
 from spark_ctr.training.feeds.batch import Batch
+from spark_ctr.training.predictions import Feed
 
 RECENT = 10
 
@@ -20,17 +21,11 @@ class BatchStatistics:
     """Statistics of averaged weights, from the last batches of an epoch.
 
     The running statistics of training belong to the weights of training. An average of them is not
-    what averaged weights yield where layers multiply, as those of products of embeddings: FiBiNET
-    loses 0.008 of AUC by it (benchmarks/README.md, model_zoo).
+    what averaged weights yield where layers multiply, as FiBiNET's products of embeddings.
 
     Parameters
     ----------
     network : Network
-
-    Attributes
-    ----------
-    needed : bool
-        Whether the network has such statistics.
 
     References
     ----------
@@ -45,26 +40,30 @@ class BatchStatistics:
             for layer in network.modules()
             if isinstance(layer, _BatchNorm) and layer.track_running_stats
         ]
-        self.needed = bool(self._layers)
         self._recent: deque[Batch] = deque(maxlen=RECENT)
 
-    def start_epoch(self) -> None:
-        """Forget the batches of the epoch before."""
-        self._recent.clear()
+    def batches(self, feed: Feed, epoch: int, start: int) -> Iterator[Batch]:
+        """Yield the batches of an epoch of `feed` but for the first `start`, and keep the last ten.
 
-    def saw(self, batch: Batch) -> None:
-        """Keep a batch, and forget the eleventh last."""
-        self._recent.append(batch)
+        Those before `start` are read again, so that a resumed epoch ends with the same ten.
+        """
+        before = min(start, RECENT) if self._layers else 0
+        self._recent.clear()
+        for i, batch in enumerate(feed.batches(epoch, start - before)):
+            if self._layers:
+                self._recent.append(batch)
+            if i >= before:
+                yield batch
 
     @contextmanager
-    def estimated(self, device: torch.device) -> Iterator[None]:
-        """Have plain means over the batches as statistics inside the context.
+    def estimated(self) -> Iterator[None]:
+        """Have plain means over the kept batches as statistics inside the context.
 
         All processes that train together must enter it together.
         """
         before = [{k: v.clone() for k, v in layer.named_buffers()} for layer in self._layers]
-        if self.needed:
-            self._estimate(device, before)
+        if self._layers:
+            self._estimate(before)
         try:
             yield
         finally:
@@ -72,7 +71,8 @@ class BatchStatistics:
                 _put_back(layer, buffers)
 
     @torch.no_grad()
-    def _estimate(self, device: torch.device, before: list[dict[str, Tensor]]) -> None:
+    def _estimate(self, before: list[dict[str, Tensor]]) -> None:
+        device = next(self._network.parameters()).device
         momenta = [layer.momentum for layer in self._layers]
         training = self._network.training
         # Without dropout, as in inference; it draws no random numbers either.

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from spark_ctr.networks.embedding import embedding_modules
 from spark_ctr.training.row_gradients import coalesce_rows
 from spark_ctr.training.rowwise import OPTIMIZERS
 
@@ -50,7 +51,7 @@ class Optimizers:
         moved: Callable[[str, Tensor, Tensor], None] | None = None,
     ) -> None:
         self._clip_norm = clip_norm
-        tables = {id(weight) for weight in table_weights(network)}
+        tables = {id(table.weight) for table in embedding_modules(network)}
         named = {name: p for name, p in network.named_parameters() if p.requires_grad}
         self._tables = {name: p for name, p in named.items() if id(p) in tables}
         rest = {name: p for name, p in named.items() if id(p) not in tables}
@@ -162,12 +163,6 @@ class Optimizers:
         factor = (clip_norm / (norm + 1e-6)).clamp_max(1.0)
         for value in values:
             value.mul_(factor)
-
-
-def table_weights(network: nn.Module) -> list[Tensor]:
-    """Return the weights of embedding tables."""
-    modules = network.modules()
-    return [m.weight for m in modules if isinstance(m, nn.Embedding | nn.EmbeddingBag)]
 
 
 def _adamw_state(parameter: Tensor) -> dict[str, Tensor]:

@@ -9,6 +9,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from spark_ctr.networks.embedding import embedding_modules
 from spark_ctr.training.row_gradients import coalesce_rows
 
 _CPU = torch.device("cpu")
@@ -104,12 +105,10 @@ def _parameters(modules: Iterable[nn.Module]) -> tuple[list[Tensor], list[Tensor
     """Trained parameters with row-sparse gradients, and all others, in a fixed order."""
     modules = list(modules)
     sparse = {
-        id(part.weight): part.weight
+        id(table.weight): table.weight
         for module in modules
-        for part in module.modules()
-        if isinstance(part, nn.Embedding | nn.EmbeddingBag)
-        and part.sparse
-        and part.weight.requires_grad
+        for table in embedding_modules(module)
+        if table.sparse and table.weight.requires_grad
     }
     dense = {
         id(p): p

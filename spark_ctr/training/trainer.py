@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import resource
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,8 +15,9 @@ from torch import Tensor, nn
 from spark_ctr.networks.network import Network
 from spark_ctr.training.allocation import memory_kept
 from spark_ctr.training.averaging import WeightAverage
-from spark_ctr.training.batch_statistics import RECENT, BatchStatistics
+from spark_ctr.training.batch_statistics import BatchStatistics
 from spark_ctr.training.checkpoints import Checkpoints, digest_of
+from spark_ctr.training.device import device_of, peak_memory
 from spark_ctr.training.feeds.batch import Batch
 from spark_ctr.training.history import History
 from spark_ctr.training.loss import click_loss
@@ -159,9 +159,7 @@ class _Run:
                 record = self._end_epoch(valid_feed)
             self.progress.end_epoch(record)
             self._write_checkpoint()
-        best = state.history.best_epoch
-        averaged = self.average is not None
-        if self.best is not None and (averaged or best + 1 < len(state.history.epochs)):
+        if self.best is not None:
             self.network.load_state_dict(self.best)
 
     @contextmanager
@@ -170,23 +168,17 @@ class _Run:
         if self.average is None:
             yield
             return
-        with self.average.in_place(), self.statistics.estimated(self.device):
+        with self.average.in_place(), self.statistics.estimated():
             yield
-
-    @property
-    def _keeps_batches(self) -> bool:
-        return self.average is not None and self.statistics.needed
 
     def _train_epoch(self, feed: Feed) -> None:
         steps_per_check = STEPS_PER_CHECK.get(self.device.type, 1)
         state, totals = self.state, self.state.totals
         pending: list[tuple[int, Batch, Tensor]] = []
-        # A resumed epoch needs the same last batches as one that was not interrupted.
-        read_again = min(state.step, RECENT) if self._keeps_batches else 0
-        batches = iter(feed.batches(state.epoch, state.step - read_again))
-        self.statistics.start_epoch()
-        for _ in range(read_again):
-            self.statistics.saw(next(batches))
+        if self.average is None:
+            batches = iter(feed.batches(state.epoch, state.step))
+        else:
+            batches = self.statistics.batches(feed, state.epoch, state.step)
         before = totals.seconds
         began = time.perf_counter()
         while True:
@@ -196,8 +188,6 @@ class _Run:
             due = False
             if batch is not None:
                 value, due = self._step(batch)
-                if self._keeps_batches:
-                    self.statistics.saw(batch)
                 pending.append((state.step, batch, value))
                 state.step += 1
                 state.steps += 1
@@ -358,29 +348,6 @@ class _Run:
         torch.default_generator.set_state(random["cpu"])
         if self.device.type == "cuda":
             torch.cuda.set_rng_state(random["cuda"], self.device)
-
-
-def device_of(name: str) -> torch.device:
-    """Resolve "auto", "cpu" or "cuda".
-
-    Raises
-    ------
-    ValueError
-        If no GPU is there for "cuda".
-    """
-    there = torch.cuda.is_available()
-    if name == "cuda" and not there:
-        raise ValueError("device 'cuda' was asked for but no GPU is available; use 'auto' or 'cpu'")
-    if name == "cpu" or not there:
-        return torch.device("cpu")
-    return torch.device("cuda", torch.cuda.current_device())
-
-
-def peak_memory(device: torch.device) -> int:
-    """Most memory so far in bytes: of the GPU's tensors, or of this process on a CPU."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def _facts(

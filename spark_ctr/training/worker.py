@@ -20,13 +20,14 @@ from pyarrow import fs
 from spark_ctr.networks.network import Network
 from spark_ctr.networks.serialization import network_from_bytes, network_to_bytes
 from spark_ctr.training.checkpoints import Checkpoints
+from spark_ctr.training.device import device_of
 from spark_ctr.training.feeds import Feed, open_feed
 from spark_ctr.training.feeds.location import filesystem_of
 from spark_ctr.training.objective import Objective
 from spark_ctr.training.progress import Progress, make_progress
 from spark_ctr.training.ranks import Ranks
 from spark_ctr.training.settings import TrainingSettings
-from spark_ctr.training.trainer import device_of, train
+from spark_ctr.training.trainer import train
 
 _ERRORS = "errors"
 _RAISED_AGAIN = {kind.__name__: kind for kind in (FloatingPointError, ValueError)}

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 from pyspark.sql import functions as F
 
 from spark_ctr.classification import CTRClassificationModel, CTRClassifier
@@ -45,6 +46,15 @@ def test_a_module_of_ones_own_trains_is_saved_and_scores(data, tmp_path):
     np.testing.assert_allclose(logits, model.predictor()(ids, numbers), rtol=1e-5)
     with pytest.raises(ValueError, match=f"network '{PLAIN}' cannot be quantised"):
         MixedPrecisionQuantizer(classifier=loaded).fit(data)
+
+
+def test_the_average_of_weights_is_kept_unless_told_otherwise(data):
+    network, last, averaged = (
+        classifier("lr", batchSize=8, seed=3, **params).fit(data).torchNetwork.state_dict()
+        for params in ({}, {"weightAveraging": False}, {"weightAveraging": True})
+    )
+    assert all(torch.equal(network[name], averaged[name]) for name in network)
+    assert not any(torch.equal(last[name], averaged[name]) for name in last)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,6 @@ from spark_ctr.training import TrainingSettings, train
 from spark_ctr.training.batch_statistics import RECENT, BatchStatistics
 from spark_ctr.training.loss import click_loss
 
-CPU = torch.device("cpu")
 FLOAT32 = {"device": "cpu", "precision": "float32"}
 CONFIG = {"hidden_layers": [8], "dropout": 0.5, "batch_norm": True}
 
@@ -19,18 +18,17 @@ def first_layer(network, rows):
     return network.mlp.layers["hidden_0"].linear(x).detach()
 
 
-def test_they_are_means_over_the_last_batches_and_go_again(inputs, make_rows):
+def test_they_are_means_over_the_last_batches_and_go_again(inputs, make_rows, memory_feed):
     network = build_network("dnn", inputs, CONFIG, seed=0).train()
     for seed in range(3):
         click_loss(network, make_rows(20, seed))
     before = {k: v.clone() for k, v in network.state_dict().items()}
     random = torch.random.get_rng_state()
     statistics = BatchStatistics(network)
-    batches = [make_rows(20, 50 + seed) for seed in range(RECENT + 3)]
-    for batch in batches:
-        statistics.saw(batch)
+    feed = memory_feed(make_rows(20 * (RECENT + 3), 50), 20)
+    batches = list(statistics.batches(feed, 0, 0))
     norm = network.mlp.layers["hidden_0"].norm
-    with statistics.estimated(CPU):
+    with statistics.estimated():
         seen = [first_layer(network, batch) for batch in batches[3:]]
         mean = torch.stack([x.mean(0) for x in seen]).mean(0)
         variance = torch.stack([x.var(0) for x in seen]).mean(0)
@@ -42,16 +40,30 @@ def test_they_are_means_over_the_last_batches_and_go_again(inputs, make_rows):
     assert torch.equal(torch.random.get_rng_state(), random)
 
 
-@pytest.mark.parametrize("rows", [[], [1, 1]])
-def test_without_a_batch_of_two_rows_those_of_training_stay(rows, inputs, make_rows):
+@pytest.mark.parametrize("start", [0, 1, RECENT, RECENT + 2])
+def test_a_resumed_epoch_has_the_same_last_batches(start, inputs, make_rows, memory_feed):
+    feed = memory_feed(make_rows(20 * (RECENT + 3)), 20, seed=1)
+    network = build_network("dnn", inputs, CONFIG, seed=0)
+    whole, resumed = BatchStatistics(network), BatchStatistics(network)
+    rest = list(whole.batches(feed, 2, 0))[start:]
+    for got, batch in zip(resumed.batches(feed, 2, start), rest, strict=True):
+        assert torch.equal(got.ids, batch.ids)
+    norm, means = network.mlp.layers["hidden_0"].norm, []
+    for statistics in (whole, resumed):
+        with statistics.estimated():
+            means.append(norm.running_mean.clone())
+    assert torch.equal(*means)
+
+
+@pytest.mark.parametrize("rows", [0, 2])
+def test_without_a_batch_of_two_rows_those_of_training_stay(rows, inputs, make_rows, memory_feed):
     network = build_network("dnn", inputs, CONFIG, seed=0).train()
     click_loss(network, make_rows(20))
     norm = network.mlp.layers["hidden_0"].norm
     mean = norm.running_mean.clone()
     statistics = BatchStatistics(network)
-    for n in rows:
-        statistics.saw(make_rows(n))
-    with statistics.estimated(CPU):
+    list(statistics.batches(memory_feed(make_rows(rows), 1), 0, 0))
+    with statistics.estimated():
         assert torch.equal(norm.running_mean, mean)
 
 
