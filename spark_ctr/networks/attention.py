@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from spark_ctr.networks.dropout import Dropout
 
 
 class FieldAttention(nn.Module):
@@ -40,7 +44,7 @@ class FieldAttention(nn.Module):
         if dim % heads:
             raise ValueError(f"heads must divide attention_dim {dim}, got heads {heads}")
         self.heads = heads
-        self.dropout = dropout
+        self.dropout = Dropout(dropout)
         self.query = nn.Linear(n_in, dim, bias=False)
         self.key = nn.Linear(n_in, dim, bias=False)
         self.value = nn.Linear(n_in, dim, bias=False)
@@ -53,6 +57,10 @@ class FieldAttention(nn.Module):
             part(fields).unflatten(2, (self.heads, -1)).transpose(1, 2)
             for part in (self.query, self.key, self.value)
         )
-        dropout = self.dropout if self.training else 0.0
-        heads = F.scaled_dot_product_attention(query, key, value, dropout_p=dropout)
+        if self.training and self.dropout.p > 0:
+            # The fused function draws from torch's global generator.
+            scores = query @ key.transpose(2, 3) / math.sqrt(query.shape[3])
+            heads = self.dropout(scores.softmax(3)) @ value
+        else:
+            heads = F.scaled_dot_product_attention(query, key, value)
         return F.relu(self.norm(heads.transpose(1, 2).flatten(2) + self.residual(fields)))

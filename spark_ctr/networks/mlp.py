@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from spark_ctr.networks.batch_norm import BatchNorm
+from spark_ctr.networks.dropout import Dropout
 
 
 class HiddenLayer(nn.Module):
@@ -59,7 +60,7 @@ class MLP(nn.Module):
                 for i in range(len(hidden_layers))
             }
         )
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.width = widths[-1]
 
     def forward(self, x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from torch import nn
 
 from spark_ctr.networks.autoint import AutoInt
@@ -24,6 +23,7 @@ from spark_ctr.networks.imported import (
 from spark_ctr.networks.inputs import Inputs
 from spark_ctr.networks.logistic_regression import LogisticRegression
 from spark_ctr.networks.network import Network
+from spark_ctr.networks.random_draws import RandomDraws
 from spark_ctr.networks.settings import Setting, complete, integer
 
 NETWORKS: dict[str, type[Network]] = {
@@ -85,7 +85,7 @@ def build_network(
         `Network` gets the dict as it is, which must be JSON-able. For every network, "members"
         above 1 makes an `Ensemble` of as many; the first has the weights of the network alone.
     seed : int
-        Seed of the initialisation. The global random state is left as it was.
+        Seed of the initialisation, whose draws are its own: other threads may draw meanwhile.
 
     Returns
     -------
@@ -104,15 +104,18 @@ def build_network(
     members = own.pop("members", _MEMBERS.default)
     if not _MEMBERS.accepts(members):
         raise ValueError(f"config key 'members' must be {_MEMBERS.wanted}, got {members!r}")
-    with torch.random.fork_rng(devices=[]):
-        # torch.manual_seed would reseed the CUDA generators too.
-        torch.default_generator.manual_seed(seed)
+    with RandomDraws(seed).drawing(unknown_code=name not in NETWORKS):
         built = [_build(found, name, inputs, own) for _ in range(members)]
         network = built[0] if members == 1 else Ensemble(built)
         if name not in NETWORKS:
-            # Within the fork: a lazy module draws its weights when it first runs.
+            # In here: a lazy module draws its weights when it first runs.
             check_imported(network)
     return network.eval()
+
+
+def is_built_in(network: nn.Module) -> bool:
+    """Return whether a network is one of `NETWORKS`, which draw in their `Dropout` layers only."""
+    return getattr(network, "name", None) in NETWORKS
 
 
 def _build(found: type[nn.Module], name: str, inputs: Inputs, config: dict[str, Any]) -> Network:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from spark_ctr.networks.network import Network
+from spark_ctr.networks.random_draws import RandomDraws
 from spark_ctr.training.feeds.batch import Batch
 from spark_ctr.training.loss import weighted_bce, weighted_mean
 
@@ -58,7 +59,7 @@ class DistillationLoss(nn.Module):
         Of `weighted_bce`, where rows were sampled by label. The logits of teacher and student are
         compared without it: both are those of all rows.
     seed : int
-        Seed of the initial W_l. The global random state is left as it was.
+        Seed of the initial W_l.
 
     Raises
     ------
@@ -115,8 +116,7 @@ class DistillationLoss(nn.Module):
                 f"layer_weights must be one number >= 0 or one for each hidden layer "
                 f"{self.student_layers} of the student, got {self.layer_weights}"
             )
-        with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(seed)
+        with RandomDraws(seed).drawing():
             self.projections = nn.ModuleList(
                 nn.Linear(student_widths[s], teacher_widths[t], bias=False)
                 for s, t in zip(self.student_layers, self.teacher_layers, strict=False)

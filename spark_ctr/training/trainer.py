@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict
 from typing import Any
 
@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from spark_ctr.networks.network import Network
+from spark_ctr.networks.random_draws import RandomDraws
+from spark_ctr.networks.registry import is_built_in
 from spark_ctr.training.allocation import memory_kept
 from spark_ctr.training.averaging import WeightAverage
 from spark_ctr.training.batch_statistics import BatchStatistics
@@ -52,7 +54,8 @@ def train(
     """Train in place, keep the best epoch's weights, and leave evaluation mode on.
 
     For one seed and one number of threads, two runs on the CPU give the same bits, also where one
-    of them was killed and went on from a checkpoint. The global random state is left as it was.
+    of them was killed and went on from a checkpoint. Draws come from generators of the run's own:
+    other threads may train or draw meanwhile.
 
     Parameters
     ----------
@@ -96,7 +99,7 @@ def train(
     steps = settings.max_epochs * train_feed.steps
     run = _Run(network, loss or click_loss, settings, steps, device, progress, ranks, checkpoints)
     try:
-        with _seeded(settings.seed + ranks.rank, device), memory_kept():
+        with run.draws.dropout_of(network), memory_kept():
             run.fit(train_feed, valid_feed)
     finally:
         progress.close()
@@ -125,6 +128,7 @@ class _Run:
         self.progress = progress
         self.ranks = ranks
         self.checkpoints = checkpoints
+        self.draws = RandomDraws(settings.seed + ranks.rank, device)
         self.schedule = Schedule(settings.schedule, settings.warmup_steps)
         self.planned_steps = planned_steps
         self.state = RunState()
@@ -155,7 +159,7 @@ class _Run:
                 before_epoch(state.epoch)
             self.progress.start_epoch(state.epoch, epochs, train_feed.rows)
             self._train_epoch(train_feed)
-            with self._averaged():
+            with self._drawing(), self._averaged():
                 record = self._end_epoch(valid_feed)
             self.progress.end_epoch(record)
             self._write_checkpoint()
@@ -170,6 +174,10 @@ class _Run:
             return
         with self.average.in_place(), self.statistics.estimated():
             yield
+
+    def _drawing(self) -> AbstractContextManager[None]:
+        """Have a user's module draw from the generators of this run; ours do so anyway."""
+        return nullcontext() if is_built_in(self.network) else self.draws.drawing(unknown_code=True)
 
     def _train_epoch(self, feed: Feed) -> None:
         steps_per_check = STEPS_PER_CHECK.get(self.device.type, 1)
@@ -206,7 +214,7 @@ class _Run:
             self.network.check_ids(batch.ids)
         factor = self.state.plateau * self.schedule.factor(self.state.steps, self.planned_steps)
         self.optimizers.set_learning_rate(self.settings.learning_rate * factor)
-        with autocast(self.device, self.settings.precision):
+        with self._drawing(), autocast(self.device, self.settings.precision):
             value = self.loss(self.network, batch.to(self.device))
         self.optimizers.zero_grad()
         due = self.checkpoints is not None and self.checkpoints.due(self.state.steps + 1)
@@ -318,9 +326,7 @@ class _Run:
 
     def _random_states(self) -> dict[str, Tensor]:
         """Return the states of all ranks' random generators, a row each."""
-        states = {"cpu": torch.default_generator.get_state()}
-        if self.device.type == "cuda":
-            states["cuda"] = torch.cuda.get_rng_state(self.device)
+        states = self.draws.states()
         return {name: self.ranks.gather(state[None]) for name, state in states.items()}
 
     def _resume(self) -> None:
@@ -345,9 +351,7 @@ class _Run:
         self.state = RunState.from_dict(found.state)
         self.state.history.resumed_at.append(steps)
         random = {name: states[self.ranks.rank].clone() for name, states in parts["random"].items()}
-        torch.default_generator.set_state(random["cpu"])
-        if self.device.type == "cuda":
-            torch.cuda.set_rng_state(random["cuda"], self.device)
+        self.draws.load_states(random)
 
 
 def _facts(
@@ -364,13 +368,3 @@ def _facts(
         "start": digest_of(network.state_dict()),
         "loss": [type(loss).__name__, digest_of(module.state_dict())],
     }
-
-
-@contextmanager
-def _seeded(seed: int, device: torch.device) -> Iterator[None]:
-    gpus = [device.index] if device.type == "cuda" else []
-    with torch.random.fork_rng(devices=gpus):
-        torch.default_generator.manual_seed(seed)
-        for gpu in gpus:
-            torch.cuda.default_generators[gpu].manual_seed(seed)
-        yield

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 import warnings
 from collections.abc import Generator
+from functools import cache
 from typing import Any
 
 import pyarrow as pa
@@ -16,6 +18,8 @@ from spark_ctr.training.feeds.source import ParquetSource, RowGroup, changed
 # each two messages, so this queue never fills and a failing worker never blocks on it.
 _WORKERS = 1
 _QUEUE = 16
+# One thread and one time: catch_warnings changes the filters of the whole process.
+_importing = threading.Lock()
 
 
 def why_not_petastorm() -> str | None:
@@ -23,6 +27,12 @@ def why_not_petastorm() -> str | None:
     # Petastorm reads through pyarrow's legacy dataset pieces, gone since pyarrow 15.
     if not hasattr(pq, "ParquetDatasetPiece"):
         return "it needs pyarrow<15"
+    with _importing:
+        return _why_no_import()
+
+
+@cache
+def _why_no_import() -> str | None:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
