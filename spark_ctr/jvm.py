@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
@@ -20,6 +21,7 @@ EXTENSIONS = "sparkctr.SparkCtrExtensions"
 _FUNCTION, _CLASS = "ctr_rows", "sparkctr.CtrRows"
 
 _known: WeakKeyDictionary[SparkSession, bool] = WeakKeyDictionary()
+_lock = threading.Lock()
 _reported: set[bool] = set()
 logger = logging.getLogger("spark_ctr")
 
@@ -96,6 +98,9 @@ def has_jvm_functions(spark: SparkSession) -> bool:
     from pyspark.errors import AnalysisException
 
     try:
+        # Spark logs several kilobytes of error about a function that is described but missing.
+        if not spark.catalog.functionExists(_FUNCTION):
+            return False
         rows = spark.sql(f"DESCRIBE FUNCTION {_FUNCTION}").collect()
     except AnalysisException:
         return False
@@ -103,21 +108,32 @@ def has_jvm_functions(spark: SparkSession) -> bool:
 
 
 def use_jvm_functions(spark: SparkSession) -> bool:
-    """Return `has_jvm_functions`, asked once a session; which way is taken is logged once."""
-    if spark not in _known:
-        _known[spark] = has_jvm_functions(spark)
-    found = _known[spark]
-    if found not in _reported:
+    """Return `has_jvm_functions`, asked once a session; which way is taken is said once."""
+    with _lock:
+        if spark not in _known:
+            _known[spark] = has_jvm_functions(spark)
+        found = _known[spark]
+        if found in _reported:
+            return found
         _reported.add(found)
-        if found:
-            logger.info("spark_ctr counts and encodes with its JVM functions")
-        else:
-            logger.info(
-                "this Spark session has no JVM functions of spark_ctr: counting and encoding use "
-                "Spark's built-in functions, with the same results but slower; set spark.jars to "
-                "spark_ctr.jar_path() before the session starts"
-            )
+    if found:
+        logger.info("spark_ctr counts and encodes with its JVM functions")
+    else:
+        logger.warning(
+            "this Spark session has no JVM functions of spark_ctr: counting and encoding take "
+            "Spark's built-in functions, with the same results but slower; %s",
+            way_to_jvm_functions(),
+        )
     return found
+
+
+def way_to_jvm_functions() -> str:
+    """Say how a session comes by the JVM functions."""
+    try:
+        jar = jar_path()
+    except FileNotFoundError as error:
+        return str(error)
+    return f"start the session by spark_ctr.session(), or its server with --jars {jar}"
 
 
 def _scala_version(spark_jars: Path) -> str | None:

@@ -24,6 +24,7 @@ ALLOWED: dict[str, set[str]] = {
     **DOMAIN,
     "version": set(),
     "jvm": {"version"},
+    "session_builder": {"jvm", "version"},
     "datasets": {"jvm", "version"},
     "stage": {"jvm", *STAGE},
     "feature": {"jvm", *STAGE},

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from pyspark.ml import Estimator, Model
+from pyspark.ml import Model
 from pyspark.sql import DataFrame
 
 from spark_ctr.classification.params import CTRParams
@@ -20,6 +21,8 @@ from spark_ctr.networks.registry import build_network
 from spark_ctr.networks.serialization import network_from_bytes, network_to_bytes
 from spark_ctr.stage.base import param
 from spark_ctr.stage.columns import check_distinct, check_new, metadata_of
+from spark_ctr.stage.fit_progress import counted, working
+from spark_ctr.stage.fitting import StageEstimator
 from spark_ctr.stage.invalid_rows import InvalidRows
 from spark_ctr.stage.meta import MetaStage, stage_of
 from spark_ctr.stage.persistence import PersistentStage
@@ -64,7 +67,7 @@ class TrainingSummary:
     workers: int = 1
 
 
-class CTREstimator(PersistentStage, Estimator):
+class CTREstimator(PersistentStage, StageEstimator):
     """Base of estimators that train on materialised rows; their nesting shares one copy."""
 
     def _fit(self, dataset: DataFrame) -> Any:
@@ -72,7 +75,11 @@ class CTREstimator(PersistentStage, Estimator):
         columns = owner.training_columns()
         self._check(inputs_of(dataset, columns))
         check_outputs(dataset, owner)  # now rather than when the trained model is first used
-        with training_data(dataset, columns) as data:
+        title = f"{type(self).__name__}, writing the rows to train on"
+        with ExitStack() as opened:
+            with working(title, owner.getVerbose()) as result:
+                data = opened.enter_context(training_data(dataset, columns))
+                result(f"{counted(data.rows, 'row')}, {data.positives:,} with label 1")
             return self._train(data)
 
     def _column_owner(self) -> CTRParams:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from pyspark.ml.param import TypeConverters
 
-from spark_ctr.stage.base import Stage, number, param
+from spark_ctr.stage.base import number, param
+from spark_ctr.stage.fit_progress import titled
+from spark_ctr.stage.params import HasVerbose
 from spark_ctr.training.progress import Progress, make_progress
 from spark_ctr.training.tracking import (
     MlflowProgress,
@@ -14,7 +16,7 @@ from spark_ctr.training.tracking import (
 )
 
 
-class HasTrainingRun(Stage):
+class HasTrainingRun(HasVerbose):
     """Mixin for how and where a training runs."""
 
     numWorkers = param(
@@ -54,11 +56,10 @@ class HasTrainingRun(Stage):
         TypeConverters.toBoolean,
         False,
     )
-    verbose = param("verbose", "show progress on standard error", TypeConverters.toBoolean, True)
 
     def progress(self, title: str) -> Progress:
         """Return a display of progress that also logs, silent unless ``verbose``."""
-        shown = make_progress(title=title) if self.getVerbose() else Progress()
+        shown = make_progress(title=titled(title)) if self.getVerbose() else Progress()
         return SeveralProgress([shown, self.tracking(title)])
 
     def tracking(self, title: str) -> Progress:

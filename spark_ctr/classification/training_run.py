@@ -7,6 +7,7 @@ from typing import Any
 
 from spark_ctr.classification.params import CTRParams
 from spark_ctr.networks.network import Network
+from spark_ctr.stage.fit_progress import titled
 from spark_ctr.stage.training_data import TrainingData
 from spark_ctr.stage.training_workers import threads_per_task, train_on_workers
 from spark_ctr.training import Checkpoints, train
@@ -69,7 +70,7 @@ def _on_workers(
         checkpoints=_checkpoints(params, data, objective)
         or {"folder": f"{data.folder}/checkpoints"},
         threads=threads_per_task(),
-        title=title if params.getVerbose() else None,
+        title=titled(title) if params.getVerbose() else None,
     )
     job.leave(network, objective.teacher)
     returned = train_on_workers(job, workers, params.getDevice())

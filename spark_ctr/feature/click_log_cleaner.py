@@ -5,20 +5,23 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from pyspark.ml import Estimator, Model
+from pyspark.ml import Model
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from spark_ctr.feature.cleaner_params import CleanerParams, not_finite
 from spark_ctr.stage.columns import add_columns, column, quoted, with_metadata
+from spark_ctr.stage.fit_progress import counted
+from spark_ctr.stage.fitting import StageEstimator
 from spark_ctr.stage.invalid_rows import InvalidRows
+from spark_ctr.stage.params import HasVerbose
 from spark_ctr.stage.persistence import PersistentStage
 
 _QUANTILE_ACCURACY = 100_000
 _CLIP = 10.0
 
 
-class ClickLogCleaner(CleanerParams, PersistentStage, Estimator):
+class ClickLogCleaner(CleanerParams, HasVerbose, PersistentStage, StageEstimator):
     """Clean the raw columns of a click log.
 
     Categorical values become trimmed strings with white space folded; null, empty and
@@ -39,6 +42,19 @@ class ClickLogCleaner(CleanerParams, PersistentStage, Estimator):
     >>> model = cleaner.fit(log)                # doctest: +SKIP
     >>> model.report.show()                     # doctest: +SKIP
     """
+
+    def _doing(self, dataset: DataFrame) -> str:
+        return (
+            f"cleaning {counted(len(self.getCategoricalCols() + self.getNumericCols()), 'column')}"
+        )
+
+    def _done(self, model: ClickLogCleanerModel) -> str:
+        found = model._statistics
+        lost = {kind: sum(row[kind] for row in found["report"]) for kind in ("missing", "invalid")}
+        words = [f"{amount:,} {kind} values" for kind, amount in lost.items()]
+        if found["skipped"]:
+            words.append(f"{counted(found['skipped'], 'row')} skipped")
+        return f"{counted(found['rows'], 'row')}, {', '.join(words)}"
 
     def _fit(self, dataset: DataFrame) -> ClickLogCleanerModel:
         self._check(dataset)

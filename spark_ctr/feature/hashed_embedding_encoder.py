@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import safetensors.numpy
-from pyspark.ml import Estimator, Model
+from pyspark.ml import Model
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
@@ -19,14 +19,17 @@ from spark_ctr.feature.value_counts import is_array, texts_of
 from spark_ctr.hashing import ColumnRows, TailHash, Vocabulary, row_plan
 from spark_ctr.stage.base import param
 from spark_ctr.stage.columns import add_columns, column, metadata_of, with_metadata
+from spark_ctr.stage.fit_progress import counted
+from spark_ctr.stage.fitting import StageEstimator
 from spark_ctr.stage.invalid_rows import InvalidRows
 from spark_ctr.stage.meta import MetaStage, stage_of
+from spark_ctr.stage.params import HasVerbose
 from spark_ctr.stage.persistence import PersistentStage
 
 _SHARED = "tail"  # name of the block of rows that all columns share with sharedBuckets
 
 
-class HashedEmbeddingEncoder(MetaStage, EncoderParams, PersistentStage, Estimator):
+class HashedEmbeddingEncoder(MetaStage, EncoderParams, HasVerbose, PersistentStage, StageEstimator):
     """Give every categorical value a row of its column's embedding table.
 
     Row 0 is the missing value. Values seen at least ``minCount`` times in fitting get the private
@@ -62,6 +65,15 @@ class HashedEmbeddingEncoder(MetaStage, EncoderParams, PersistentStage, Estimato
         "newly frequent get rows behind them",
         stage_of("initialModel", "HashedEmbeddingEncoderModel"),
     )
+
+    def _doing(self, dataset: DataFrame) -> str:
+        return (
+            f"finding the frequent values of {counted(len(self._resolved(dataset)[0]), 'column')}"
+        )
+
+    def _done(self, model: HashedEmbeddingEncoderModel) -> str:
+        private = sum(map(len, model._heads))
+        return f"{private:,} values with a row of their own"
 
     def _fit(self, dataset: DataFrame) -> HashedEmbeddingEncoderModel:
         initial = self._value("initialModel")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from pyspark.ml import Estimator, Model
+from pyspark.ml import Model
 from pyspark.ml.param import TypeConverters
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import types as T
@@ -35,7 +35,9 @@ from spark_ctr.stage.columns import (
     metadata_of,
     replace_columns,
 )
-from spark_ctr.stage.params import HasInputs, HasInvalid, HasLabel, HasRandomSeed
+from spark_ctr.stage.fit_progress import counted
+from spark_ctr.stage.fitting import StageEstimator
+from spark_ctr.stage.params import HasInputs, HasInvalid, HasLabel, HasRandomSeed, HasVerbose
 from spark_ctr.stage.persistence import PersistentStage
 
 _ORDER_TYPES = (T.NumericType, T.TimestampType, T.TimestampNTZType, T.DateType)
@@ -155,7 +157,7 @@ class _SelectorParams(HasInputs, HasLabel, HasInvalid, HasRandomSeed):
         )
 
 
-class PowerLawFeatureSelector(_SelectorParams, PersistentStage, Estimator):
+class PowerLawFeatureSelector(_SelectorParams, HasVerbose, PersistentStage, StageEstimator):
     """Decide from a power-law fit of the value counts, and from the label, what gets embedded.
 
     One pass counts every value of every column with its label; only the histogram of counts
@@ -177,6 +179,13 @@ class PowerLawFeatureSelector(_SelectorParams, PersistentStage, Estimator):
     Clauset, Shalizi and Newman, "Power-law distributions in empirical data", SIAM Review 2009.
     The selection rule is this project's own.
     """
+
+    def _doing(self, dataset: DataFrame) -> str:
+        return f"counting the values of {counted(len(self._columns(dataset)), 'column')}"
+
+    def _done(self, model: PowerLawFeatureSelectorModel) -> str:
+        kept = sum(facts["decision"] != "drop" for facts in model._facts)
+        return f"{kept} of {counted(len(model._facts), 'column')} kept"
 
     def _fit(self, dataset: DataFrame) -> PowerLawFeatureSelectorModel:
         names, label, order = self._columns(dataset), self.getLabelCol(), self._value("orderCol")

@@ -49,6 +49,12 @@ class HasRandomSeed(Stage):
     seed = param("seed", "random seed", number("seed", int, at_least=0, at_most=2**62), 42)
 
 
+class HasVerbose(Stage):
+    """Mixin for lines of progress."""
+
+    verbose = param("verbose", "show progress on standard error", TypeConverters.toBoolean, True)
+
+
 class HasFeatures(Stage):
     """Mixin for the two feature columns that HashedEmbeddingEncoder makes."""
 
