@@ -181,7 +181,7 @@ def check_outputs(dataset: DataFrame, params: CTRParams) -> None:
     columns = [params.getOrDefault(name) for name in names]
     for name, output in zip(names, columns, strict=True):
         check_new(dataset, [output], name)
-    check_distinct(columns, "rawPredictionCol, probabilityCol and predictionCol")
+    check_distinct(dataset, columns, "rawPredictionCol, probabilityCol and predictionCol")
 
 
 class CTRModel(CTRParams, PersistentStage, Model):
@@ -217,7 +217,7 @@ class CTRModel(CTRParams, PersistentStage, Model):
 
     @property
     def skippedRows(self) -> int:
-        """Rows dropped by the last transformed dataset; waits for an action on it."""
+        """Invalid rows of the dataset transformed last; counted by a job the first time."""
         return self._rows.count()
 
     def _transform(self, dataset: DataFrame) -> DataFrame:

@@ -20,6 +20,7 @@ from spark_ctr.stage.columns import (
     column,
     compiled_apart,
     field,
+    field_of,
     quoted,
 )
 from spark_ctr.stage.params import HasInvalid
@@ -94,7 +95,7 @@ class CleanerParams(HasInvalid):
         timestamp = self._value("timestampCol")
         if not categorical and not numeric and timestamp is None:
             raise ValueError("ClickLogCleaner has no input: set categoricalCols or numericCols")
-        check_distinct(categorical + numeric, "categoricalCols and numericCols")
+        check_distinct(dataset, categorical + numeric, "categoricalCols and numericCols")
         for name in categorical:
             field(dataset, name, "categoricalCols", CATEGORICAL_TYPES)
         for name in numeric:
@@ -143,7 +144,7 @@ class CleanerParams(HasInvalid):
         if timestamp is not None:
             parts.append(
                 column(timestamp).isNotNull()
-                & self._local_seconds(dataset.schema[timestamp].dataType).isNull()
+                & self._local_seconds(field_of(dataset, timestamp).dataType).isNull()
             )
         return reduce(Column.__or__, [F.coalesce(part, F.lit(False)) for part in parts])
 
@@ -167,7 +168,7 @@ class CleanerParams(HasInvalid):
         made = {name + suffix: self._categorical(name) for name in self.getCategoricalCols()}
         timestamp = self._value("timestampCol")
         if timestamp is not None:
-            seconds = self._local_seconds(dataset.schema[timestamp].dataType)
+            seconds = self._local_seconds(field_of(dataset, timestamp).dataType)
             made[f"{timestamp}_hour{suffix}"] = (
                 F.floor(F.pmod(seconds, F.lit(86400)) / 3600).cast("int").cast("string")
             )

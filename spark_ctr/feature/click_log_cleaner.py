@@ -10,7 +10,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from spark_ctr.feature.cleaner_params import CleanerParams, not_finite
-from spark_ctr.stage.columns import add_columns, column, quoted, with_metadata
+from spark_ctr.stage.columns import add_columns, column, field_of, quoted, with_metadata
 from spark_ctr.stage.fit_progress import counted
 from spark_ctr.stage.fitting import StageEstimator
 from spark_ctr.stage.invalid_rows import InvalidRows
@@ -70,7 +70,7 @@ class ClickLogCleaner(CleanerParams, HasVerbose, PersistentStage, StageEstimator
             aggregates += self._numeric_statistics(name, f"n{index}")
         timestamp = self._value("timestampCol")
         if timestamp is not None:
-            unread = self._local_seconds(dataset.schema[timestamp].dataType).isNull()
+            unread = self._local_seconds(field_of(dataset, timestamp).dataType).isNull()
             aggregates += [
                 _count(column(timestamp).isNull()).alias("t_null"),
                 _count(column(timestamp).isNotNull() & unread).alias("t_invalid"),
@@ -191,7 +191,7 @@ class ClickLogCleanerModel(CleanerParams, PersistentStage, Model):
 
     @property
     def skippedRows(self) -> int:
-        """Rows dropped by the last transformed dataset; waits for an action on it."""
+        """Invalid rows of the dataset transformed last; counted by a job the first time."""
         return self._rows.count()
 
     def _transform(self, dataset: DataFrame) -> DataFrame:

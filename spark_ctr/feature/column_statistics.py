@@ -14,7 +14,7 @@ from pyspark.sql import types as T
 from spark_ctr.feature.value_counts import count_kinds, is_array, texts_of
 from spark_ctr.power_law import Counted, JointRelevance, joint_relevance
 from spark_ctr.power_law.counted import SLICES
-from spark_ctr.stage.columns import column
+from spark_ctr.stage.columns import column, field_of
 
 _ROWS = "spark_ctr rows"  # a constant column, which counts rows and labels in the same pass
 
@@ -84,7 +84,7 @@ def _counted(rows: list[Any], ordered: bool) -> Counted:
 def _part_of_log(dataset: DataFrame, order: str) -> Column | None:
     """Return which twentieth of the log a row belongs to; None where all rows are alike."""
     value = column(order)
-    kind = dataset.schema[order].dataType
+    kind = field_of(dataset, order).dataType
     if isinstance(kind, T.DateType):
         value = F.unix_date(value)
     elif not isinstance(kind, T.NumericType):

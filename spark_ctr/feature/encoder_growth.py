@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -36,10 +36,6 @@ class EarlierEncoding:
     def names(self) -> list[str]:
         """Names of the columns."""
         return [facts["name"] for facts in self.columns]
-
-    def in_order(self, names: list[str]) -> list[str]:
-        """Return names with the known ones first, in their earlier order."""
-        return in_order(names, self.names)
 
     def check(self, names: list[str], arrays: list[str], shared_buckets: int) -> None:
         """Refuse what cannot grow from these columns, and tell of columns that go.
@@ -109,10 +105,18 @@ class EarlierEncoding:
         return grown_columns, grown_heads
 
 
-def in_order(names: list[str], earlier: list[str]) -> list[str]:
-    """Return names with the known ones first, in their earlier order."""
-    known = [name for name in earlier if name in names]
-    return known + [name for name in names if name not in earlier]
+def in_order(names: list[str], earlier: list[str], key: Callable[[str], str]) -> list[str]:
+    """Return names with the known ones first, in their earlier order and spelling.
+
+    Parameters
+    ----------
+    names, earlier : list of str
+    key : function
+        Equal for names of one column.
+    """
+    today, before = set(map(key, names)), set(map(key, earlier))
+    known = [name for name in earlier if key(name) in today]
+    return known + [name for name in names if key(name) not in before]
 
 
 def _unused(seed: int, seeds: set[int]) -> int:

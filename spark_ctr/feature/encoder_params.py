@@ -14,6 +14,7 @@ from spark_ctr.stage.columns import (
     check_new,
     columns_of_kind,
     field,
+    field_of,
     metadata_of,
 )
 from spark_ctr.stage.params import HasFeatures, HasInputs, HasInvalid, HasRandomSeed
@@ -87,7 +88,7 @@ class EncoderParams(HasInputs, HasFeatures, HasInvalid, HasRandomSeed):
             categorical = [
                 name
                 for name in columns_of_kind(dataset, "categorical")
-                if metadata_of(dataset.schema[name]).get("plan", {}).get("decision") != "drop"
+                if metadata_of(field_of(dataset, name)).get("plan", {}).get("decision") != "drop"
             ]
         numeric = self._value("numericCols")
         if numeric is None:
@@ -102,8 +103,8 @@ class EncoderParams(HasInputs, HasFeatures, HasInvalid, HasRandomSeed):
     def _check_columns(
         self, dataset: DataFrame, categorical: list[str], numeric: list[str]
     ) -> None:
-        check_distinct(categorical, "inputCols")
-        check_distinct(numeric, "numericCols")
+        check_distinct(dataset, categorical, "inputCols")
+        check_distinct(dataset, numeric, "numericCols")
         for name in categorical:
             categorical_field(dataset, name, "inputCols")
         for name in numeric:
@@ -111,6 +112,7 @@ class EncoderParams(HasInputs, HasFeatures, HasInvalid, HasRandomSeed):
         check_new(dataset, [self.getCategoricalFeaturesCol()], "categoricalFeaturesCol")
         check_new(dataset, [self.getNumericFeaturesCol()], "numericFeaturesCol")
         check_distinct(
+            dataset,
             [self.getCategoricalFeaturesCol(), self.getNumericFeaturesCol()],
             "categoricalFeaturesCol and numericFeaturesCol",
         )

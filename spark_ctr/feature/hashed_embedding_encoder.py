@@ -18,7 +18,14 @@ from spark_ctr.feature.frequent_values import array_lengths, frequent_values
 from spark_ctr.feature.value_counts import is_array, texts_of
 from spark_ctr.hashing import ColumnRows, TailHash, Vocabulary, row_plan
 from spark_ctr.stage.base import param
-from spark_ctr.stage.columns import add_columns, column, metadata_of, with_metadata
+from spark_ctr.stage.columns import (
+    add_columns,
+    column,
+    field_of,
+    metadata_of,
+    name_key,
+    with_metadata,
+)
 from spark_ctr.stage.fit_progress import counted
 from spark_ctr.stage.fitting import StageEstimator
 from spark_ctr.stage.invalid_rows import InvalidRows
@@ -79,9 +86,10 @@ class HashedEmbeddingEncoder(MetaStage, EncoderParams, HasVerbose, PersistentSta
         initial = self._value("initialModel")
         earlier = EarlierEncoding() if initial is None else initial._encoding()
         categorical, numeric = self._resolved(dataset)
-        categorical = earlier.in_order(categorical)
-        numeric = in_order(numeric, initial._numeric if initial is not None else [])
         self._check_columns(dataset, categorical, numeric)
+        key = name_key(dataset)
+        categorical = in_order(categorical, earlier.names, key)
+        numeric = in_order(numeric, initial._numeric if initial is not None else [], key)
         arrays = [name for name in categorical if is_array(dataset, name)]
         earlier.check(categorical, arrays, self.getSharedBuckets())
         plans = [self._plan(dataset, name) for name in categorical]
@@ -111,7 +119,7 @@ class HashedEmbeddingEncoder(MetaStage, EncoderParams, HasVerbose, PersistentSta
         return self._copyValues(model)
 
     def _plan(self, dataset: DataFrame, name: str) -> dict[str, int]:
-        plan = metadata_of(dataset.schema[name]).get("plan", {})
+        plan = metadata_of(field_of(dataset, name)).get("plan", {})
         return {
             "minCount": plan.get("minCount", self.getMinCount()),
             "buckets": plan.get("buckets", self.getNumBuckets()),
@@ -211,7 +219,7 @@ class HashedEmbeddingEncoderModel(EncoderParams, PersistentStage, Model):
 
     @property
     def skippedRows(self) -> int:
-        """Rows dropped by the last transformed dataset; waits for an action on it."""
+        """Invalid rows of the dataset transformed last; counted by a job the first time."""
         return self._rows.count()
 
     def privateValues(self, dataset: DataFrame) -> DataFrame:
@@ -244,10 +252,10 @@ class HashedEmbeddingEncoderModel(EncoderParams, PersistentStage, Model):
         self._check_columns(dataset, self._names, self._numeric)
         for facts in self._categorical:
             if is_array(dataset, facts["name"]) != (facts["values"] > 0):
+                kind = field_of(dataset, facts["name"]).dataType.simpleString()
                 raise TypeError(
-                    f"column {facts['name']!r} (inputCols) is "
-                    f"{dataset.schema[facts['name']].dataType.simpleString()}, but HashedEmbedding"
-                    f"Encoder was fitted on {'an array' if facts['values'] else 'single values'}"
+                    f"column {facts['name']!r} (inputCols) is {kind}, but HashedEmbeddingEncoder "
+                    f"was fitted on {'an array' if facts['values'] else 'single values'}"
                 )
         invalid = F.lit(False)
         for name in self._numeric:

@@ -29,11 +29,10 @@ from spark_ctr.stage.columns import (
     NUMERIC_TYPES,
     categorical_field,
     check_distinct,
-    column,
     columns_of_kind,
     field,
     metadata_of,
-    replace_columns,
+    set_metadata,
 )
 from spark_ctr.stage.fit_progress import counted
 from spark_ctr.stage.fitting import StageEstimator
@@ -137,7 +136,7 @@ class _SelectorParams(HasInputs, HasLabel, HasInvalid, HasRandomSeed):
             raise ValueError(
                 "PowerLawFeatureSelector has no input: set inputCols or run ClickLogCleaner first"
             )
-        check_distinct(names, "inputCols")
+        check_distinct(dataset, names, "inputCols")
         for name in names:
             categorical_field(dataset, name, "inputCols")
         return names
@@ -295,15 +294,13 @@ class PowerLawFeatureSelectorModel(_SelectorParams, PersistentStage, Model):
         )
 
     def _transform(self, dataset: DataFrame) -> DataFrame:
-        replaced = {}
+        marked = {}
         for facts in self._facts:
             found = categorical_field(dataset, facts["column"], "inputCols")
             ours = metadata_of(found) | {"kind": "categorical", "plan": _plan(facts)}
-            replaced[found.name] = column(found.name).alias(
-                found.name,
-                metadata={**(found.metadata or {}), METADATA_KEY: json.dumps(ours, sort_keys=True)},
-            )
-        return replace_columns(dataset, replaced)
+            text = json.dumps(ours, sort_keys=True)
+            marked[found.name] = {**(found.metadata or {}), METADATA_KEY: text}
+        return set_metadata(dataset, marked)
 
     def _state(self) -> tuple[dict[str, Any], dict[str, bytes]]:
         text = json.dumps(self._histograms, ensure_ascii=False, separators=(",", ":"))

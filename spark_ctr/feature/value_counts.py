@@ -9,7 +9,7 @@ from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
 from spark_ctr.jvm import use_jvm_functions
-from spark_ctr.stage.columns import column
+from spark_ctr.stage.columns import column, field_of
 
 _MAX_SLICE = 2**31 - 1
 
@@ -121,7 +121,7 @@ def _grouped(hashed: DataFrame) -> DataFrame:
 
 def is_array(dataset: DataFrame, name: str) -> bool:
     """Whether a column holds several values a row."""
-    return isinstance(dataset.schema[name].dataType, T.ArrayType)
+    return isinstance(field_of(dataset, name).dataType, T.ArrayType)
 
 
 def texts_of(dataset: DataFrame, name: str) -> Column:

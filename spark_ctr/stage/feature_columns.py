@@ -22,6 +22,8 @@ def invalid_features(inputs: Inputs, categorical: str, numeric: str) -> Column:
     """Whether a row's features are null, of wrong length, out of range or not finite."""
     ids, numbers = column(categorical), column(numeric)
     good = F.size(numbers) == len(inputs.numeric)
+    if not inputs.tables:
+        good = good & (F.size(ids) == 0)
     if inputs.tables:
         # One look at the array: many would each repeat the expression that makes it. Arrays of
         # different lengths are padded with nulls, which fail.
@@ -34,8 +36,13 @@ def invalid_features(inputs: Inputs, categorical: str, numeric: str) -> Column:
             ),
         )
         good = good & F.forall(in_range, lambda inside: inside)
-    good = good & F.forall(numbers, lambda x: F.coalesce(F.abs(x) < float("inf"), F.lit(False)))
+    good = good & F.forall(numbers, _finite)
     return ~F.coalesce(good, F.lit(False))
+
+
+def _finite(number: Column) -> Column:
+    """Whether a number is finite as the float that networks read."""
+    return F.coalesce(F.abs(number.cast("float")) < float("inf"), F.lit(False))
 
 
 def _ranges(inputs: Inputs) -> Column:

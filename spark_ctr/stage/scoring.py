@@ -16,7 +16,7 @@ from pyspark.sql import functions as F
 
 from spark_ctr.networks.inputs import PADDING, Inputs
 from spark_ctr.stage.columns import column
-from spark_ctr.stage.feature_columns import elements
+from spark_ctr.stage.feature_columns import elements, invalid_features
 from spark_ctr.stage.invalid_rows import InvalidRows
 
 Predictor = Callable[[np.ndarray, np.ndarray], np.ndarray]
@@ -107,14 +107,18 @@ def checked_features(
 def add_predictions(dataset: DataFrame, logit: Column, rows: InvalidRows, stage: Any) -> DataFrame:
     """Append rawPrediction, probability and prediction as Spark ML classifiers give them."""
     name = f"__logit_{stage.uid}"
-    scored = dataset.withColumn(name, logit)
+    scored = dataset.select("*", logit.alias(name))
     z = column(name)
-    if stage.getHandleInvalid() == "skip":
-        scored = rows.apply(scored, z.isNull(), "skip", "", stage.uid)
+    # The rows without a score, found without scoring.
+    names = stage.getCategoricalFeaturesCol(), stage.getNumericFeaturesCol()
+    counted = dataset.filter(invalid_features(stage.inputs, *names))
+    # Under "error" the function that scores has raised already.
+    policy = "skip" if stage.getHandleInvalid() == "skip" else "keep"
+    scored = rows.apply(scored, z.isNull(), policy, "", stage.uid, counted)
     p = 1 / (1 + F.exp(-z))
     return scored.select(
-        *[column(existing) for existing in dataset.columns],
+        "*",  # two columns of one name cannot be named
         array_to_vector(F.array(-z, z)).alias(stage.getRawPredictionCol()),
         array_to_vector(F.array(1 - p, p)).alias(stage.getProbabilityCol()),
         F.when(p > stage.getThreshold(), 1.0).otherwise(0.0).alias(stage.getPredictionCol()),
-    )
+    ).drop(name)

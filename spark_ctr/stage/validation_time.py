@@ -6,7 +6,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
-from spark_ctr.stage.columns import column, quoted
+from spark_ctr.stage.columns import column, field_of, quoted
 
 TIME_TYPES = (T.NumericType, T.TimestampType, T.TimestampNTZType, T.DateType)
 # The sketch is off by at most 1 / _ACCURACY of the rows; twice that much is searched exactly.
@@ -19,7 +19,7 @@ def time_of(dataset: DataFrame, name: str) -> Column:
 
     Timestamps become microseconds, dates days, decimals doubles.
     """
-    kind, value = dataset.schema[name].dataType, column(name)
+    kind, value = field_of(dataset, name).dataType, column(name)
     if isinstance(kind, T.DateType):
         return F.unix_date(value)
     if isinstance(kind, T.TimestampType):

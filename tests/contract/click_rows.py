@@ -12,7 +12,7 @@ from typing import Any
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from spark_ctr.stage.columns import replace_columns
+from spark_ctr.stage.columns import column
 
 ROWS = 120
 _SCHEMA = (
@@ -107,7 +107,7 @@ def set_column(data: DataFrame, name: str, value: Any) -> DataFrame:
     """Replace a column; spark_ctr's metadata stays on it."""
     kept = value.alias(name, metadata=data.schema[name].metadata or {})
     # Not withColumn, which drops an alias's metadata on Spark 4.3's Connect.
-    return replace_columns(data, {name: kept})
+    return data.select([kept if other == name else column(other) for other in data.columns])
 
 
 def rows_of(data: DataFrame) -> list[dict[str, Any]]:
