@@ -40,8 +40,9 @@ from benchmarks.model_zoo_fuxictr import FUXICTR, train_with_fuxictr, why_not_fu
 from benchmarks.model_zoo_logs import Log, Rows, adult_log, drawn, frappe
 from spark_ctr.classification import CTRClassifier
 from spark_ctr.networks import Network, build_network
+from spark_ctr.networks.output_bias import start_at
 from spark_ctr.training import predict, train
-from spark_ctr.training.metrics import roc_auc
+from spark_ctr.training.metrics import log_odds, roc_auc
 from spark_ctr.training.precision_context import PRECISIONS
 from spark_ctr.training.settings import TrainingSettings
 
@@ -149,7 +150,14 @@ def built(
     log: Log, params: dict[str, Any], seed: int, arguments: argparse.Namespace
 ) -> tuple[Network, TrainingSettings]:
     """Return the network of a `CTRClassifier` with these Params, and how it trains."""
-    classifier = CTRClassifier(seed=seed, device="cpu", precision=arguments.precision, **params)
+    # Scored rows may choose the epoch, as published, but must not say how far to trust scores.
+    classifier = CTRClassifier(
+        seed=seed,
+        device="cpu",
+        precision=arguments.precision,
+        recalibrate=log.valid is not log.test,
+        **params,
+    )
     if arguments.quick or arguments.epochs is not None:
         classifier.setMaxIter(arguments.epochs or 1)
     config = classifier.network_config()
@@ -163,6 +171,8 @@ def trained(
     """Train as a `CTRClassifier` with these Params would; figures of the scored rows."""
     network, settings = built(log, params, seed, arguments)
     rows, valid = log.split(seed)
+    clicks = float(rows.label.sum())
+    start_at(network, log_odds(clicks, len(rows.label) - clicks))
     before = cpu_seconds()
     history = train(
         network, feed(rows, settings.batch_size, seed), feed(valid, 8192, seed), settings

@@ -1,4 +1,4 @@
-"""Click logs for `benchmarks.model_zoo`: Frappe, Adult, and one drawn from known probabilities."""
+"""Click logs for `benchmarks.model_zoo` and others: Frappe, Adult, TalkingData, and a drawn one."""
 
 from __future__ import annotations
 
@@ -109,13 +109,37 @@ def adult_log(master: str) -> Log:
     return _encoded(cleaner, parts, adult_job.LABEL, adult_job.LABEL)
 
 
-def drawn(master: str, rows: int) -> Log:
+def talking_data(master: str) -> Log | str:
+    """Encode TalkingData's first 80,000 clicks by the default stages, or say why not.
+
+    The last fifth by time is scored; the hour is a column, and conversions are the label.
+    """
+    folder = selection_logs.shared("talkingdata")
+    if folder is None:
+        return "TalkingData may not be passed on and is not beside the repository"
+    clicks = pd.read_parquet(folder / "clicks_first_80k.parquet")
+    clicks = clicks.sort_values("click_time", kind="stable")
+    clicks["hour"] = pd.to_datetime(clicks.pop("click_time")).dt.hour
+    spark = spark_session(master, "spark_ctr teacher", session_settings())
+    names = [name for name in clicks if name != "is_attributed"]
+    split = len(clicks) * 4 // 5
+    parts = {
+        name: spark.createDataFrame(part)
+        for name, part in (("train", clicks[:split]), ("test", clicks[split:]))
+    }
+    cleaner = ClickLogCleaner(categoricalCols=names)
+    return _encoded(cleaner, parts, "is_attributed", "is_attributed")
+
+
+def drawn(master: str, rows: int, click_rate: float | None = None) -> Log:
     """Draw a click log, and half as many rows of another seed to score, and encode both.
 
     The scored rows have their true probabilities as labels.
     """
     spark = spark_session(master, "spark_ctr teacher", session_settings())
     config = ClickLogConfig()
+    if click_rate is not None:
+        config = replace(config, click_rate=click_rate)
     cleaner = ClickLogCleaner(
         categoricalCols=[
             *(column.name for column in config.identifiers),
@@ -126,7 +150,7 @@ def drawn(master: str, rows: int) -> Log:
         timestampCol="timestamp",
     )
     parts = {
-        name: click_log(spark, n, seed=seed, partitions=4).persist()
+        name: click_log(spark, n, seed=seed, partitions=4, config=config).persist()
         for name, n, seed in (("train", rows, 0), ("test", rows // 2, 1))
     }
     return _encoded(cleaner, parts, CLICK, CLICK_PROBABILITY)

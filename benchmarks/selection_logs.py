@@ -127,7 +127,7 @@ def adult() -> Log:
 
 def frappe() -> Log | str:
     """Read Frappe's train and valid rows, or say why not; its train negatives are reconstructed."""
-    folder = _shared("frappe")
+    folder = shared("frappe")
     if folder is None:
         return "Frappe may not be passed on and is not beside the repository"
     train, test = (pd.read_parquet(folder / f"{part}.parquet") for part in ("train", "valid"))
@@ -136,7 +136,7 @@ def frappe() -> Log | str:
 
 def talking_data() -> Log | str:
     """Read TalkingData's first 80,000 clicks, the last fifth to test, or say why not."""
-    folder = _shared("talkingdata")
+    folder = shared("talkingdata")
     if folder is None:
         return "TalkingData may not be passed on and is not beside the repository"
     clicks = pd.read_parquet(folder / "clicks_first_80k.parquet")
@@ -145,7 +145,8 @@ def talking_data() -> Log | str:
     return _of_frames(clicks[:split], clicks[split:], "is_attributed")
 
 
-def _shared(name: str) -> Path | None:
+def shared(name: str) -> Path | None:
+    """Return the folder of data that may not be passed on, None where it is not there."""
     beside = Path(__file__).parents[2] / "shared"
     folder = Path(os.environ.get("SPARK_CTR_SHARED", beside)) / "data" / name
     return folder if folder.is_dir() else None

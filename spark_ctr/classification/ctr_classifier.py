@@ -12,11 +12,11 @@ from pyspark.ml import Model
 from pyspark.sql import DataFrame
 
 from spark_ctr.classification.params import CTRParams
-from spark_ctr.classification.training_run import run_training
+from spark_ctr.classification.training_run import first_rows, run_training
 from spark_ctr.networks.growth import grown_state
 from spark_ctr.networks.inputs import Inputs, Table
 from spark_ctr.networks.network import Network
-from spark_ctr.networks.output_bias import add_to_logits
+from spark_ctr.networks.output_bias import has_logit_bias, start_at
 from spark_ctr.networks.registry import build_network
 from spark_ctr.networks.serialization import network_from_bytes, network_to_bytes
 from spark_ctr.stage.base import param
@@ -151,9 +151,9 @@ class CTRClassifier(MetaStage, CTRParams, CTREstimator):
     ) -> CTRClassificationModel:
         """Train a network, by default to tell clicks, and wrap it."""
         objective = objective or Objective({"logit_shift": data.logit_shift})
-        if data.logit_shift and not self.isSet("initialModel"):
-            # Training starts at even odds of the sampled rows, as it does at those of all rows.
-            add_to_logits(network, -data.logit_shift)
+        if self._value("initialModel") is None:
+            sample = None if has_logit_bias(network) else first_rows(self, data)
+            start_at(network, data.log_odds, sample)
         trained = run_training(self, data, network, objective, title)
         summary = TrainingSummary(
             trained.history,

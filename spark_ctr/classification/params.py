@@ -130,6 +130,13 @@ class CTRParams(
         one_of("monitor", "auc", "log_loss"),
         "auc",
     )
+    recalibrate = param(
+        "recalibrate",
+        "after training, fit slope and offset of the logit to the validation rows, and keep them "
+        "where they help rows that they were not fitted to; ranking stays",
+        TypeConverters.toBoolean,
+        True,
+    )
     feed = param(
         "feed",
         "reader of the training files: 'petastorm', 'pyarrow', or 'auto' (Petastorm where it "
@@ -178,6 +185,7 @@ class CTRParams(
             warmup_steps=self.getWarmupSteps(),
             average_weights=self.getWeightAveraging(),
             monitor=self.getMonitor(),
+            recalibrate=self.getRecalibrate(),
             seed=self.getSeed(),
             device=self.getDevice(),
             precision=self.getPrecision(),

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from torch import Tensor
+
 from spark_ctr.classification.params import CTRParams
 from spark_ctr.networks.network import Network
 from spark_ctr.stage.fit_progress import titled
@@ -52,6 +54,14 @@ def open_feeds(params: CTRParams, data: TrainingData) -> tuple[Feed, Feed | None
     """Open the feeds of training and validation rows; None for no validation rows."""
     train_feed, valid_feed = _feed_arguments(params, data)
     return open_feed(**train_feed), open_feed(**valid_feed) if valid_feed else None
+
+
+def first_rows(params: CTRParams, data: TrainingData) -> tuple[Tensor, Tensor]:
+    """Return ids and numeric values of some training rows, whose order is random."""
+    arguments, _ = _feed_arguments(params, data)
+    feed = open_feed(**arguments | {"kind": "pyarrow", "shuffle": False})
+    first = next(iter(feed.batches(0)))
+    return first.ids, first.numeric
 
 
 def _on_workers(

@@ -40,7 +40,7 @@ class Ensemble(Network):
         return torch.stack([member(ids, numeric) for member in self.members])
 
     def _compute(self, ids: Tensor, numeric: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        logits, hidden = zip(*(m._compute(ids, numeric) for m in self.members), strict=True)
+        logits, hidden = zip(*(m._outputs(ids, numeric) for m in self.members), strict=True)
         names = hidden[0]
         together = {name: torch.cat([layers[name] for layers in hidden], 1) for name in names}
         return torch.stack(logits).mean(0), together

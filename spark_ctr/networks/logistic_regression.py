@@ -20,11 +20,14 @@ def scalar_tables(inputs: Inputs) -> EmbeddingTables:
 
 
 class NumericTerm(nn.Module):
-    """One weight per numeric column, if any, and a bias."""
+    """One weight per numeric column, if any, and a bias; all start at 0."""
 
     def __init__(self, n_numeric: int) -> None:
         super().__init__()
         self.linear = nn.Linear(n_numeric, 1, bias=False) if n_numeric else None
+        if self.linear is not None:
+            # Random weights of inputs around 1 would drown the log-odds that networks start at.
+            nn.init.zeros_(self.linear.weight)
         self.bias = nn.Parameter(torch.zeros(1))
 
     def forward(self, numeric: Tensor) -> Tensor:

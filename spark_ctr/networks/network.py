@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from spark_ctr.networks.inputs import PADDING, Inputs
 from spark_ctr.networks.settings import Setting
 
+_PLAIN = [1.0, 0.0]
+
 
 class Network(nn.Module):
     """Click model over embedded and numeric columns.
@@ -31,6 +33,9 @@ class Network(nn.Module):
         What `config` may hold.
     logit_bias : str
         Name of the parameter that is added to all logits.
+    logit_calibration : Tensor, float32, [2]
+        Slope and offset that the logits of `_compute` go through last: set by recalibration, not
+        trained; 1 and 0 in networks saved before there was one.
     """
 
     name: str
@@ -46,6 +51,7 @@ class Network(nn.Module):
         self._rows = torch.tensor([table.rows for table in tables], dtype=torch.int64)
         signed, padded = (any(getattr(t, kind) for t in tables) for kind in ("signed", "padded"))
         self._lowest = torch.tensor([table.lowest for table in tables]) if signed else 0
+        self.register_buffer("logit_calibration", torch.tensor(_PLAIN))
         self._padded = torch.tensor([table.padded for table in tables]) if padded else None
 
     def forward(self, ids: Tensor, numeric: Tensor) -> Tensor:
@@ -99,7 +105,7 @@ class Network(nn.Module):
                 )
         if ids.device.type == "cpu":
             self.check_ids(ids)
-        return self._compute(ids, numeric)
+        return self._outputs(ids, numeric)
 
     def check_ids(self, ids: Tensor) -> None:
         """Raise IndexError if an id of this CPU tensor [B, ids_width] lies outside its table.
@@ -118,8 +124,20 @@ class Network(nn.Module):
                 "inputs"
             )
 
+    def _outputs(self, ids: Tensor, numeric: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return what `hidden` returns, of checked inputs."""
+        logits, hidden = self._compute(ids, numeric)
+        slope, offset = self.get_buffer("logit_calibration")
+        return logits * slope + offset, hidden
+
+    def _load_from_state_dict(
+        self, state_dict: dict[str, Any], prefix: str, *arguments: Any
+    ) -> None:
+        state_dict.setdefault(f"{prefix}logit_calibration", torch.tensor(_PLAIN))
+        super()._load_from_state_dict(state_dict, prefix, *arguments)
+
     def _compute(self, ids: Tensor, numeric: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the logits [B] and what `hidden` returns by name, of checked inputs."""
+        """Return logits [B] before `logit_calibration`, and hidden activations by name."""
         raise NotImplementedError
 
     @property

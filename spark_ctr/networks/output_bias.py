@@ -1,25 +1,71 @@
-"""The bias that a network adds to all of its logits."""
+"""Bias, slope and offset of a network's logits: where they start, and how they are mapped last."""
 
 from __future__ import annotations
 
+import math
+
 import torch
+from torch import Tensor
 
 from spark_ctr.networks.ensemble import Ensemble
 from spark_ctr.networks.network import Network
 
 
-@torch.no_grad()
-def add_to_logits(network: Network, amount: float) -> bool:
-    """Add a number to the bias of a network's logits, in place.
+def has_logit_bias(network: Network) -> bool:
+    """Return whether `start_at` knows the bias of a network's logits; not of a user's module."""
+    if isinstance(network, Ensemble):
+        return all(map(has_logit_bias, network.members))
+    return _bias(network) is not None
 
-    Returns
-    -------
-    bool
-        Whether it has such a bias; a module of the user's own is left as it is.
+
+@torch.no_grad()
+def start_at(
+    network: Network, log_odds: float, sample: tuple[Tensor, Tensor] | None = None
+) -> None:
+    """Have an untrained network start at the base rate of a log, in place.
+
+    The first epochs of a network that starts at even odds go into finding the base rate, which is
+    known. The bias of the logits is set; in a module of the user's own, where no bias is known, an
+    offset is added to its logits, which moves their mean over the sample to the log-odds.
+
+    Parameters
+    ----------
+    network : Network
+        As built; in evaluation mode.
+    log_odds : float
+        Of a click in the training rows.
+    sample : (Tensor [B, ids_width], Tensor [B, M]), optional
+        Ids and numeric values of some training rows; without it, a module of the user's own is
+        taken to have logits around 0.
     """
     if isinstance(network, Ensemble):
-        return all(add_to_logits(member, amount) for member in network.members)
-    bias = dict(network.named_parameters()).get(network.logit_bias)
+        for member in network.members:
+            start_at(member, log_odds, sample)
+        return
+    bias = _bias(network)
     if bias is not None:
-        bias.add_(amount)
-    return bias is not None
+        bias.fill_(log_odds)
+        return
+    mean = 0.0 if sample is None else float(network(*sample).mean())
+    if math.isfinite(mean):
+        network.get_buffer("logit_calibration")[1].add_(log_odds - mean)
+
+
+@torch.no_grad()
+def map_logits(network: Network, slope: float, offset: float) -> None:
+    """Have a network return `slope` times its logits plus `offset` from now on, in place.
+
+    Of an `Ensemble`, each member does, so that they may be trained on as they are.
+    """
+    if isinstance(network, Ensemble):
+        for member in network.members:
+            map_logits(member, slope, offset)
+        return
+    line = network.get_buffer("logit_calibration")
+    line.mul_(slope)
+    line[1].add_(offset)
+
+
+def _bias(network: Network) -> Tensor | None:
+    bias = dict(network.named_parameters()).get(network.logit_bias)
+    return bias if bias is not None and bias.numel() == 1 else None

@@ -16,7 +16,7 @@ from spark_ctr.precision.sensitivity import Sensitivity, choose_plan, measure_se
 from spark_ctr.training.feeds.batch import Batch
 from spark_ctr.training.history import History
 from spark_ctr.training.loss import weighted_bce, weighted_mean
-from spark_ctr.training.metrics import roc_auc
+from spark_ctr.training.metrics import log_loss_of_logits, roc_auc
 from spark_ctr.training.predictions import Feed, predict
 from spark_ctr.training.progress import Progress
 from spark_ctr.training.settings import TrainingSettings
@@ -77,13 +77,26 @@ class QuantizationLoss(nn.Module):
 
 @dataclass
 class FineTuned:
-    """A quantised network, how it was chosen and trained."""
+    """A quantised network, how it was chosen and trained.
+
+    Attributes
+    ----------
+    network : Network
+    plan : dict of str to str
+    sensitivity : Sensitivity
+    history : History
+    log : list of str
+        A sentence for each attempt, and each layer that went back to 8 bits.
+    figures : dict of str to dict
+        "auc" and "log_loss" on the validation rows of the "full" and the "quantised" network.
+    """
 
     network: Network
     plan: dict[str, str]
     sensitivity: Sensitivity
     history: History
     log: list[str]
+    figures: dict[str, dict[str, float]]
 
 
 def fine_tune(
@@ -96,6 +109,7 @@ def fine_tune(
     learning_rate: float,
     binary_share: float,
     tolerance: float,
+    loss_tolerance: float,
     loss: Callable[[Network, Network], QuantizationLoss],
     progress: Callable[[str], Progress],
 ) -> FineTuned:
@@ -112,8 +126,9 @@ def fine_tune(
         Of fine-tuning.
     binary_share : float
         Share of hidden-to-hidden layers to make 1-bit.
-    tolerance : float
-        Largest acceptable loss of validation AUC.
+    tolerance, loss_tolerance : float
+        Largest acceptable loss of validation AUC, and rise of validation log loss as a share of
+        the full network's. A figure that does not exist is not watched.
     loss : callable
         From :meth:`QuantizationLoss.factory`.
     progress : callable
@@ -133,10 +148,12 @@ def fine_tune(
         precision="float32",
         # The sign of an average is not what was trained.
         average_weights=False,
+        # On rows that were trained on, scores are too good to be told how far to trust them.
+        recalibrate=settings.recalibrate and valid_feed is not train_feed,
     )
     sensitivity = measure_sensitivity(network, valid_feed.batches(0))
     plan = choose_plan(sensitivity, binary_share)
-    wanted = _auc(network, valid_feed) - tolerance
+    full = _figures(network, valid_feed)
     first = next(iter(train_feed.batches(0)))
     log: list[str] = []
     while True:
@@ -151,19 +168,23 @@ def fine_tune(
             loss=objective,
             progress=progress(f"quantising, {len(binary)} layers 1-bit"),
         )
-        reached = _auc(quantised, valid_feed)
+        reached = _figures(quantised, valid_feed)
         log.append(
-            f"1-bit layers {binary or 'none'}: validation AUC {reached:.4f}, "
-            f"full precision {wanted + tolerance:.4f}"
+            f"1-bit layers {binary or 'none'}: validation AUC {reached['auc']:.4f}, full precision "
+            f"{full['auc']:.4f}; log loss {reached['log_loss']:.4f}, {full['log_loss']:.4f}"
         )
-        # A validation set of one class has no AUC (nan), and nothing to back off from.
-        if not binary or not reached < wanted:
-            return FineTuned(quantised, plan, sensitivity, history, log)
+        # A validation set of one class has no AUC (nan), and of AUC nothing to back off from.
+        worse = reached["auc"] < full["auc"] - tolerance
+        worse |= reached["log_loss"] > full["log_loss"] * (1 + loss_tolerance)
+        if not binary or not worse:
+            figures = {"full": full, "quantised": reached}
+            return FineTuned(quantised, plan, sensitivity, history, log, figures)
         worst = max(binary, key=lambda name: sensitivity.increase[name])
         log.append(f"{worst} goes back to 8 bits")
         plan = {**plan, worst: INT8}
 
 
-def _auc(network: Network, feed: Feed) -> float:
+def _figures(network: Network, feed: Feed) -> dict[str, float]:
     found = predict(network, feed)
-    return roc_auc(found.label, found.logit, found.weight)
+    rows = found.label, found.logit, found.weight
+    return {"auc": roc_auc(*rows), "log_loss": log_loss_of_logits(*rows)}

@@ -12,7 +12,9 @@ from spark_ctr.precision.packed_embedding import IdRange, PackedBags, slot_table
 from spark_ctr.precision.packed_layout import check_layout
 
 # Format 1 has one id in [0, rows) for each column and a block of rows for each table.
-FORMAT_VERSIONS = (1, 2)
+# Up to format 2 logits are as the layers give them; from 3 on they go through the layer LOGIT.
+FORMAT_VERSIONS = (1, 2, 3)
+LOGIT = "logit"
 # Rows computed at a time: their activations stay in the processor's cache.
 _BLOCK = 1024
 # Heights of matrix products are multiples of this, so BLAS sums every row in the same order.
@@ -63,6 +65,7 @@ class PackedModel:
             for name, layer in self._layers.items()
             if layer["kind"] != "int8_embedding"
         }
+        self._line = self._logit_line()
         scalar = [1] * len(self._dims)
         has_first_order = any(name.startswith("first_order.") for name in self._layers)
         self._dims_of = {
@@ -127,10 +130,22 @@ class PackedModel:
             if padding[0][1]:
                 block = np.pad(block[0], padding), np.pad(block[1], padding)
             logits[rows] = self._compute(self, *block)[: len(logits[rows])]
-        return logits
+        return logits if self._line is None else logits * self._line[0] + self._line[1]
 
     def _array(self, layer: str, part: str) -> np.ndarray:
         return self._arrays[f"{layer}.{part}"]
+
+    def _logit_line(self) -> tuple[np.float32, np.float32] | None:
+        """Return slope and offset of the logits; None where they are as the layers give them."""
+        if LOGIT not in self._layers:
+            return None
+        slope, offset = self._array(LOGIT, "scale")[0], self._array(LOGIT, "bias")[0]
+        if not (0 < slope < np.inf and abs(offset) < np.inf):
+            raise ValueError(
+                f"packed model is damaged: logits go through slope {slope} and offset {offset}, "
+                "which must be finite and the slope above 0; save the model again"
+            )
+        return slope, offset
 
     def _map(self, layer: str) -> tuple[np.ndarray | None, ...]:
         """Return scale, minimum and bias of a layer, batch normalisation behind it included."""

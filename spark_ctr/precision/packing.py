@@ -15,7 +15,7 @@ from spark_ctr.networks.network import Network
 from spark_ctr.networks.numeric_fields import NumericFields
 from spark_ctr.precision.binary import BinaryLinear
 from spark_ctr.precision.index8 import index8_quantise, index8_range
-from spark_ctr.precision.packed import PACKABLE, PackedModel
+from spark_ctr.precision.packed import LOGIT, PACKABLE, PackedModel
 from spark_ctr.precision.qat import Index8Embedding, Index8Linear, is_fp32
 
 _Packed = tuple[dict[str, Any], dict[str, np.ndarray]]
@@ -88,11 +88,17 @@ def pack_network(network: Network) -> PackedModel:
     if numeric is not None:
         layers["numeric"] = {"kind": "bias"}
         arrays["numeric.bias"] = _float(numeric.bias)
+    slope, offset = network.get_buffer("logit_calibration").tolist()
+    mapped = (slope, offset) != (1.0, 0.0)
+    if mapped:
+        layers[LOGIT] = {"kind": "affine", "width": 1}
+        line = np.array([slope, offset], dtype=np.float32)
+        arrays |= {f"{LOGIT}.scale": line[:1], f"{LOGIT}.bias": line[1:]}
     inputs = network.inputs.to_dict()
-    # Versions of spark_ctr that know format 1 alone can read what does not need format 2.
+    # Versions of spark_ctr that know lower formats alone can read what does not need a higher one.
     plain = all(table.keys() <= {"name", "rows", "dim", *UNCOMPARED} for table in inputs["tables"])
     header = {
-        "format_version": 1 if plain else 2,
+        "format_version": 3 if mapped else 1 if plain else 2,
         "network": network.name,
         "inputs": inputs,
         "layers": layers,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -39,8 +40,9 @@ class MixedPrecisionQuantizer(MetaStage, Stage, CTREstimator):
     least sensitive ``binaryShare`` of them gets 1-bit values and inputs. Fine-tuning sees the
     quantised weights: absolute binary weight regularisation, prioritised training and inverse
     layer-wise fine-tuning. If the fine-tuned network's validation AUC is more than ``tolerance``
-    below the classifier's, the most sensitive 1-bit layer goes back to 8 bits and fine-tuning
-    runs again.
+    below the classifier's, or its log loss more than ``lossTolerance`` of the classifier's above
+    it, the most sensitive 1-bit layer goes back to 8 bits and fine-tuning runs again. The last
+    attempt's figures are in ``summary.extra["validation"]``.
 
     The fitted model's ``fullPrecisionModel`` is the classifier's model, right after fitting.
 
@@ -75,6 +77,13 @@ class MixedPrecisionQuantizer(MetaStage, Stage, CTREstimator):
         "largest loss of validation AUC before a 1-bit layer goes back to 8 bits",
         number("tolerance", float, at_least=0.0),
         0.002,
+    )
+    lossTolerance = param(
+        "lossTolerance",
+        "largest rise of validation log loss, as a share of the classifier's, before a 1-bit layer "
+        "goes back to 8 bits",
+        number("lossTolerance", float, at_least=0.0),
+        0.02,
     )
     maxIter = param("maxIter", "epochs of fine-tuning", number("maxIter", int, at_least=1), 10)
     learningRate = param(
@@ -142,6 +151,7 @@ class MixedPrecisionQuantizer(MetaStage, Stage, CTREstimator):
             learning_rate=self.getLearningRate(),
             binary_share=self.getBinaryShare(),
             tolerance=self.getTolerance(),
+            loss_tolerance=self.getLossTolerance(),
             loss=QuantizationLoss.factory(
                 logit_weight=self.getLogitWeight(),
                 logit_shift=data.logit_shift,
@@ -157,6 +167,10 @@ class MixedPrecisionQuantizer(MetaStage, Stage, CTREstimator):
             "plan": tuned.plan,
             "sensitivity": tuned.sensitivity.to_dict(),
             "attempts": tuned.log,
+            "validation": {
+                which: {k: None if math.isnan(v) else v for k, v in values.items()}
+                for which, values in tuned.figures.items()
+            },
         }
         summary = TrainingSummary(
             tuned.history.to_dict(),

@@ -23,6 +23,7 @@ from spark_ctr.stage.training_files import (
     row_count,
 )
 from spark_ctr.stage.validation_time import TIME_TYPES, latest_rows, time_of
+from spark_ctr.training.metrics import log_odds
 from spark_ctr.training.sample_size import too_few_events
 
 logger = logging.getLogger("spark_ctr")
@@ -90,6 +91,9 @@ class TrainingData:
         Rows left out as invalid, and training rows left out by negative sampling.
     logit_shift : float
         What the loss on training rows adds to the logits, see `negative_sampling.logit_shift`.
+    log_odds : float
+        Of a click in the training rows, by weight and before sampling; 0 where a class has no
+        weight.
     digest : str
         Equal for the same rows in the same parts, however the dataset is partitioned; taken from
         label, weight and the first feature in the order of the rows' content.
@@ -105,6 +109,7 @@ class TrainingData:
     skipped: int
     dropped_negatives: int
     logit_shift: float
+    log_odds: float
     digest: str
 
     @property
@@ -294,6 +299,7 @@ def _checked(
             valid.zeros,
             valid.ones,
         )
+    shift = logit_shift(columns.negative_sampling_rate)
     return TrainingData(
         train_path=f"{folder}/data/split=train",
         valid_path=f"{folder}/data/split=valid",
@@ -304,6 +310,7 @@ def _checked(
         positives=positives,
         skipped=skipped,
         dropped_negatives=dropped,
-        logit_shift=logit_shift(columns.negative_sampling_rate),
+        logit_shift=shift,
+        log_odds=log_odds(train.weight_ones, train.weight_zeros) - shift,
         digest=f"{train.digest}-{valid.digest}",
     )

@@ -9,6 +9,7 @@ import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import pyarrow.fs
 import pyarrow.parquet as pq
 import xxhash
@@ -22,7 +23,7 @@ _BATCH_ROWS = 1 << 20
 
 @dataclass(frozen=True)
 class LabelledRows:
-    """Counts of the rows of some files by label, and a digest of what they hold.
+    """Counts and weights of the rows of some files by label, and a digest of what they hold.
 
     The digest is equal where the columns hold the same values in the same order, however they are
     cut into files and row groups.
@@ -31,6 +32,8 @@ class LabelledRows:
     zeros: int
     ones: int
     digest: str
+    weight_zeros: float = 0.0
+    weight_ones: float = 0.0
 
     @property
     def rows(self) -> int:
@@ -39,18 +42,23 @@ class LabelledRows:
 
 
 def labelled_rows(folder: str, columns: Sequence[str]) -> LabelledRows:
-    """Count the rows of a folder by ``label`` and digest its `columns`, in one pass."""
+    """Count and weigh the rows of a folder by ``label`` and digest `columns`, in one pass."""
     ones = total = 0
+    weight_ones = weight_zeros = 0.0
     digests = [xxhash.xxh3_128() for _ in columns]
-    names = list(dict.fromkeys(["label", *columns]))
+    names = list(dict.fromkeys(["label", "weight", *columns]))
     for file in _files(folder):
         for batch in file.iter_batches(columns=names, batch_size=_BATCH_ROWS):
-            ones += int(batch.column("label").to_numpy().sum())
+            label = batch.column("label").to_numpy()
+            weight = batch.column("weight").to_numpy().astype(np.float64)
+            ones += int(label.sum())
+            weight_ones += float(weight[label > 0].sum())
+            weight_zeros += float(weight[label == 0].sum())
             total += batch.num_rows
             for name, digest in zip(columns, digests, strict=True):
                 digest.update(batch.column(name).to_numpy().tobytes())
     whole = xxhash.xxh3_128(b"".join(d.digest() for d in digests))
-    return LabelledRows(total - ones, ones, whole.hexdigest())
+    return LabelledRows(total - ones, ones, whole.hexdigest(), weight_zeros, weight_ones)
 
 
 def row_count(folder: str) -> int:

@@ -15,7 +15,8 @@ class History:
     ----------
     epochs : list of dict
         One per epoch: epoch (from 0), train_loss (mean of the loss that was minimised), valid_loss
-        (log loss), valid_auc, learning_rate, rows_per_second (training only), data_wait_share
+        (log loss), valid_auc, valid_calibration (clicks predicted over clicks observed),
+        learning_rate, rows_per_second (training only), data_wait_share
         (share of the training time spent waiting for batches), seconds (with validation) and
         peak_memory (bytes so far: of this process, or of the GPU's tensors). Validation figures
         that do not exist are nan. In distributed training, times and memory are the first
@@ -28,6 +29,9 @@ class History:
         Whether patience ran out before the last epoch.
     resumed_at : list of int
         Steps at which training went on from a checkpoint.
+    recalibration : dict
+        Of `training.recalibration.Recalibration`; empty where none was asked for, or without
+        validation rows.
     """
 
     epochs: list[dict[str, Any]] = field(default_factory=list)
@@ -35,6 +39,7 @@ class History:
     monitor: str = "none"
     stopped_early: bool = False
     resumed_at: list[int] = field(default_factory=list)
+    recalibration: dict[str, Any] = field(default_factory=dict)
 
     @property
     def best(self) -> dict[str, Any]:
@@ -55,4 +60,5 @@ class History:
             "monitor": self.monitor,
             "stopped_early": self.stopped_early,
             "resumed_at": self.resumed_at,
+            "recalibration": self.recalibration,
         }

@@ -6,6 +6,8 @@ different lengths, scores that are not numbers, and negative weights.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -55,6 +57,11 @@ def log_loss_of_logits(
     return _mean(np.logaddexp(0.0, z) - y * z, w)
 
 
+def log_odds(positive: float, negative: float) -> float:
+    """Log-odds of a click, from the weights of clicks and of the rest; 0 unless both are > 0."""
+    return math.log(positive / negative) if positive > 0 and negative > 0 else 0.0
+
+
 def calibration_ratio(
     label: ArrayLike, probability: ArrayLike, weight: ArrayLike | None = None
 ) -> float:
@@ -62,6 +69,14 @@ def calibration_ratio(
     y, p, w = _rows(label, probability, weight)
     clicks = float(np.sum(w * y))
     return float(np.sum(w * p)) / clicks if clicks > 0 else float("nan")
+
+
+def calibration_of_logits(
+    label: ArrayLike, logit: ArrayLike, weight: ArrayLike | None = None
+) -> float:
+    """Predicted over observed clicks of the probabilities that belong to logits."""
+    probability = 0.5 * (1.0 + np.tanh(0.5 * np.asarray(logit, dtype=np.float64)))
+    return calibration_ratio(label, probability, weight)
 
 
 def expected_calibration_error(

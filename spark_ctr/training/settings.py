@@ -39,6 +39,9 @@ class TrainingSettings:
         Validate and return the average of the weights, see `training.averaging`.
     monitor : {"auc", "log_loss"}
         Figure on the validation rows that chooses the best epoch.
+    recalibrate : bool
+        Fit slope and offset of the logits to the validation rows after the last epoch, and keep
+        them where they help, see `training.recalibration`.
     seed : int
         Seed of dropout. The order of rows is the feed's.
     device : {"auto", "cpu", "cuda"}
@@ -65,6 +68,7 @@ class TrainingSettings:
     warmup_steps: int = 0
     average_weights: bool = False
     monitor: str = "auc"
+    recalibrate: bool = False
     seed: int = 0
     device: str = "auto"
     precision: str = "auto"

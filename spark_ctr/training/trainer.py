@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from spark_ctr.networks.network import Network
+from spark_ctr.networks.output_bias import map_logits
 from spark_ctr.networks.random_draws import RandomDraws
 from spark_ctr.networks.registry import is_built_in
 from spark_ctr.training.allocation import memory_kept
@@ -23,13 +24,14 @@ from spark_ctr.training.device import device_of, peak_memory
 from spark_ctr.training.feeds.batch import Batch
 from spark_ctr.training.history import History
 from spark_ctr.training.loss import click_loss
-from spark_ctr.training.metrics import log_loss_of_logits, roc_auc
+from spark_ctr.training.metrics import calibration_of_logits, log_loss_of_logits, roc_auc
 from spark_ctr.training.nonfinite import explain
 from spark_ctr.training.optimizers import Optimizers
 from spark_ctr.training.precision_context import autocast
 from spark_ctr.training.predictions import Feed, predict
 from spark_ctr.training.progress import Progress
 from spark_ctr.training.ranks import Ranks
+from spark_ctr.training.recalibration import recalibrate
 from spark_ctr.training.run_state import EpochTotals, RunState
 from spark_ctr.training.schedule import Schedule
 from spark_ctr.training.settings import TrainingSettings
@@ -52,6 +54,9 @@ def train(
     ranks: Ranks | None = None,
 ) -> History:
     """Train in place, keep the best epoch's weights, and leave evaluation mode on.
+
+    Where the settings say so, slope and offset of the logits are fitted to the validation rows
+    last.
 
     For one seed and one number of threads, two runs on the CPU give the same bits, also where one
     of them was killed and went on from a checkpoint. Draws come from generators of the run's own:
@@ -165,6 +170,16 @@ class _Run:
             self._write_checkpoint()
         if self.best is not None:
             self.network.load_state_dict(self.best)
+        if self.settings.recalibrate and state.epoch and valid_feed is not None and valid_feed.rows:
+            with self._drawing():
+                self._recalibrate(valid_feed)
+
+    def _recalibrate(self, valid_feed: Feed) -> None:
+        rows = predict(self.network, valid_feed, str(self.device), self.ranks)
+        found = recalibrate(rows.label, rows.logit, rows.weight)
+        if found.applied:
+            map_logits(self.network, found.slope, found.offset)
+        self.state.history.recalibration = found.to_dict()
 
     @contextmanager
     def _averaged(self) -> Iterator[None]:
@@ -300,11 +315,12 @@ class _Run:
 
     def _validate(self, feed: Feed | None) -> dict[str, float]:
         if feed is None or feed.rows < 1:
-            return {"valid_loss": math.nan, "valid_auc": math.nan}
+            return dict.fromkeys(("valid_loss", "valid_auc", "valid_calibration"), math.nan)
         rows = predict(self.network, feed, str(self.device), self.ranks)
         return {
             "valid_loss": log_loss_of_logits(rows.label, rows.logit, rows.weight),
             "valid_auc": roc_auc(rows.label, rows.logit, rows.weight),
+            "valid_calibration": calibration_of_logits(rows.label, rows.logit, rows.weight),
         }
 
     def _write_checkpoint(self) -> None:

@@ -158,7 +158,9 @@ def _distiller(c: Names) -> LayerwiseDistiller:
 
 
 def _quantizer(c: Names) -> MixedPrecisionQuantizer:
-    return MixedPrecisionQuantizer(classifier=_classifier(c), maxIter=1, tolerance=1.0)
+    return MixedPrecisionQuantizer(
+        classifier=_classifier(c), maxIter=1, tolerance=1.0, lossTolerance=1e9
+    )
 
 
 def _nested_policy(name: str) -> Callable[[Any, str], Any]:

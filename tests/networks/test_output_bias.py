@@ -1,38 +1,77 @@
-"""Every network of the registry has a bias that moves all of its logits."""
+"""Where networks start before training."""
+
+import math
 
 import pytest
 import torch
+from small_networks import INPUTS, SMALL
 from torch import nn
 
-from spark_ctr.networks import Inputs, Table, build_network
+from spark_ctr.networks import build_network
 from spark_ctr.networks.imported import ModuleNetwork
-from spark_ctr.networks.output_bias import add_to_logits
+from spark_ctr.networks.output_bias import has_logit_bias, start_at
 from spark_ctr.networks.registry import NETWORKS
 
-INPUTS = Inputs((Table("site", 5, 4), Table("ad", 7, 2)), ("age",))
+RATE = 0.02
+LOG_ODDS = math.log(RATE / (1 - RATE))
+
+
+def rows(n):
+    generator = torch.Generator().manual_seed(0)
+    sizes = [table.rows for table in INPUTS.tables]
+    ids = torch.stack([torch.randint(size, (n,), generator=generator) for size in sizes], 1)
+    return ids, torch.randn(n, len(INPUTS.numeric), generator=generator)
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("config", [{}, {"members": 2}], ids=["one", "ensemble"])
+@pytest.mark.parametrize("members", [1, 2])
+@pytest.mark.parametrize("batch_norm", [False, True])
 @pytest.mark.parametrize("name", NETWORKS)
-def test_all_logits_move_by_the_amount(name, config):
+def test_a_network_starts_no_worse_than_the_constant(name, batch_norm, members):
+    widths = {"hidden_layers": [64, 32]} if "hidden_layers" in SMALL[name] else {}
+    config = {**SMALL[name], **widths, "members": members}
+    if widths:
+        config |= {"batch_norm": batch_norm, "dropout": 0.0}
     network = build_network(name, INPUTS, config, seed=1)
-    ids = torch.tensor([[1, 2], [4, 6], [0, 0]])
-    numeric = torch.randn(3, 1)
-    before = network(ids, numeric)
-    assert add_to_logits(network, -2.5)
-    torch.testing.assert_close(network(ids, numeric), before - 2.5)
+    assert has_logit_bias(network)
+    start_at(network, LOG_ODDS)
+    # As in training, where batch normalisation makes the hidden layers as large as they get.
+    logits = network.train()(*rows(500))
+    constant = -RATE * math.log(RATE) - (1 - RATE) * math.log(1 - RATE)
+    loss = (torch.nn.functional.softplus(logits) - RATE * logits).mean()
+    assert loss.item() < 1.2 * constant
 
 
-def test_a_module_of_ones_own_is_left_as_it_is():
-    class Own(nn.Module):
-        def __init__(self, inputs, config):
-            super().__init__()
-            self.bias = nn.Parameter(torch.zeros(1))
+class Own(nn.Module):
+    """A module whose logits start far from 0."""
 
-        def forward(self, ids, numeric):
-            return self.bias.expand(len(ids))
+    def __init__(self, inputs, config):
+        super().__init__()
+        self.anything = nn.Parameter(torch.tensor(3.0))
 
-    network = ModuleNetwork(INPUTS, {}, Own)
-    assert not add_to_logits(network, 1.0)
-    assert network.module.bias.item() == 0.0
+    def forward(self, ids, numeric):
+        return self.anything + 0.01 * numeric[:, 0]
+
+
+@torch.no_grad()
+def test_a_module_of_ones_own_is_moved_by_an_offset_that_is_saved_with_it():
+    network = ModuleNetwork(INPUTS, {}, Own).eval()
+    ids, numeric = rows(100)
+    assert not has_logit_bias(network)
+    start_at(network, LOG_ODDS, (ids, numeric))
+    assert network.module.anything.item() == 3.0
+    assert network(ids, numeric).mean().item() == pytest.approx(LOG_ODDS, abs=1e-5)
+    copied = ModuleNetwork(INPUTS, {}, Own).eval()
+    copied.load_state_dict(network.state_dict())
+    assert torch.equal(copied(ids, numeric), network(ids, numeric))
+
+
+@torch.no_grad()
+def test_states_from_before_there_was_a_calibration_compute_as_they_did():
+    network = build_network("dnn", INPUTS, {**SMALL["dnn"], "members": 2}, seed=1)
+    before = network(*rows(10))
+    old = {k: v for k, v in network.state_dict().items() if not k.endswith("logit_calibration")}
+    network.logit_calibration.copy_(torch.tensor([2.0, 5.0]))
+    assert not torch.equal(network(*rows(10)), before)
+    network.load_state_dict(old)
+    assert torch.equal(network(*rows(10)), before)

@@ -1,7 +1,11 @@
 """Fine-tuning of quantised networks."""
 
+import math
+
+import pytest
 import torch
 
+from spark_ctr.precision import fine_tuning
 from spark_ctr.precision.fine_tuning import QuantizationLoss, fine_tune
 from spark_ctr.training import TrainingSettings
 from spark_ctr.training.progress import Progress
@@ -19,27 +23,60 @@ class OneBatch:
         yield from [self._batch][start:]
 
 
+def tune(network, train_batch, valid_batch=None, *, tolerance=1.0, loss_tolerance=1e9, **settings):
+    feed = OneBatch(train_batch)
+    return fine_tune(
+        network,
+        feed,
+        feed if valid_batch is None else OneBatch(valid_batch),
+        settings=TrainingSettings(device="cpu", **settings),
+        epochs=3,
+        learning_rate=0.01,
+        binary_share=0.5,
+        tolerance=tolerance,
+        loss_tolerance=loss_tolerance,
+        loss=QuantizationLoss.factory(
+            logit_weight=1.0,
+            regularisation_weight=1e-4,
+            prioritised_epochs=1,
+            inverse_layerwise=True,
+        ),
+        progress=lambda title: Progress(),
+    )
+
+
+@pytest.mark.parametrize("auc", [0.8, math.nan], ids=["both classes", "one class"])
+def test_a_rise_of_the_log_loss_takes_layers_back_to_8_bits(
+    auc, make_network, make_batch, monkeypatch
+):
+    # Of the full network, and of three attempts; ranking never suffers.
+    losses = [0.300, 0.320, 0.307, 0.305]
+    found = iter([{"auc": auc, "log_loss": loss} for loss in losses])
+    monkeypatch.setattr(fine_tuning, "_figures", lambda network, feed: next(found))
+    batch = make_batch(rows=50)
+    tuned = tune(make_network("dnn"), batch, tolerance=0.0, loss_tolerance=0.02)
+    assert list(tuned.plan.values()).count("binary") == 0
+    assert [("back to 8 bits" in line) for line in tuned.log] == [False, True, False, True, False]
+    assert "log loss 0.3200, 0.3000" in tuned.log[0]
+    assert tuned.figures["quantised"]["log_loss"] == 0.305
+    assert tuned.figures["full"]["log_loss"] == 0.3
+
+
+def test_without_validation_rows_nothing_is_recalibrated(make_network, make_batch):
+    batches = make_batch(rows=400), make_batch(rows=400, seed=1)
+    network = make_network("dnn")
+    with torch.no_grad():
+        network.output.bias.add_(2.0)
+    assert tune(network, batches[0], recalibrate=True).history.recalibration == {}
+    found = tune(network, *batches, recalibrate=True).history.recalibration
+    assert found["applied"], found
+    assert found["cross_fitted"] < found["log_loss"]
+
+
 def test_it_takes_no_average_of_weights(make_network, make_batch):
     weights = []
     for averaged in (False, True):
-        feed = OneBatch(make_batch(rows=200))
-        tuned = fine_tune(
-            make_network("dnn"),
-            feed,
-            feed,
-            settings=TrainingSettings(device="cpu", average_weights=averaged),
-            epochs=3,
-            learning_rate=0.01,
-            binary_share=0.5,
-            tolerance=1.0,
-            loss=QuantizationLoss.factory(
-                logit_weight=1.0,
-                regularisation_weight=1e-4,
-                prioritised_epochs=1,
-                inverse_layerwise=True,
-            ),
-            progress=lambda title: Progress(),
-        )
+        tuned = tune(make_network("dnn"), make_batch(rows=200), average_weights=averaged)
         assert "binary" in tuned.plan.values()
         weights.append(tuned.network.state_dict())
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])

@@ -10,10 +10,12 @@ import torch
 
 from spark_ctr.kernels import simd
 from spark_ctr.networks import PADDING, Inputs, Table, build_network
-from spark_ctr.precision.packed import PackedModel
+from spark_ctr.networks.output_bias import map_logits
+from spark_ctr.precision.packed import PACKABLE, PackedModel
 from spark_ctr.precision.packing import pack_network
 from spark_ctr.precision.qat import prepare, quantisable_layers
 from spark_ctr.precision.sensitivity import binary_candidates
+from spark_ctr.precision.serialization import packed_from_bytes, packed_to_bytes
 
 CONFIGS = [
     ("lr", {}),
@@ -248,7 +250,7 @@ def test_damaged_models_are_refused(packed):
     header, arrays = packed.to_arrays()
     signs = "mlp.layers.hidden_1.linear.signs"
     broken = [
-        ({**header, "format_version": 3}, arrays, "format 3"),
+        ({**header, "format_version": 4}, arrays, "format 4"),
         ({**header, "network": "mmoe"}, arrays, "unknown network 'mmoe'"),
         (header, {k: v for k, v in arrays.items() if k != signs}, r"missing \['mlp"),
         (header, {**arrays, "more": arrays[signs]}, r"superfluous \['more'\]"),
@@ -259,3 +261,32 @@ def test_damaged_models_are_refused(packed):
     for bad_header, bad_arrays, message in broken:
         with pytest.raises(ValueError, match=message):
             PackedModel.from_arrays(bad_header, bad_arrays)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", PACKABLE)
+def test_slope_and_offset_of_the_logits_are_packed(name, make_network, make_batch):
+    network = make_network(name)
+    plain = pack_network(prepare(network, dict.fromkeys(quantisable_layers(network), "int8")))
+    map_logits(network, 0.75, -0.5)
+    map_logits(network, 2.0, 1.0)
+    packed = pack_network(prepare(network, dict.fromkeys(quantisable_layers(network), "int8")))
+    batch = make_batch(rows=100)
+    rows = batch.ids.numpy(), batch.numeric.numpy()
+    read = packed_from_bytes(packed_to_bytes(packed))
+    expected = 1.5 * plain.predict_logits(*rows)
+    np.testing.assert_allclose(read.predict_logits(*rows), expected, rtol=1e-5, atol=1e-5)
+    assert read.predict_logits(*rows).dtype == np.float32
+    # Older versions cannot compute it, and say so by the format.
+    assert (plain.header["format_version"], packed.header["format_version"]) == (1, 3)
+
+
+@pytest.mark.parametrize("line", [(0.0, 0.0), (-1.0, 0.0), (np.nan, 0.0), (1.0, np.inf)])
+def test_a_slope_or_offset_that_makes_no_sense_is_refused(line, make_network):
+    network = make_network("lr")
+    map_logits(network, 0.5, 0.0)
+    packed = pack_network(prepare(network, dict.fromkeys(quantisable_layers(network), "int8")))
+    header, arrays = packed.to_arrays()
+    arrays["logit.scale"], arrays["logit.bias"] = (np.array([x], np.float32) for x in line)
+    with pytest.raises(ValueError, match="slope"):
+        PackedModel.from_arrays(header, arrays)

@@ -50,8 +50,8 @@ def test_a_module_of_ones_own_trains_is_saved_and_scores(data, tmp_path):
 
 def test_the_average_of_weights_is_kept_unless_told_otherwise(data):
     network, last, averaged = (
-        classifier("lr", batchSize=8, seed=3, **params).fit(data).torchNetwork.state_dict()
-        for params in ({}, {"weightAveraging": False}, {"weightAveraging": True})
+        dict(classifier("lr", batchSize=8, seed=3, **p).fit(data).torchNetwork.named_parameters())
+        for p in ({}, {"weightAveraging": False}, {"weightAveraging": True})
     )
     assert all(torch.equal(network[name], averaged[name]) for name in network)
     assert not any(torch.equal(last[name], averaged[name]) for name in last)

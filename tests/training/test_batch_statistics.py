@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from spark_ctr.networks import build_network
+from spark_ctr.networks.random_draws import RandomDraws
 from spark_ctr.training import TrainingSettings, train
 from spark_ctr.training.batch_statistics import RECENT, BatchStatistics
 from spark_ctr.training.loss import click_loss
@@ -28,7 +29,8 @@ def test_they_are_means_over_the_last_batches_and_go_again(inputs, make_rows, me
     feed = memory_feed(make_rows(20 * (RECENT + 3), 50), 20)
     batches = list(statistics.batches(feed, 0, 0))
     norm = network.mlp.layers["hidden_0"].norm
-    with statistics.estimated():
+    draws = RandomDraws(0)
+    with draws.dropout_of(network), statistics.estimated():
         seen = [first_layer(network, batch) for batch in batches[3:]]
         mean = torch.stack([x.mean(0) for x in seen]).mean(0)
         variance = torch.stack([x.var(0) for x in seen]).mean(0)
@@ -38,6 +40,27 @@ def test_they_are_means_over_the_last_batches_and_go_again(inputs, make_rows, me
     after = network.state_dict()
     assert all(torch.equal(after[name], before[name]) for name in before)
     assert torch.equal(torch.random.get_rng_state(), random)
+
+
+def test_a_layer_behind_dropout_has_those_that_it_was_trained_on(inputs, make_rows, memory_feed):
+    network = build_network("dnn", inputs, {**CONFIG, "hidden_layers": [64, 64]}, seed=0)
+    network.train()
+    statistics = BatchStatistics(network)
+    list(statistics.batches(memory_feed(make_rows(2_000), 200), 0, 0))
+    second = network.mlp.layers["hidden_1"]
+    seen = {}
+    second.linear.register_forward_hook(lambda *_: seen.update(x=_[-1]))
+    with RandomDraws(0).dropout_of(network), torch.no_grad():
+        network(*(getattr(make_rows(2_000), part) for part in ("ids", "numeric")))
+        trained = seen["x"].var(0)
+        network.mlp.dropout.eval()
+        network(*(getattr(make_rows(2_000), part) for part in ("ids", "numeric")))
+        without = seen["x"].var(0)
+        network.mlp.dropout.train()
+        with statistics.estimated():
+            ratio = (second.norm.running_var / trained).mean()
+    assert ratio == pytest.approx(1.0, abs=0.05)
+    assert (without / trained).mean() < 0.8
 
 
 @pytest.mark.parametrize("start", [0, 1, RECENT, RECENT + 2])

@@ -110,8 +110,8 @@ def test_history_is_json_and_complete(inputs, make_rows, memory_feed):
     text = json.dumps(history.to_dict(), allow_nan=False)
     assert json.loads(text)["epochs"][0]["valid_auc"] is None
     assert set(history.epochs[0]) == {
-        "epoch", "train_loss", "valid_loss", "valid_auc", "learning_rate", "rows_per_second",
-        "data_wait_share", "seconds", "peak_memory",
+        "epoch", "train_loss", "valid_loss", "valid_auc", "valid_calibration", "learning_rate",
+        "rows_per_second", "data_wait_share", "seconds", "peak_memory",
     }  # fmt: skip
     assert (history.monitor, history.best_epoch) == ("none", 1)
     assert 0 <= history.epochs[0]["data_wait_share"] <= 1
