@@ -9,15 +9,18 @@ EXTRAS := dev gpu simd
 JVM_SOURCES := jvm_udfs/build_jar.py $(shell find jvm_udfs/src/main -type f)
 export PYTHONPATH := $(CURDIR)
 
-.PHONY: help test $(LEGS:%=test-%) test-benchmarks test-jvm lint format demo setup wheel constraints clean tools
+.PHONY: help test test-all $(LEGS:%=test-%) test-benchmarks test-jvm lint format demo setup wheel constraints clean tools
 .NOTPARALLEL:
 .SECONDARY:
 
 help:  ## this list
 	@sed -n 's/^\([a-z%-]*\):.*##/\1:/p' Makefile | column -t -s :
 
-test: lint setup  ## lint, then the tests of every leg (all but what test-benchmarks adds)
+test: lint setup  ## lint, then the tests of every leg, one stage of a kind in each check
 	@$(PY) scripts/run_legs.py $(LEGS)
+
+test-all: lint setup  ## the full cross product of stages, checks and legs
+	@$(PY) scripts/run_legs.py --all $(LEGS)
 
 $(LEGS:%=test-%): test-%: spark_ctr/jars/.%
 	@.venvs/$*/bin/python scripts/run_legs.py $*

@@ -28,7 +28,16 @@ SETTINGS = {
     "spark.ui.enabled": "false",
     "spark.sql.session.timeZone": "America/New_York",  # nothing may depend on it
     "spark.driver.memory": "2g",
+    "spark.ui.showConsoleProgress": "false",
+    "spark.python.daemon.module": "tests.worker_daemon",
 }
+# Half the time for jobs this small; one run of scripts/run_legs.py keeps Spark's defaults.
+if os.environ.get("SPARK_CTR_TEST_DEFAULTS", "0") != "1":
+    SETTINGS |= {
+        "spark.sql.adaptive.enabled": "false",
+        "spark.sql.codegen.wholeStage": "false",
+        "spark.sql.codegen.factoryMode": "NO_CODEGEN",
+    }
 
 
 def spark_session():

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click_rows import ClickRows, raw_rows
-from stages import CASES, Case
+from stages import CASES, Case, sparing
 
 from spark_ctr.feature import HashedEmbeddingEncoder
 
@@ -35,22 +36,44 @@ def clicks(spark: Any, tmp_path_factory: pytest.TempPathFactory) -> ClickRows:
     return ClickRows(raw, spark.read.parquet(f"{folder}/encoded"))
 
 
+@dataclass(frozen=True)
+class Fit:
+    """A fitted stage: its Params before and after, and its model."""
+
+    before: dict[str, Any]
+    after: dict[str, Any]
+    model: Any
+
+
+def _values(stage: Any) -> dict[str, Any]:
+    return {p.name: stage.getOrDefault(p) for p in stage.params if stage.isDefined(p)}
+
+
 @pytest.fixture(scope="session")
-def fitted(clicks: ClickRows) -> Callable[[Case], Any]:
+def fit_once(clicks: ClickRows) -> Callable[[Case], Fit]:
+    """Return the one fit of a case that all tests share."""
+    fits: dict[str, Fit] = {}
+
+    def fit(case: Case) -> Fit:
+        if case.name not in fits:
+            stage = case.make(str)
+            before = _values(stage)
+            model = stage.fit(getattr(clicks, case.data))
+            fits[case.name] = Fit(before, _values(stage), model)
+        return fits[case.name]
+
+    return fit
+
+
+@pytest.fixture(scope="session")
+def fitted(fit_once: Callable[[Case], Fit]) -> Callable[[Case], Any]:
     """Return the model of a case, fitted once; do not change it, copy it."""
-    models: dict[str, Any] = {}
-
-    def model(case: Case) -> Any:
-        if case.name not in models:
-            models[case.name] = case.make(str).fit(getattr(clicks, case.data))
-        return models[case.name]
-
-    return model
+    return lambda case: fit_once(case).model
 
 
-@pytest.fixture(params=CASES, ids=lambda case: case.name)
+@pytest.fixture(params=sparing(CASES), ids=lambda case: case.name)
 def case(request: pytest.FixtureRequest) -> Case:
-    """Every listed stage in turn."""
+    """Every listed stage in turn, one of a kind unless all are wanted."""
     return request.param
 
 
@@ -63,12 +86,15 @@ def data(case: Case, clicks: ClickRows) -> Any:
 @pytest.fixture(scope="session")
 def saved(
     fitted: Callable[[Case], Any], tmp_path_factory: pytest.TempPathFactory
-) -> dict[str, Path]:
-    """Folders of all estimators and models of CASES, saved once; copy one before breaking it."""
+) -> Callable[[Case, str], Path]:
+    """Return the folder of a case's "stage" or "model", saved once; copy it before breaking it."""
     root = tmp_path_factory.mktemp("saved")
-    folders = {}
-    for case in CASES:
-        for kind, stage in (("stage", case.make(str)), ("model", fitted(case))):
-            folders[f"{case.name}-{kind}"] = root / f"{case.name}-{kind}"
-            stage.save(str(folders[f"{case.name}-{kind}"]))
-    return folders
+
+    def folder(case: Case, kind: str) -> Path:
+        path = root / f"{case.name}-{kind}"
+        if not path.exists():
+            stage = case.make(str) if kind == "stage" else fitted(case)
+            stage.save(str(path))
+        return path
+
+    return folder

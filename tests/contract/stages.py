@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+import pytest
 from click_rows import Break
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
@@ -68,6 +69,8 @@ class Case:
         Part of the error for a label of one class; None for a stage without a label.
     nested : tuple of (Param, function of Names)
         Params of a meta-estimator that take a fitted model, and the estimator to fit for it.
+    spared : bool
+        Whether another case is of its kind, so that most checks of it are for `make test-all`.
     """
 
     make: Callable[[Names], Any]
@@ -84,6 +87,7 @@ class Case:
     fingerprint: Callable[[Any], Any] = lambda model: model._state()
     single_class: str | None = None
     nested: tuple[tuple[str, Callable[[Names], Any]], ...] = ()
+    spared: bool = False
     check_values: Callable[[DataFrame, Any], None] = field(default=lambda out, model: None)
 
     @property
@@ -189,10 +193,11 @@ def _finite_prices(out: DataFrame, model: Any) -> None:
 
 
 def _probabilities(out: DataFrame, model: Any) -> None:
-    """Probabilities lie between 0 and 1 and sum to 1."""
-    for (probability,) in out.select("probability").collect():
+    """Probabilities lie between 0 and 1 and sum to 1; predictions follow from the threshold."""
+    for probability, prediction in out.select("probability", "prediction").collect():
         assert all(0.0 <= p <= 1.0 for p in probability)
         assert abs(sum(probability) - 1.0) < 1e-12
+        assert prediction == float(probability[1] > model.getThreshold())
 
 
 _FEATURES = {
@@ -339,6 +344,7 @@ CASES = [
             {stage.logitWeight: 1.0, stage.getStudent().learningRate: 0.01},
         ],
         nested=(("teacher", _classifier),),
+        spared=True,
     ),
     _ctr_case(
         _quantizer,
@@ -351,6 +357,30 @@ CASES = [
         nested=(("classifier", _classifier),),
     ),
 ]
+
+
+def sparing(rows: Iterable[Any], spared: Callable[..., bool] | None = None) -> list[Any]:
+    """Return parameters of tests, cases or tuples that begin with one; the spared ones are full.
+
+    Parameters
+    ----------
+    rows : iterable of Case or tuple
+    spared : function of a row's parts, or None
+        Which rows are spared, besides those of cases that always are.
+    """
+    found = []
+    for row in rows:
+        parts = row if isinstance(row, tuple) else (row,)
+        full = parts[0].spared or (spared is not None and spared(*parts))
+        found.append(pytest.param(*parts, marks=[pytest.mark.full] if full else []))
+    return found
+
+
+def breaks(where: str) -> list[Any]:
+    """Return cases and their breaks of fit or transform; a nested stage's are those of features."""
+    rows = [(case, b) for case in CASES for b in case.breaks if getattr(b, f"in_{where}")]
+    return sparing(rows, lambda case, broken: bool(case.nested) and broken is not _BAD_FEATURES)
+
 
 # Stages that are neither fitted nor transform: their Params and their files are under contract.
 PARAMS_ONLY: list[Callable[[], Any]] = []

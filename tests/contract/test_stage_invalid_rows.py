@@ -7,18 +7,11 @@ from typing import Any
 
 import pytest
 from click_rows import ROWS, Break
-from stages import CASES, Case
+from stages import Case, breaks
 
-IN_FIT = pytest.mark.parametrize(
-    ("case", "broken"),
-    [(case, b) for case in CASES for b in case.breaks if b.in_fit],
-    ids=lambda part: part.name,
-)
-IN_TRANSFORM = pytest.mark.parametrize(
-    ("case", "broken"),
-    [(case, b) for case in CASES for b in case.breaks if b.in_transform],
-    ids=lambda part: part.name,
-)
+EACH = {"argnames": ("case", "broken"), "ids": lambda part: part.name}
+IN_FIT = pytest.mark.parametrize(argvalues=breaks("fit"), **EACH)
+IN_TRANSFORM = pytest.mark.parametrize(argvalues=breaks("transform"), **EACH)
 
 
 @IN_FIT
@@ -32,8 +25,9 @@ def test_fit_fails_on_error(case: Case, broken: Break, data: Any) -> None:
 def test_fit_counts_what_it_skips(case: Case, broken: Break, data: Any) -> None:
     model = case.policy(case.make(str), "skip").fit(broken.apply(data))
     assert case.skipped_in_fit(model) == broken.rows
-    clean = case.policy(case.make(str), "skip").fit(broken.whole(data))
-    assert case.skipped_in_fit(clean) == 0
+    if broken is case.breaks[0]:
+        clean = case.policy(case.make(str), "skip").fit(broken.whole(data))
+        assert case.skipped_in_fit(clean) == 0
 
 
 @IN_FIT

@@ -13,11 +13,6 @@ from spark_ctr.stage.base import number
 
 pytestmark = pytest.mark.usefixtures("spark")
 EACH_CLASS = pytest.mark.parametrize("cls", CLASSES, ids=lambda cls: cls.__name__)
-EACH_PARAM = pytest.mark.parametrize(
-    ("cls", "name"),
-    [(cls, name) for cls in CLASSES for name in sorted(cls._declared())],
-    ids=lambda part: part if isinstance(part, str) else part.__name__,
-)
 
 
 def _suffix(name: str) -> str:
@@ -58,31 +53,35 @@ def test_unknown_keyword_lists_params(cls: type) -> None:
     assert all(name in str(error.value) for name in cls._declared())
 
 
-@EACH_PARAM
-def test_param_is_documented(cls: type, name: str) -> None:
-    declared = getattr(cls(), name)
-    assert isinstance(declared, Param)
-    assert len(declared.doc.split()) >= 2
-    assert declared.doc in getattr(cls, f"get{_suffix(name)}").__doc__
-    assert declared.doc in getattr(cls, f"set{_suffix(name)}").__doc__
-
-
-@EACH_PARAM
-def test_getter_setter_and_keyword_agree(cls: type, name: str) -> None:
-    value = _value(cls(), name)
+@EACH_CLASS
+def test_params_are_documented(cls: type) -> None:
     stage = cls()
-    assert getattr(stage, f"set{_suffix(name)}")(value) is stage
-    assert getattr(stage, f"get{_suffix(name)}")() == value
-    assert stage.isSet(name)
-    assert cls(**{name: value}).getOrDefault(name) == value
-    assert cls().setParams(**{name: value}).getOrDefault(name) == value
+    for name in cls._declared():
+        declared = getattr(stage, name)
+        assert isinstance(declared, Param), name
+        assert len(declared.doc.split()) >= 2, name
+        assert declared.doc in getattr(cls, f"get{_suffix(name)}").__doc__, name
+        assert declared.doc in getattr(cls, f"set{_suffix(name)}").__doc__, name
 
 
-@EACH_PARAM
-def test_converter_refuses_a_wrong_type(cls: type, name: str) -> None:
-    for wrong in (object(), {"a": object()}, [object()]):
-        with pytest.raises((TypeError, ValueError), match=name):
-            cls(**{name: wrong})
+@EACH_CLASS
+def test_getter_setter_and_keyword_agree(cls: type) -> None:
+    for name in cls._declared():
+        stage = cls()
+        value = _value(stage, name)
+        assert getattr(stage, f"set{_suffix(name)}")(value) is stage, name
+        assert getattr(stage, f"get{_suffix(name)}")() == value, name
+        assert stage.isSet(name), name
+        assert cls(**{name: value}).getOrDefault(name) == value, name
+        assert cls().setParams(**{name: value}).getOrDefault(name) == value, name
+
+
+@EACH_CLASS
+def test_converters_refuse_a_wrong_type(cls: type) -> None:
+    for name in cls._declared():
+        for wrong in (object(), {"a": object()}, [object()]):
+            with pytest.raises((TypeError, ValueError), match=name):
+                cls(**{name: wrong})
 
 
 @pytest.mark.parametrize("wrong", [float("nan"), float("inf"), -float("inf")])

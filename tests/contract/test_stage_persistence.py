@@ -16,12 +16,16 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from click_rows import rows_of
 from load_saved import described
-from stages import CASES, PARAMS_ONLY, Case
+from stages import CASES, PARAMS_ONLY, Case, sparing
 
 from spark_ctr.stage.persistence import FORMAT_VERSION, ModelFileError
 
+Saved = Callable[[Case, str], Path]
 KINDS = pytest.mark.parametrize("kind", ["stage", "model"])
+# A stage without a payload and a model with one: the files of all are read by the same code.
+READ = (("ClickLogCleaner", "stage"), ("CTRClassifier", "model"))
 REPOSITORY = Path(__file__).parents[2]
 
 
@@ -35,16 +39,16 @@ def _public(cls: type) -> str:
 
 @pytest.mark.once
 def test_loads_in_a_fresh_process(
-    saved: dict[str, Path], clicks: Any, fitted: Callable[[Case], Any], tmp_path: Path
+    saved: Saved, clicks: Any, fitted: Callable[[Case], Any], tmp_path: Path
 ) -> None:
     manifest = []
     for case in CASES:
         data = getattr(clicks, case.data)
-        data.write.parquet(f"{tmp_path}/{case.name}-in")
-        fitted(case).transform(data).write.parquet(f"{tmp_path}/{case.name}-out")
+        wanted = rows_of(fitted(case).transform(data))
+        (tmp_path / f"{case.name}.json").write_text(json.dumps(wanted, default=str))
         for kind in ("stage", "model"):
             # Params are read from the saved object, not from a second one: uids are random.
-            path = saved[f"{case.name}-{kind}"]
+            path = saved(case, kind)
             loaded = _loader(case, kind).load(str(path))
             manifest.append(
                 {
@@ -55,8 +59,8 @@ def test_loads_in_a_fresh_process(
             )
         assert described(loaded) == described(fitted(case))
         manifest[-1] |= {
-            "input": f"{tmp_path}/{case.name}-in",
-            "output": f"{tmp_path}/{case.name}-out",
+            "input": data.inputFiles()[0].rpartition("/")[0],
+            "output": f"{tmp_path}/{case.name}.json",
         }
     for make in PARAMS_ONLY:
         stage = make()
@@ -75,7 +79,7 @@ def test_loads_in_a_fresh_process(
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=600,
         check=False,
     )
     assert child.returncode == 0, child.stderr[-3000:]
@@ -108,14 +112,14 @@ def test_unset_stage_survives(case: Case, tmp_path: Path) -> None:
     assert described(case.stage.load(f"{tmp_path}/stage")) == described(stage)
 
 
-def test_another_class_is_refused(case: Case, saved: dict[str, Path]) -> None:
+def test_another_class_is_refused(case: Case, saved: Saved) -> None:
     with pytest.raises(ModelFileError, match=f"{case.name}.load"):
-        case.model.load(str(saved[f"{case.name}-stage"]))
+        case.model.load(str(saved(case, "stage")))
 
 
-def _copy(saved: dict[str, Path], name: str, tmp_path: Path) -> Path:
+def _copy(folder: Path, tmp_path: Path) -> Path:
     copy = tmp_path / "copy"
-    shutil.copytree(saved[name], copy)
+    shutil.copytree(folder, copy)
     for checksum in copy.rglob(".*.crc"):
         checksum.unlink()  # Hadoop's own check would hide ours
     return copy
@@ -178,23 +182,26 @@ DAMAGE: dict[str, tuple[str, Callable[[Path], None]]] = {
 }
 EACH_DAMAGE = pytest.mark.parametrize(
     ("case", "kind", "damage"),
-    [
-        (case, kind, damage)
-        for case in CASES
-        for kind in ("stage", "model")
-        for damage in DAMAGE
-        # A stage, and the cleaner's model, have no payload but their metadata.
-        if damage.startswith("metadata") or (kind == "model" and case.name != "ClickLogCleaner")
-    ],
+    sparing(
+        (
+            (case, kind, damage)
+            for case in CASES
+            for kind in ("stage", "model")
+            for damage in DAMAGE
+            # A stage, and the cleaner's model, have no payload but their metadata.
+            if damage.startswith("metadata") or (kind == "model" and case.name != "ClickLogCleaner")
+        ),
+        lambda case, kind, damage: (case.name, kind) not in READ,
+    ),
     ids=lambda part: part.name if isinstance(part, Case) else part,
 )
 
 
 @EACH_DAMAGE
 def test_damaged_file_is_named(
-    case: Case, kind: str, damage: str, saved: dict[str, Path], tmp_path: Path
+    case: Case, kind: str, damage: str, saved: Saved, tmp_path: Path
 ) -> None:
-    folder = _copy(saved, f"{case.name}-{kind}", tmp_path)
+    folder = _copy(saved(case, kind), tmp_path)
     part, inflict = DAMAGE[damage]
     inflict(folder)
     with pytest.raises(ModelFileError, match=re.escape(f"{folder}/{part}")):
@@ -204,19 +211,24 @@ def test_damaged_file_is_named(
 @pytest.mark.parametrize(
     "case", [case for case in CASES if case.nested], ids=lambda case: case.name
 )
-def test_damaged_nested_stage_is_named(case: Case, saved: dict[str, Path], tmp_path: Path) -> None:
-    folder = _copy(saved, f"{case.name}-stage", tmp_path)
+def test_damaged_nested_stage_is_named(case: Case, saved: Saved, tmp_path: Path) -> None:
+    folder = _copy(saved(case, "stage"), tmp_path)
     for param, _ in case.nested:
         _half(f"{param}/metadata")(folder)
         with pytest.raises(ModelFileError, match=re.escape(f"{folder}/{param}/metadata")):
             case.stage.load(str(folder))
 
 
-@KINDS
-def test_newer_format_is_refused(
-    case: Case, kind: str, saved: dict[str, Path], tmp_path: Path
-) -> None:
-    folder = _copy(saved, f"{case.name}-{kind}", tmp_path)
+@pytest.mark.parametrize(
+    ("case", "kind"),
+    sparing(
+        ((case, kind) for case in CASES for kind in ("stage", "model")),
+        lambda *parts: (parts[0].name, parts[1]) not in READ,
+    ),
+    ids=lambda part: part.name if isinstance(part, Case) else part,
+)
+def test_newer_format_is_refused(case: Case, kind: str, saved: Saved, tmp_path: Path) -> None:
+    folder = _copy(saved(case, kind), tmp_path)
     file = _file(folder / "metadata")
     metadata = json.loads(file.read_text())
     metadata["sparkCtr"]["formatVersion"] = FORMAT_VERSION + 1
@@ -231,9 +243,9 @@ def test_newer_format_is_refused(
 
 
 @KINDS
-def test_files_hold_no_pickle(case: Case, kind: str, saved: dict[str, Path]) -> None:
+def test_files_hold_no_pickle(case: Case, kind: str, saved: Saved) -> None:
     pickled = re.compile(rb"\x80[\x02-\x05](\x95|[\]})(cKX])|PK\x03\x04|pickle|torch\._utils")
-    files = [path for path in saved[f"{case.name}-{kind}"].rglob("*") if path.is_file()]
+    files = [path for path in saved(case, kind).rglob("*") if path.is_file()]
     assert len(files) >= 2
     for path in files:
         parts = [path.read_bytes()]

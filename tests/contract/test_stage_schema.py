@@ -9,16 +9,16 @@ from typing import Any
 import pytest
 from click_rows import assert_same_rows, rows_of
 from pyspark.sql import functions as F
-from stages import CASES, Case, Reads
+from stages import CASES, Case, Reads, sparing
 
 EACH_COLUMN = pytest.mark.parametrize(
     ("case", "reads"),
-    [(case, reads) for case in CASES for reads in case.reads],
+    sparing((case, reads) for case in CASES for reads in case.reads),
     ids=lambda part: part.name if isinstance(part, Case) else part.column,
 )
 EACH_OUTPUT = pytest.mark.parametrize(
     ("case", "param", "output"),
-    [(case, param, output) for case in CASES for param, output in case.adds],
+    sparing((case, param, output) for case in CASES for param, output in case.adds),
     ids=lambda part: part.name if isinstance(part, Case) else part,
 )
 

@@ -10,12 +10,10 @@ from typing import Any
 import pytest
 from click_rows import ROWS, Break, assert_same_rows, rows_of
 from pyspark.ml import PipelineModel
-from stages import CASES, Case
+from stages import Case, breaks
 
 IN_TRANSFORM = pytest.mark.parametrize(
-    ("case", "broken"),
-    [(case, b) for case in CASES for b in case.breaks if b.in_transform],
-    ids=lambda part: part.name,
+    ("case", "broken"), breaks("transform"), ids=lambda part: part.name
 )
 
 
@@ -69,7 +67,8 @@ def test_two_models_of_a_class_in_one_stream(
     case: Case, data: Any, fitted: Callable[[Case], Any], tmp_path: Path
 ) -> None:
     first = fitted(case).copy().setHandleInvalid("skip")
-    second = case.make(str).fit(data).setHandleInvalid("skip")
+    second = fitted(case).copy().setHandleInvalid("skip")
+    second._resetUid(f"{second.uid}_again")
     for param, output in case.adds:
         second._set(**{param: "_again" if param == "outputSuffix" else f"{output}Again"})
     both = PipelineModel([first, second])

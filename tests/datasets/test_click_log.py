@@ -62,6 +62,7 @@ def test_seeds_share_the_truth(spark):
     assert config.relevant_columns == ("ad_id",)
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(("click_rate", "conversion_rate"), [(0.005, 0.02), (0.3, 0.5)])
 def test_rates_asked_for(spark, click_rate, conversion_rate):
     config = ClickLogConfig(click_rate=click_rate, conversion_rate=conversion_rate)
@@ -82,6 +83,7 @@ def _assert_calibrated(label, probability):
         assert abs(label[index].sum() - probability[index].sum()) < 4.5 * error
 
 
+@pytest.mark.once
 def test_labels_are_drawn_from_the_probabilities(log):
     _assert_calibrated(log["click"].to_numpy(), log["click_probability"].to_numpy())
     clicked = log[log["click"] == 1]
@@ -92,6 +94,7 @@ def test_labels_are_drawn_from_the_probabilities(log):
     assert not log.loc[log["click"] == 0, "conversion"].any()
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("name", ["user_id", "ad_id", "advertiser_id", "site_id", "browser"])
 def test_rank_frequency_follows_the_exponent(log, name):
     column = next(column for column in CONFIG.identifiers if column.name == name)
@@ -106,6 +109,7 @@ def test_rank_frequency_follows_the_exponent(log, name):
     assert counts.sum() / len(rank) == pytest.approx(expected[:top].sum() / expected.sum(), rel=0.1)
 
 
+@pytest.mark.once
 def test_planted_columns(log):
     assert log["request_id"].is_unique
     assert set(log["log_version"]) == {"v1"}
@@ -122,12 +126,14 @@ def test_planted_columns(log):
         assert stats.f_oneway(*groups).pvalue > 1e-4
 
 
+@pytest.mark.once
 def test_relevant_columns_move_the_probability(log):
     for name in ("ad_id", "advertiser_id", "site_id", "category", "device", "region", "slot"):
         groups = [g["click_probability"] for _, g in log.groupby(name) if len(g) > 20]
         assert stats.f_oneway(*groups).pvalue < 1e-6, name
 
 
+@pytest.mark.once
 def test_new_values_arrive_over_time(log):
     by_time = log.sort_values("timestamp")
     early, late = by_time.iloc[: ROWS // 4], by_time.iloc[-ROWS // 4 :]
@@ -139,6 +145,7 @@ def test_new_values_arrive_over_time(log):
     assert not (log["category"].str[-6:].astype(int) > 30).any()
 
 
+@pytest.mark.once
 def test_time_spreads_over_days_and_hours(spark):
     config = ClickLogConfig(start=datetime.date(2026, 1, 5), days=14)
     second = F.unix_micros("timestamp") / 1e6 - 1_767_571_200  # midnight UTC of the first day
@@ -154,6 +161,7 @@ def test_time_spreads_over_days_and_hours(spark):
     assert stats.chisquare(hours, expected * ROWS / 24).pvalue > 1e-6
 
 
+@pytest.mark.once
 def test_numerics_and_missing_values(log):
     assert np.median(log["price"]) == pytest.approx(20.0, rel=0.05)
     assert np.log(log["price"]).std() == pytest.approx(0.8, rel=0.05)
@@ -164,6 +172,7 @@ def test_numerics_and_missing_values(log):
     assert log["user_id"].notna().all()
 
 
+@pytest.mark.once
 def test_best_reachable_metrics(spark, log):
     labelled = spark.createDataFrame(log[["click_probability"]])
     p = log["click_probability"].to_numpy()

@@ -8,6 +8,12 @@ from pathlib import Path
 import pytest
 from job_process import JOB, run
 
+COLUMNS = (
+    *("request_id", "timestamp", "click", "conversion"),
+    *("click_probability", "conversion_probability"),
+    *("ad_id", "site_id", "device", "slot", "log_version", "price", "age"),
+)
+
 
 @pytest.fixture(scope="session")
 def job(spark):
@@ -20,11 +26,11 @@ def job(spark):
 
 @pytest.fixture(scope="session")
 def log(spark, tmp_path_factory) -> Path:
-    """A generated log of 3,000 rows as Parquet, CSV and JSON."""
+    """A generated log of 3,000 rows, a column or two of each kind, as Parquet, CSV and JSON."""
     from spark_ctr.datasets import click_log
 
     folder = tmp_path_factory.mktemp("log with a blank")
-    rows = click_log(spark, 3_000, seed=1).coalesce(2)
+    rows = click_log(spark, 3_000, seed=1).select(*COLUMNS).coalesce(2)
     rows.write.parquet(f"{folder}/log.parquet")
     saved = spark.read.parquet(f"{folder}/log.parquet")
     saved.write.csv(f"{folder}/log.csv", header=True)

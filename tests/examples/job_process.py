@@ -20,6 +20,7 @@ def run(
         [*launcher, str(JOB), *map(str, words)],
         env=os.environ
         | {"PYTHONPATH": str(ROOT), "PYSPARK_PYTHON": sys.executable, "OMP_NUM_THREADS": "1"}
+        | {"SPARK_CONF_DIR": str(Path(__file__).with_name("conf"))}
         | environment,
         capture_output=True,
         text=True,

@@ -7,10 +7,13 @@ import os
 
 import pytest
 
-pytestmark = pytest.mark.skipif(
-    os.environ.get("SPARK_CTR_TEST_MODE") == "connect",
-    reason="the job starts sessions of its own; one of its tests is on Connect",
-)
+pytestmark = [
+    pytest.mark.once,
+    pytest.mark.skipif(
+        os.environ.get("SPARK_CTR_TEST_MODE") == "connect",
+        reason="the job starts sessions of its own; one of its tests is on Connect",
+    ),
+]
 
 
 @pytest.mark.parametrize("kind", ["csv", "json"])

@@ -4,6 +4,17 @@ import pytest
 
 from spark_ctr.feature import ClickLogCleaner, HashedEmbeddingEncoder
 
+CODE = "spark.sql.codegen.wholeStage"
+
+
+@pytest.fixture(autouse=True)
+def compiled(spark):
+    """Compile stages, which few rows do not repay elsewhere."""
+    before = spark.conf.get(CODE)
+    spark.conf.set(CODE, "true")
+    yield
+    spark.conf.set(CODE, before)
+
 
 def _projections(dataset, capsys):
     dataset.explain()

@@ -161,5 +161,6 @@ def test_kinds_without_the_jar(spark, counted):
     assert kinds(spark) == _kinds(counted)
 
 
+@pytest.mark.full  # test_golden_rows_without_the_jar sees it in the session of the tests
 def test_without_the_jar_there_are_no_jvm_functions(tmp_path):
     assert probe("classic", "", tmp_path) == {"has": False, "connect": False}

@@ -11,6 +11,8 @@ from spark_ctr.classification import CTRClassifier
 from spark_ctr.distillation import LayerwiseDistiller
 from tests.kill_at import KillAt, Killed
 
+pytestmark = pytest.mark.once
+
 
 def same(one, two):
     weights = two.torchNetwork.state_dict()

@@ -11,6 +11,7 @@ from spark_ctr.classification import CTRClassificationModel, CTRClassifier
 from spark_ctr.feature import HashedEmbeddingEncoder
 from spark_ctr.stage.training_data import inputs_of
 
+pytestmark = pytest.mark.once
 ROWS = 3000
 SITES, NEW_SITES = 60, 20
 

@@ -48,6 +48,7 @@ def test_a_module_of_ones_own_trains_is_saved_and_scores(data, tmp_path):
         MixedPrecisionQuantizer(classifier=loaded).fit(data)
 
 
+@pytest.mark.once
 def test_the_average_of_weights_is_kept_unless_told_otherwise(data):
     network, last, averaged = (
         dict(classifier("lr", batchSize=8, seed=3, **p).fit(data).torchNetwork.named_parameters())

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from small_classifier import classifier, figures
 
+pytestmark = pytest.mark.once
 FAILING = "tests.stage.failing_network:Failing"
 
 
