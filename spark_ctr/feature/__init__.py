@@ -10,6 +10,7 @@ from spark_ctr.feature.power_law_feature_selector import (
     PowerLawFeatureSelector,
     PowerLawFeatureSelectorModel,
 )
+from spark_ctr.stage.times import read_time
 
 __all__ = [
     "ClickLogCleaner",
@@ -20,4 +21,5 @@ __all__ = [
     "PowerLawFeatureSelector",
     "PowerLawFeatureSelectorModel",
     "infer_roles",
+    "read_time",
 ]

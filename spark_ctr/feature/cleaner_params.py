@@ -10,20 +10,27 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
+from spark_ctr.feature.category_text import (
+    is_array,
+    is_floating,
+    no_integer,
+    texts_of,
+    whole_texts,
+)
 from spark_ctr.stage.base import number, one_of, param
 from spark_ctr.stage.columns import (
-    CATEGORICAL_TYPES,
     NUMERIC_TYPES,
     TIMESTAMP_TYPES,
+    categorical_field,
     check_distinct,
     check_new,
     column,
     compiled_apart,
     field,
     field_of,
-    quoted,
 )
 from spark_ctr.stage.params import HasInvalid
+from spark_ctr.stage.times import local_seconds
 
 _TRANSFORMS = ("none", "standardize", "log", "quantile", "standardize+quantile", "log+quantile")
 _MISSING = ["", "?", "null", "NULL", "None", "nan", "NaN", "N/A", "\\N"]
@@ -35,7 +42,8 @@ class CleanerParams(HasInvalid):
 
     categoricalCols = param(
         "categoricalCols",
-        "categorical columns (string, integral, boolean, date, decimal)",
+        "categorical columns: string, integral, boolean, date, decimal, or arrays of these; or "
+        "floating-point of whole numbers only, as pandas makes of integers with nulls",
         TypeConverters.toListString,
         [],
     )
@@ -47,12 +55,13 @@ class CleanerParams(HasInvalid):
     )
     timestampCol = param(
         "timestampCol",
-        "timestamp, date or ISO string column from which hour and weekday are taken",
+        "timestamp, date or ISO string column from which hour and weekday are taken; a string "
+        "must name the date, and may name an offset or a zone",
         TypeConverters.toString,
     )
     timeZone = param(
         "timeZone",
-        "time zone of hour and weekday, whatever the session's zone is",
+        "time zone of hour and weekday, and of texts that name none, whatever the session's is",
         TypeConverters.toString,
         "UTC",
     )
@@ -72,7 +81,7 @@ class CleanerParams(HasInvalid):
     lowercase = param("lowercase", "lower-case categorical values", TypeConverters.toBoolean, False)
     missingValues = param(
         "missingValues",
-        "categorical values, after trimming, that mean missing",
+        "categorical values that mean missing; trimmed, folded and lower-cased as the data is",
         TypeConverters.toListString,
         _MISSING,
     )
@@ -84,8 +93,9 @@ class CleanerParams(HasInvalid):
     )
     handleInvalid = param(
         "handleInvalid",
-        "rows with a NaN or infinite number or a timestamp string that cannot be read: 'error' "
-        "fails, 'skip' drops and counts them, 'keep' treats the value as missing",
+        "rows with a NaN or infinite number, a broken number in a categorical column, or a "
+        "timestamp string that cannot be read: 'error' fails, 'skip' drops and counts them, 'keep' "
+        "treats the value as missing",
         one_of("handleInvalid", "error", "skip", "keep"),
         "keep",
     )
@@ -97,7 +107,7 @@ class CleanerParams(HasInvalid):
             raise ValueError("ClickLogCleaner has no input: set categoricalCols or numericCols")
         check_distinct(dataset, categorical + numeric, "categoricalCols and numericCols")
         for name in categorical:
-            field(dataset, name, "categoricalCols", CATEGORICAL_TYPES)
+            categorical_field(dataset, name, "categoricalCols")
         for name in numeric:
             field(dataset, name, "numericCols", NUMERIC_TYPES)
         if timestamp is not None:
@@ -116,69 +126,76 @@ class CleanerParams(HasInvalid):
             names += [f"{timestamp}_hour{suffix}", f"{timestamp}_weekday{suffix}"]
         return names
 
-    def _normalised(self, name: str) -> Column:
+    def _normalised(self, text: Column) -> Column:
         """Trimmed text with inner white space folded and case folded if asked for."""
-        text = F.trim(F.regexp_replace(column(name).cast("string"), _SPACE, " "))
+        text = F.trim(F.regexp_replace(text, _SPACE, " "))
         return F.lower(text) if self.getLowercase() else text
 
-    def _categorical(self, name: str) -> Column:
-        text = self._normalised(name)
-        missing = compiled_apart(F.lit(None).cast("string"))
-        return F.when(~text.isin(self.getMissingValues()), text).otherwise(missing)
+    def _categorical(self, dataset: DataFrame, name: str) -> Column:
+        """Return the clean text, or of an array the clean texts of the elements that have one."""
+        texts, words = texts_of(dataset, name), self.getMissingValues()
+        if is_floating(dataset, name):
+            words = words + whole_texts(words)
+        # By Spark, as the data is: Python's lower case is not Java's.
+        missing = [self._normalised(F.lit(word)) for word in words]
+        nothing = compiled_apart(F.lit(None).cast(T.StringType()))
+        if is_array(dataset, name):
+            found = F.filter(F.transform(texts, self._normalised), lambda text: ~text.isin(missing))
+            return F.when(F.size(found) > 0, found)
+        text = self._normalised(texts)
+        return F.when(~text.isin(missing), text).otherwise(nothing)
 
     def _finite(self, name: str) -> Column:
-        """Return the number as double, null where it is null, NaN or infinite."""
-        number = column(name).cast("double")
-        return F.when(F.abs(number) < math.inf, number)  # NaN is above infinity in Spark
+        """Return the number, null where it is null, NaN or infinite."""
+        number = column(name)
+        return F.when(F.abs(number.cast(T.DoubleType())) < math.inf, number)  # NaN is above it
 
-    def _scaled(self, name: str) -> Column:
+    def _scaled(self, dataset: DataFrame, name: str) -> tuple[Column, T.DataType]:
+        """Return the finite number, or its logarithm, and the type."""
         number = self._finite(name)
         if self.getNumericTransform().startswith("log"):
-            return F.signum(number) * F.log1p(F.abs(number))
-        return number
+            number = number.cast(T.DoubleType())
+            return F.signum(number) * F.log1p(F.abs(number)), T.DoubleType()
+        kind = field_of(dataset, name).dataType
+        return (
+            (number, kind)
+            if isinstance(kind, T.LongType)
+            else (number.cast(T.DoubleType()), T.DoubleType())
+        )
 
     def _invalid(self, dataset: DataFrame) -> Column:
         parts = [F.lit(False)]
-        parts += [not_finite(column(name).cast("double")) for name in self.getNumericCols()]
+        parts += [not_finite(column(name)) for name in self.getNumericCols()]
+        parts += [
+            no_integer(name) for name in self.getCategoricalCols() if is_floating(dataset, name)
+        ]
         timestamp = self._value("timestampCol")
         if timestamp is not None:
-            parts.append(
-                column(timestamp).isNotNull()
-                & self._local_seconds(field_of(dataset, timestamp).dataType).isNull()
-            )
+            parts.append(column(timestamp).isNotNull() & self._seconds(dataset).isNull())
         return reduce(Column.__or__, [F.coalesce(part, F.lit(False)) for part in parts])
 
-    def _local_seconds(self, kind: T.DataType) -> Column:
+    def _seconds(self, dataset: DataFrame) -> Column:
         """Seconds since 1970 on the wall clock of ``timeZone``."""
         name = self.getTimestampCol()
-        zone = self.getTimeZone()
-        if isinstance(kind, T.DateType | T.TimestampNTZType):
-            # A wall-clock value: measure it against the wall-clock epoch, in no time zone.
-            return F.expr(
-                f"timestampdiff(SECOND, TIMESTAMP_NTZ'1970-01-01 00:00:00', "
-                f"CAST({quoted(name)} AS TIMESTAMP_NTZ))"
-            )
-        stamp = F.expr(f"try_cast({quoted(name)} AS TIMESTAMP)")
-        offset = F.unix_timestamp(F.from_utc_timestamp(stamp, zone)) - F.unix_timestamp(stamp)
-        return F.floor(stamp.cast("double")) + offset
+        return local_seconds(field_of(dataset, name).dataType, name, self.getTimeZone())
 
     def _parts(self, dataset: DataFrame) -> dict[str, Column]:
         """Return the cleaned categorical expressions that need no statistics, by output name."""
         suffix = self.getOutputSuffix()
-        made = {name + suffix: self._categorical(name) for name in self.getCategoricalCols()}
+        made = {
+            name + suffix: self._categorical(dataset, name) for name in self.getCategoricalCols()
+        }
         timestamp = self._value("timestampCol")
         if timestamp is not None:
-            seconds = self._local_seconds(field_of(dataset, timestamp).dataType)
-            made[f"{timestamp}_hour{suffix}"] = (
-                F.floor(F.pmod(seconds, F.lit(86400)) / 3600).cast("int").cast("string")
-            )
+            seconds, text = self._seconds(dataset), T.StringType()
+            hour = F.floor(F.pmod(seconds, F.lit(86400)) / 3600)
             # 1970-01-01 was a Thursday; Monday is 0.
-            made[f"{timestamp}_weekday{suffix}"] = (
-                F.pmod(F.floor(seconds / 86400) + 3, F.lit(7)).cast("int").cast("string")
-            )
+            weekday = F.pmod(F.floor(seconds / 86400) + 3, F.lit(7))
+            made[f"{timestamp}_hour{suffix}"] = hour.cast(text)
+            made[f"{timestamp}_weekday{suffix}"] = weekday.cast(text)
         return made
 
 
 def not_finite(number: Column) -> Column:
     """Whether a number is NaN or infinite; null for null."""
-    return ~(F.abs(number) < math.inf)
+    return ~(F.abs(number.cast(T.DoubleType())) < math.inf)

@@ -2,21 +2,33 @@
 
 from __future__ import annotations
 
-import math
+import logging
 from typing import Any
 
 from pyspark.ml import Model
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
+from pyspark.sql import types as T
 
+from spark_ctr.feature.category_text import check_whole, is_floating, no_integer, texts_of
 from spark_ctr.feature.cleaner_params import CleanerParams, not_finite
-from spark_ctr.stage.columns import add_columns, column, field_of, quoted, with_metadata
+from spark_ctr.feature.cleaner_state import check_state
+from spark_ctr.feature.quantile_buckets import (
+    boundaries,
+    bucket,
+    free_buckets,
+    heavy_values,
+    shares,
+)
+from spark_ctr.feature.standardisation import Frame, Standardisation
+from spark_ctr.stage.columns import add_columns, column, with_metadata
 from spark_ctr.stage.fit_progress import counted
 from spark_ctr.stage.fitting import StageEstimator
 from spark_ctr.stage.invalid_rows import InvalidRows
 from spark_ctr.stage.params import HasVerbose
-from spark_ctr.stage.persistence import PersistentStage
+from spark_ctr.stage.persistence import ModelFileError, PersistentStage
 
+logger = logging.getLogger("spark_ctr")
 _QUANTILE_ACCURACY = 100_000
 _CLIP = 10.0
 
@@ -25,10 +37,13 @@ class ClickLogCleaner(CleanerParams, HasVerbose, PersistentStage, StageEstimator
     """Clean the raw columns of a click log.
 
     Categorical values become trimmed strings with white space folded; null, empty and
-    placeholder values become null. Numbers are made finite, transformed and standardised with
-    the fitted mean and standard deviation (missing becomes the mean, 0 after standardising,
-    and values beyond 10 standard deviations are clipped), or cut at fitted quantiles into a
-    categorical bucket number. A timestamp gives hour (0-23) and weekday (0 = Monday).
+    placeholder values become null. Each element of an array is cleaned likewise, and missing ones
+    are left out; an array without any other is null. A floating-point number in a categorical
+    column is taken for the integer that it was before nulls came beside it: 3.0 is "3".
+    Numbers are made finite, transformed and standardised with the fitted mean and standard
+    deviation (missing becomes the mean, 0 after standardising, and values beyond 10 standard
+    deviations are clipped), or cut at fitted quantiles into a categorical bucket number. A
+    timestamp gives hour (0-23) and weekday (0 = Monday).
     Input columns stay as they are; cleaned columns are added.
 
     Parameters
@@ -58,6 +73,7 @@ class ClickLogCleaner(CleanerParams, HasVerbose, PersistentStage, StageEstimator
 
     def _fit(self, dataset: DataFrame) -> ClickLogCleanerModel:
         self._check(dataset)
+        check_whole(dataset, self.getCategoricalCols(), "categoricalCols")
         skipped = 0
         if self.getHandleInvalid() == "skip":
             invalid = self._invalid(dataset)
@@ -65,96 +81,119 @@ class ClickLogCleaner(CleanerParams, HasVerbose, PersistentStage, StageEstimator
             dataset = dataset.filter(~invalid)
         aggregates = [F.count(F.lit(1)).alias("rows")]
         for index, name in enumerate(self.getCategoricalCols()):
-            aggregates += self._categorical_counts(name, f"c{index}")
+            aggregates += self._categorical_counts(dataset, name, f"c{index}")
         for index, name in enumerate(self.getNumericCols()):
-            aggregates += self._numeric_statistics(name, f"n{index}")
+            aggregates += self._numeric_counts(dataset, name, f"n{index}")
         timestamp = self._value("timestampCol")
         if timestamp is not None:
-            unread = self._local_seconds(field_of(dataset, timestamp).dataType).isNull()
             aggregates += [
-                _count(column(timestamp).isNull()).alias("t_null"),
-                _count(column(timestamp).isNotNull() & unread).alias("t_invalid"),
+                _count(column(timestamp).isNull()).alias("t_missing"),
+                _count(column(timestamp).isNotNull() & self._seconds(dataset).isNull()).alias(
+                    "t_invalid"
+                ),
             ]
         found = dataset.agg(*aggregates).collect()[0].asDict()
         if found["rows"] == 0:
             raise ValueError(f"ClickLogCleaner: the dataset has no rows ({skipped} were skipped)")
         self._refuse_invalid(found)
-        statistics = {"rows": found["rows"], "skipped": skipped, "numeric": {}, "report": []}
-        for index, name in enumerate(self.getCategoricalCols()):
-            statistics["report"].append(_categorical_report(name, found, f"c{index}"))
-        for index, name in enumerate(self.getNumericCols()):
-            numeric = _numeric_facts(found, f"n{index}")
-            if "quantile" in self.getNumericTransform():
-                numeric["cuts"] = self._cuts(dataset, name, found[f"n{index}_quantiles"])
-            statistics["numeric"][name] = numeric
-            statistics["report"].append(_numeric_report(name, found, f"n{index}"))
+        report = [
+            _report(name, "categorical", found, f"c{index}")
+            for index, name in enumerate(self.getCategoricalCols())
+        ]
+        report += [
+            _report(name, "numeric", found, f"n{index}")
+            for index, name in enumerate(self.getNumericCols())
+        ]
         if timestamp is not None:
-            statistics["report"].append(
-                {"column": timestamp, "kind": "timestamp", "rows": found["rows"]}
-                | {"missing": found["t_null"], "invalid": found["t_invalid"], "changed": 0}
-            )
+            report.append(_report(timestamp, "timestamp", found, "t"))
+            _tell_of_times(report[-1])
+        statistics = {
+            "rows": found["rows"],
+            "skipped": skipped,
+            "numeric": self._numeric_facts(dataset, found),
+            "report": report,
+        }
         model = ClickLogCleanerModel()._with(statistics)
         model._resetUid(self.uid)
         return self._copyValues(model)
 
-    def _categorical_counts(self, name: str, key: str) -> list[Column]:
-        raw, clean = column(name).cast("string"), self._categorical(name)
+    def _categorical_counts(self, dataset: DataFrame, name: str, key: str) -> list[Column]:
+        raw, clean = texts_of(dataset, name), self._categorical(dataset, name)
+        invalid = no_integer(name) if is_floating(dataset, name) else F.lit(False)
         return [
-            _count(raw.isNull()).alias(f"{key}_null"),
-            _count(raw.isNotNull() & clean.isNull()).alias(f"{key}_placeholder"),
-            _count(clean != raw).alias(f"{key}_changed"),
+            _count(clean.isNull() & ~F.coalesce(invalid, F.lit(False))).alias(f"{key}_missing"),
+            _count(invalid).alias(f"{key}_invalid"),
+            _count(invalid | (raw.isNotNull() & ~raw.eqNullSafe(clean))).alias(f"{key}_changed"),
         ]
 
-    def _numeric_statistics(self, name: str, key: str) -> list[Column]:
-        scaled, raw = self._scaled(name), column(name).cast("double")
+    def _numeric_counts(self, dataset: DataFrame, name: str, key: str) -> list[Column]:
+        scaled, _ = self._scaled(dataset, name)
         statistics = [
-            _count(raw.isNull()).alias(f"{key}_null"),
-            _count(not_finite(raw)).alias(f"{key}_invalid"),
-            F.avg(scaled).alias(f"{key}_mean"),
-            F.stddev_samp(scaled).alias(f"{key}_std"),
+            _count(column(name).isNull()).alias(f"{key}_missing"),
+            _count(not_finite(column(name))).alias(f"{key}_invalid"),
+            _count(self._finite(name).isNull()).alias(f"{key}_changed"),
+            F.min(scaled).alias(f"{key}_low"),
+            F.max(scaled).alias(f"{key}_high"),
         ]
         if "quantile" in self.getNumericTransform():
-            shares = _shares(self.getNumBuckets())
             statistics.append(
-                F.percentile_approx(self._finite(name), shares, _QUANTILE_ACCURACY).alias(
-                    f"{key}_quantiles"
-                )
+                _quantiles(self._finite(name), self.getNumBuckets()).alias(f"{key}_quantiles")
             )
         return statistics
 
-    def _cuts(self, dataset: DataFrame, name: str, quantiles: list[float] | None) -> list[float]:
-        """Bucket boundaries; a value that fills several buckets gets one of its own.
+    def _numeric_facts(self, dataset: DataFrame, found: dict[str, Any]) -> dict[str, Any]:
+        """Moments of every numeric column, and its buckets' boundaries, from a second pass.
 
-        The buckets it frees are spread over the other values by a second pass, or a column that
-        is mostly zero would be left with two buckets.
+        Moments are measured from the middle of the numbers, which the first pass has found, or a
+        large mean would leave no digits for the deviation. The buckets that a value which fills
+        several of them frees are spread over the other values, or a column that is mostly zero
+        would be left with two buckets.
         """
-        quantiles = quantiles or []
-        heavy = sorted({value for value in quantiles if quantiles.count(value) > 1})
-        cuts = set(quantiles)
-        free = self.getNumBuckets() - len(cuts) - len(heavy)
-        if heavy and free > 1:
-            rest = F.when(~self._finite(name).isin(heavy), self._finite(name))
-            again = dataset.agg(
-                F.percentile_approx(rest, _shares(free), _QUANTILE_ACCURACY)
-            ).collect()[0][0]
-            cuts |= set(again or [])
-        cuts |= {math.nextafter(value, math.inf) for value in heavy}
-        return sorted(cuts)
+        names, buckets = self.getNumericCols(), self.getNumBuckets()
+        frames = {
+            name: Frame.around(found[f"n{index}_low"], found[f"n{index}_high"])
+            for index, name in enumerate(names)
+            if found[f"n{index}_low"] is not None
+        }
+        first = {name: found.get(f"n{i}_quantiles") or [] for i, name in enumerate(names)}
+        aggregates = [F.count(F.lit(1)).alias("rows")]
+        for index, name in enumerate(names):
+            if name in frames:
+                measured = frames[name].measure(*self._scaled(dataset, name))
+                aggregates.append(F.avg(measured).alias(f"mean{index}"))
+                aggregates.append(F.stddev_samp(measured).alias(f"std{index}"))
+            free = free_buckets(first[name], buckets)
+            if free:
+                light = ~column(name).isin(heavy_values(first[name]))
+                rest = F.when(light, self._finite(name))
+                aggregates.append(_quantiles(rest, free).alias(f"rest{index}"))
+        second = dataset.agg(*aggregates).collect()[0].asDict() if frames else {}
+        facts = {}
+        for index, name in enumerate(names):
+            frame = frames.get(name, Frame(0.0, 1.0, 0.0))
+            facts[name] = Standardisation.of(
+                frame, second.get(f"mean{index}", 0.0), second.get(f"std{index}")
+            ).facts()
+            if "quantile" in self.getNumericTransform():
+                facts[name]["cuts"] = boundaries(first[name], second.get(f"rest{index}") or [])
+        return facts
 
     def _refuse_invalid(self, found: dict[str, Any]) -> None:
         if self.getHandleInvalid() != "error":
             return
+        columns = {"c": self.getCategoricalCols(), "n": self.getNumericCols()}
         bad = {
-            name: found[f"n{index}_invalid"]
-            for index, name in enumerate(self.getNumericCols())
-            if found[f"n{index}_invalid"]
+            name: found[f"{key}{index}_invalid"]
+            for key, names in columns.items()
+            for index, name in enumerate(names)
+            if found[f"{key}{index}_invalid"]
         }
         if found.get("t_invalid"):
             bad[self.getTimestampCol()] = found["t_invalid"]
         if bad:
             counts = ", ".join(f"{name!r}: {count}" for name, count in bad.items())
             raise ValueError(
-                f"ClickLogCleaner: NaN, infinite or unreadable values by column: {counts}; "
+                f"ClickLogCleaner: NaN, infinite, broken or unreadable values by column: {counts}; "
                 "use handleInvalid='skip' or 'keep' to go on"
             )
 
@@ -200,7 +239,8 @@ class ClickLogCleanerModel(CleanerParams, PersistentStage, Model):
             dataset,
             self._invalid(dataset),
             self.getHandleInvalid(),
-            "a number is NaN or infinite, or a timestamp cannot be read",
+            "a number is NaN or infinite, a categorical number is broken, or a timestamp cannot be "
+            "read",
             self.uid,
         )
         added = [
@@ -213,7 +253,9 @@ class ClickLogCleanerModel(CleanerParams, PersistentStage, Model):
             if how != "quantile":
                 added.append(
                     with_metadata(
-                        self._standardised(name, facts), name + suffix, {"kind": "numeric"}
+                        self._standardised(dataset, name, facts),
+                        name + suffix,
+                        {"kind": "numeric"},
                     )
                 )
             if "quantile" in how:
@@ -226,75 +268,55 @@ class ClickLogCleanerModel(CleanerParams, PersistentStage, Model):
                 )
         return add_columns(dataset, added)
 
-    def _standardised(self, name: str, facts: dict[str, Any]) -> Column:
-        mean, deviation = facts["mean"], facts["std"]
+    def _standardised(self, dataset: DataFrame, name: str, facts: dict[str, Any]) -> Column:
         if self.getNumericTransform() == "none":
-            return F.coalesce(self._finite(name), F.lit(mean))
-        scaled = F.coalesce((self._scaled(name) - F.lit(mean)) / F.lit(deviation), F.lit(0.0))
-        return F.greatest(F.lit(-_CLIP), F.least(F.lit(_CLIP), scaled))
+            return F.coalesce(self._finite(name).cast(T.DoubleType()), F.lit(facts["mean"]))
+        scaled = Standardisation.from_facts(facts).apply(*self._scaled(dataset, name))
+        known = F.coalesce(scaled, F.lit(0.0))  # before least, which passes over nulls
+        return F.greatest(F.lit(-_CLIP), F.least(F.lit(_CLIP), known))
 
     def _bucket(self, name: str, cuts: list[float]) -> Column:
-        number = f"CAST({quoted(name)} AS DOUBLE)"
-        return F.when(self._finite(name).isNotNull(), F.expr(_search(number, cuts, 0)))
+        number = column(name).cast(T.DoubleType())
+        return F.when(self._finite(name).isNotNull(), bucket(number, cuts))
 
     def _state(self) -> tuple[dict[str, Any], dict[str, bytes]]:
         return self._statistics, {}
 
     def _restore(self, state: dict[str, Any], payload: dict[str, bytes]) -> None:
+        try:
+            check_state(state, self.getNumericCols(), self.getNumericTransform())
+        except ValueError as error:
+            raise ModelFileError(f"the state of this ClickLogCleanerModel: {error}") from error
         self._statistics = state
-
-
-def _search(number: str, cuts: list[float], first: int) -> str:
-    """Binary search over the boundaries as nested SQL ``if``, which Spark compiles."""
-    if not cuts:
-        return f"'{first}'"
-    middle = len(cuts) // 2
-    below = _search(number, cuts[:middle], first)
-    above = _search(number, cuts[middle + 1 :], first + middle + 1)
-    return f"if({number} < {cuts[middle]!r}D, {below}, {above})"
 
 
 def _count(condition: Column) -> Column:
     return F.count(F.when(condition, True))
 
 
-def _shares(buckets: int) -> list[float]:
-    return [index / buckets for index in range(1, buckets)]
+def _quantiles(number: Column, buckets: int) -> Column:
+    number = number.cast(T.DoubleType())
+    return F.percentile_approx(number, shares(buckets), _QUANTILE_ACCURACY)
 
 
-def _rounded(value: float) -> float:
-    """Ten significant digits, so that the order in which Spark sums does not show."""
-    return float(f"{value:.10g}")
-
-
-def _numeric_facts(found: dict[str, Any], key: str) -> dict[str, Any]:
-    mean, deviation = found[f"{key}_mean"], found[f"{key}_std"]
-    usable = deviation is not None and math.isfinite(deviation) and deviation > 0
-    return {
-        "mean": _rounded(mean) if mean is not None and math.isfinite(mean) else 0.0,
-        "std": _rounded(deviation) if usable else 1.0,
-    }
-
-
-def _categorical_report(name: str, found: dict[str, Any], key: str) -> dict[str, Any]:
-    missing = found[f"{key}_null"] + found[f"{key}_placeholder"]
+def _report(name: str, kind: str, found: dict[str, Any], key: str) -> dict[str, Any]:
     return {
         "column": name,
-        "kind": "categorical",
+        "kind": kind,
         "rows": found["rows"],
-        "missing": missing,
-        "invalid": 0,
-        "changed": found[f"{key}_changed"] + found[f"{key}_placeholder"],
+        "missing": found[f"{key}_missing"],
+        "invalid": found[f"{key}_invalid"],
+        "changed": found.get(f"{key}_changed", 0),
     }
 
 
-def _numeric_report(name: str, found: dict[str, Any], key: str) -> dict[str, Any]:
-    missing, invalid = found[f"{key}_null"], found[f"{key}_invalid"]
-    return {
-        "column": name,
-        "kind": "numeric",
-        "rows": found["rows"],
-        "missing": missing,
-        "invalid": invalid,
-        "changed": missing + invalid,
-    }
+def _tell_of_times(row: dict[str, Any]) -> None:
+    if row["missing"] or row["invalid"]:
+        logger.warning(
+            "%d of %d rows have no time in %r: %d are null, %d cannot be read as a date and time",
+            row["missing"] + row["invalid"],
+            row["rows"],
+            row["column"],
+            row["missing"],
+            row["invalid"],
+        )

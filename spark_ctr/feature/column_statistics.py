@@ -11,10 +11,12 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
-from spark_ctr.feature.value_counts import count_kinds, is_array, texts_of
+from spark_ctr.feature.category_text import is_array, texts_of
+from spark_ctr.feature.value_counts import count_kinds
 from spark_ctr.power_law import Counted, JointRelevance, joint_relevance
 from spark_ctr.power_law.counted import SLICES
-from spark_ctr.stage.columns import column, field_of
+from spark_ctr.stage.columns import column
+from spark_ctr.stage.validation_time import time_of
 
 _ROWS = "spark_ctr rows"  # a constant column, which counts rows and labels in the same pass
 
@@ -83,13 +85,7 @@ def _counted(rows: list[Any], ordered: bool) -> Counted:
 
 def _part_of_log(dataset: DataFrame, order: str) -> Column | None:
     """Return which twentieth of the log a row belongs to; None where all rows are alike."""
-    value = column(order)
-    kind = field_of(dataset, order).dataType
-    if isinstance(kind, T.DateType):
-        value = F.unix_date(value)
-    elif not isinstance(kind, T.NumericType):
-        value = F.unix_micros(value.cast("timestamp"))
-    value = value.cast("double")
+    value = time_of(dataset, order).cast(T.DoubleType())
     shares = [i / SLICES for i in range(1, SLICES)]
     ends = dataset.agg(F.percentile_approx(value, shares, 10_000).alias("ends")).collect()[0][0]
     if ends is None or ends[0] == ends[-1]:

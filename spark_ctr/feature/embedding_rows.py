@@ -9,7 +9,7 @@ import numpy as np
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from spark_ctr.feature.value_counts import texts_of
+from spark_ctr.feature.category_text import texts_of
 from spark_ctr.hashing import PADDING, ColumnRows, Vocabulary, row_plan
 from spark_ctr.jvm import use_jvm_functions
 from spark_ctr.stage.columns import compiled_apart

@@ -6,7 +6,8 @@ import numpy as np
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from spark_ctr.feature.value_counts import count_values, is_array
+from spark_ctr.feature.category_text import is_array
+from spark_ctr.feature.value_counts import count_values
 from spark_ctr.stage.columns import column
 
 

@@ -11,11 +11,12 @@ from pyspark.ml import Model
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from spark_ctr.feature.category_text import check_whole, is_array, texts_of
 from spark_ctr.feature.embedding_rows import embedding_rows
 from spark_ctr.feature.encoder_growth import EarlierEncoding, in_order
 from spark_ctr.feature.encoder_params import EncoderParams
 from spark_ctr.feature.frequent_values import array_lengths, frequent_values
-from spark_ctr.feature.value_counts import is_array, texts_of
+from spark_ctr.feature.marked_columns import tell_of_unmarked
 from spark_ctr.hashing import ColumnRows, TailHash, Vocabulary, row_plan
 from spark_ctr.stage.base import param
 from spark_ctr.stage.columns import (
@@ -87,6 +88,10 @@ class HashedEmbeddingEncoder(MetaStage, EncoderParams, HasVerbose, PersistentSta
         earlier = EarlierEncoding() if initial is None else initial._encoding()
         categorical, numeric = self._resolved(dataset)
         self._check_columns(dataset, categorical, numeric)
+        check_whole(dataset, categorical, "inputCols")
+        named = {"categorical": "inputCols", "numeric": "numericCols"}
+        unset = [kind for kind, name in named.items() if not self.isDefined(name)]
+        tell_of_unmarked(dataset, unset, "HashedEmbeddingEncoder")
         key = name_key(dataset)
         categorical = in_order(categorical, earlier.names, key)
         numeric = in_order(numeric, initial._numeric if initial is not None else [], key)

@@ -10,7 +10,9 @@ from pyspark.ml.param import TypeConverters
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import types as T
 
+from spark_ctr.feature.category_text import check_whole
 from spark_ctr.feature.column_statistics import count_columns, sample_relevance
+from spark_ctr.feature.marked_columns import tell_of_unmarked
 from spark_ctr.feature.selection_report import FACTS_SCHEMA, column_facts, stats_of
 from spark_ctr.power_law import (
     ColumnDecision,
@@ -188,6 +190,9 @@ class PowerLawFeatureSelector(_SelectorParams, HasVerbose, PersistentStage, Stag
 
     def _fit(self, dataset: DataFrame) -> PowerLawFeatureSelectorModel:
         names, label, order = self._columns(dataset), self.getLabelCol(), self._value("orderCol")
+        check_whole(dataset, names, "inputCols")
+        if not self.isDefined("inputCols"):
+            tell_of_unmarked(dataset, ["categorical"], "PowerLawFeatureSelector")
         field(dataset, label, "labelCol", NUMERIC_TYPES)
         if order is not None:
             field(dataset, order, "orderCol", _ORDER_TYPES)

@@ -8,8 +8,8 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
+from spark_ctr.feature.category_text import is_array, texts_of
 from spark_ctr.jvm import use_jvm_functions
-from spark_ctr.stage.columns import column, field_of
 
 _MAX_SLICE = 2**31 - 1
 
@@ -117,16 +117,6 @@ def _grouped(hashed: DataFrame) -> DataFrame:
         F.count(F.when(F.col("label") == 1.0, True)).alias("positives"),
         F.coalesce(F.min("slice"), F.lit(_MAX_SLICE)).alias("slice"),
     )
-
-
-def is_array(dataset: DataFrame, name: str) -> bool:
-    """Whether a column holds several values a row."""
-    return isinstance(field_of(dataset, name).dataType, T.ArrayType)
-
-
-def texts_of(dataset: DataFrame, name: str) -> Column:
-    """Return the text, or the array of texts, that a column's values are hashed by."""
-    return column(name).cast("array<string>" if is_array(dataset, name) else "string")
 
 
 def _hashes(dataset: DataFrame, name: str) -> Column:

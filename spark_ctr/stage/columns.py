@@ -118,7 +118,8 @@ def categorical_field(dataset: DataFrame, name: str, role: str) -> T.StructField
     ValueError, TypeError
         As `field`.
     """
-    found = field(dataset, name, role, (*CATEGORICAL_TYPES, T.ArrayType))
+    # pandas makes doubles of integers with nulls: see spark_ctr.feature.category_text
+    found = field(dataset, name, role, (*CATEGORICAL_TYPES, T.DoubleType, T.FloatType, T.ArrayType))
     element = getattr(found.dataType, "elementType", None)
     if element is not None and not isinstance(element, CATEGORICAL_TYPES):
         raise TypeError(

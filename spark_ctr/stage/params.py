@@ -25,8 +25,9 @@ class HasInputs(Stage):
 
     inputCols = param(
         "inputCols",
-        "categorical columns (string, integral, boolean, date, decimal, or arrays of these); "
-        "unset: every column that an earlier spark_ctr stage marked as categorical",
+        "categorical columns (string, integral, boolean, date, decimal, or arrays of these, or "
+        "floating-point of whole numbers only); unset: every column that an earlier spark_ctr "
+        "stage marked as categorical",
         TypeConverters.toListString,
     )
 

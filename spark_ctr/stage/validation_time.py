@@ -6,7 +6,8 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
-from spark_ctr.stage.columns import column, field_of, quoted
+from spark_ctr.stage.columns import column, field_of
+from spark_ctr.stage.times import wall_clock_micros
 
 TIME_TYPES = (T.NumericType, T.TimestampType, T.TimestampNTZType, T.DateType)
 # The sketch is off by at most 1 / _ACCURACY of the rows; twice that much is searched exactly.
@@ -25,9 +26,7 @@ def time_of(dataset: DataFrame, name: str) -> Column:
     if isinstance(kind, T.TimestampType):
         return F.unix_micros(value)
     if isinstance(kind, T.TimestampNTZType):
-        # Against the wall-clock epoch, so in no time zone.
-        epoch = "TIMESTAMP_NTZ'1970-01-01 00:00:00'"
-        return F.expr(f"timestampdiff(MICROSECOND, {epoch}, {quoted(name)})")
+        return wall_clock_micros(value)
     if isinstance(kind, T.IntegralType):
         return value.cast("long")
     number = value.cast("double")

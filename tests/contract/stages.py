@@ -264,7 +264,7 @@ CASES = [
         model=ClickLogCleanerModel,
         data="raw",
         reads=(
-            Reads("categoricalCols", "site", "array<string>"),
+            Reads("categoricalCols", "site", "array<double>"),
             Reads("numericCols", "price", "string"),
             Reads("timestampCol", "time", "boolean"),
         ),

@@ -35,14 +35,19 @@ def log(spark):
             0.5,
             "one",
             None,
-            [1],
+            [0.5],
+            [f"tag {i % 5}", f"tag {i % 3}"],
+            None if i % 9 == 0 else float(i % 70),
+            float("nan") if i % 9 == 0 else float(i % 4),
+            None if i % 9 == 0 else float(i % 70),
         )
         for i in range(400)
     ]
     schema = (
         "click int, token string, request_id int, site string, adId int, age int, weekday int, "
         "price double, mobile boolean, at timestamp, also timestamp, conversion int, "
-        "click_probability double, constant string, nothing double, tags array<int>"
+        "click_probability double, constant string, nothing double, vector array<double>, "
+        "tags array<string>, userId double, level double, age2 double"
     )
     return spark.createDataFrame(rows, schema).withColumn("click_probability", F.rand(1))
 
@@ -64,7 +69,11 @@ def test_each_rule(log):
         "click_probability": "left out",  # named after the outcome
         "constant": "left out",
         "nothing": "left out",
-        "tags": "left out",
+        "vector": "left out",
+        "tags": "categorical",
+        "userId": "categorical",  # integers beside nulls, by its name
+        "level": "categorical",  # few values
+        "age2": "numeric",
     }
 
 
@@ -72,7 +81,10 @@ def test_every_column_gets_a_reason_in_order(log):
     found = infer_roles(log)
     assert [role.column for role in found] == log.columns
     assert all(len(role.reason) > 3 for role in found)
-    assert "array<int>" in found[-1].reason
+    reasons = {role.column: role.reason for role in found}
+    assert "array<double>" in reasons["vector"]
+    assert "several texts a row, about 5 different" in reasons["tags"]
+    assert "whole numbers in a double" in reasons["userId"]
 
 
 def test_named_roles_stay(log):
@@ -87,6 +99,39 @@ def test_ignore(log):
     assert roles_of(log, ignore=["site"])["site"] == "left out"
     found = roles_of(log, named={"site": "categorical"}, ignore=["*"])
     assert {name for name, role in found.items() if role != "left out"} == {"site", "click"}
+
+
+@pytest.fixture(scope="module")
+def texts(spark):
+    rows = [
+        (
+            i % 2,
+            f"{1950 + i}-01-02",
+            "soon"
+            if i == 7
+            else None
+            if i == 8
+            else f"2024-01-{1 + i % 28:02d} {i % 24:02d}:00:00",
+            f"{i % 24}:30:00",
+            str(1000 + i),
+            [f"request {i}"],
+        )
+        for i in range(60)
+    ]
+    schema = "click int, born string, at string, hour string, zip string, request array<string>"
+    return spark.createDataFrame(rows, schema)
+
+
+def test_texts_that_read_as_times(texts):
+    found = {role.column: role for role in infer_roles(texts)}
+    assert found["at"].role == "time"  # it names the hour, so it goes before a date
+    assert found["at"].reason.endswith("; 2 of 60 rows have no readable time")
+    assert (found["born"].role, found["born"].reason) == ("left out", "a second time column")
+    assert found["hour"].role == "categorical"  # no date
+    assert found["zip"].role == found["request"].role == "left out"  # differ in every row
+    named = {role.column: role for role in infer_roles(texts, {"at": "time"}, ["*"])}
+    assert named["at"].reason == "named; 2 of 60 rows have no readable time"
+    assert infer_roles(texts.select("click", "born"))[1].role == "time"
 
 
 def test_errors_say_what_is_there(log):
