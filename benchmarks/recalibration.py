@@ -39,9 +39,8 @@ CLICK_RATE = 0.02
 PLAIN, NARROW = "plain", "without dropout"
 
 
-def measured(log: Log, logit: np.ndarray) -> dict[str, float]:
+def measured(label: np.ndarray, logit: np.ndarray) -> dict[str, float]:
     """Figures of logits of the scored rows."""
-    label = log.test.label.astype(np.float64)
     found = scores(label, logit)
     probability = 0.5 * (1 + np.tanh(0.5 * logit))
     found["calibration ratio"] = float(probability.sum() / label.sum())
@@ -50,12 +49,7 @@ def measured(log: Log, logit: np.ndarray) -> dict[str, float]:
     return found
 
 
-def logits(network: Network, log: Log) -> np.ndarray:
-    """Logits of the scored rows."""
-    return predict(network, feed(log.test, 8192, 0)).logit
-
-
-def narrow_logits(network: Network, log: Log, rows_feed: ArrayFeed) -> np.ndarray:
+def narrow_logits(network: Network, test: ArrayFeed, rows_feed: ArrayFeed) -> np.ndarray:
     """Logits of the scored rows by batch statistics that were estimated without dropout."""
     dropped = {m: m.p for m in network.modules() if isinstance(m, nn.Dropout)}
     statistics = BatchStatistics(network)
@@ -66,7 +60,7 @@ def narrow_logits(network: Network, log: Log, rows_feed: ArrayFeed) -> np.ndarra
         for module in dropped:
             module.p = 0.0
         with statistics.estimated():
-            return logits(network, log)
+            return predict(network, test).logit
     finally:
         for module, p in dropped.items():
             module.p = p
@@ -88,12 +82,13 @@ def both(log: Log, seed: int, arguments: argparse.Namespace) -> Iterator[tuple[s
     history = train(network, rows_feed, feed(valid, 8192, seed), settings)
     choosing = predict(network, feed(valid, 8192, seed))
     found = recalibrate(choosing.label, choosing.logit)
-    logit = logits(network, log)
-    systems = {OURS: found.slope * logit + found.offset, PLAIN: logit}
+    test = feed(log.test, 8192, seed)
+    scored = predict(network, test)
+    systems = {OURS: found.slope * scored.logit + found.offset, PLAIN: scored.logit}
     if arguments.batch_norm == "on":
-        systems[NARROW] = narrow_logits(network, log, rows_feed)
+        systems[NARROW] = narrow_logits(network, test, rows_feed)
     for system, values in systems.items():
-        for metric, value in measured(log, values).items():
+        for metric, value in measured(scored.label, values).items():
             yield system, metric, value
     yield OURS, "fitted slope", found.slope
     yield OURS, "fitted offset", found.offset

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from spark_ctr.classification.training_run import first_rows, run_training
 from spark_ctr.networks.growth import grown_state
 from spark_ctr.networks.inputs import Inputs, Table
 from spark_ctr.networks.network import Network
-from spark_ctr.networks.output_bias import has_logit_bias, start_at
+from spark_ctr.networks.output_bias import absorb_slope, has_logit_bias, start_at
 from spark_ctr.networks.registry import build_network
 from spark_ctr.networks.serialization import network_from_bytes, network_to_bytes
 from spark_ctr.stage.base import param
@@ -55,6 +56,9 @@ class TrainingSummary:
         Training rows with label 0 that negative sampling left out.
     workers : int
         Processes that trained together.
+    base_rate : float or None
+        Share of clicks among the training rows, by weight and before negative sampling; training
+        starts at it. None in models of earlier versions.
     """
 
     history: dict[str, Any]
@@ -65,6 +69,17 @@ class TrainingSummary:
     extra: dict[str, Any]
     dropped_negatives: int = 0
     workers: int = 1
+    base_rate: float | None = None
+
+    @property
+    def recalibration(self) -> dict[str, Any]:
+        """Slope and offset fitted to the logits last, whether they are ``applied``, and why.
+
+        ``log_loss`` is that of the validation rows before, ``cross_fitted`` that of each of them by
+        what was fitted without it, ``events`` counts those of the rarer class. Empty where there
+        were no validation rows or ``recalibrate`` was off.
+        """
+        return self.history.get("recalibration", {})
 
 
 class CTREstimator(PersistentStage, StageEstimator):
@@ -135,6 +150,7 @@ class CTRClassifier(MetaStage, CTRParams, CTREstimator):
         initial = self._value("initialModel")
         if initial is not None:
             network.load_state_dict(grown_state(initial.torchNetwork, network))
+            absorb_slope(network)
         return network
 
     def _train(self, data: TrainingData) -> CTRClassificationModel:
@@ -164,6 +180,7 @@ class CTRClassifier(MetaStage, CTRParams, CTREstimator):
             extra or {},
             data.dropped_negatives,
             self.getNumWorkers(),
+            1 / (1 + math.exp(-data.log_odds)),
         )
         model = CTRClassificationModel()
         model._resetUid(self.uid)

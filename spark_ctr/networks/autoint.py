@@ -31,6 +31,7 @@ class AutoInt(Network):
     """
 
     name = "autoint"
+    logit_parts = ("output.",)
     settings: ClassVar[dict[str, Setting]] = {
         **perceptron([400, 400, 400]),
         "attention_layers": integer(3, at_least=1),

@@ -28,6 +28,7 @@ class DCNv2(Network):
     """
 
     name = "dcnv2"
+    logit_parts = ("output.",)
     settings: ClassVar[dict[str, Setting]] = {
         **perceptron([256, 128, 64]),
         "cross_layers": integer(2, at_least=0),

@@ -18,6 +18,7 @@ class DNN(Network):
     """Multilayer perceptron over embedded and numeric columns side by side."""
 
     name = "dnn"
+    logit_parts = ("output.",)
     settings: ClassVar[dict[str, Setting]] = perceptron([128, 64, 64])
 
     def __init__(self, inputs: Inputs, config: dict[str, Any]) -> None:

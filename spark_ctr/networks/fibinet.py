@@ -45,6 +45,7 @@ class FiBiNET(Network):
 
     name = "fibinet"
     logit_bias = "numeric.bias"
+    logit_parts = ("first_order.", "numeric.", "output.")
     settings: ClassVar[dict[str, Setting]] = {
         **perceptron([400, 400, 400]),
         "bilinear": choice(*KINDS),

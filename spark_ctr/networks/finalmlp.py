@@ -31,6 +31,7 @@ class FinalMLP(Network):
 
     name = "finalmlp"
     logit_bias = "fusion.x.bias"
+    logit_parts = ("fusion.",)
     settings: ClassVar[dict[str, Setting]] = {
         **perceptron([400]),
         "second_layers": widths([100]),

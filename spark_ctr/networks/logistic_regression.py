@@ -45,6 +45,7 @@ class LogisticRegression(Network):
 
     name = "lr"
     logit_bias = "numeric.bias"
+    logit_parts = ("embedding.", "numeric.")
 
     def __init__(self, inputs: Inputs, config: dict[str, Any]) -> None:
         super().__init__(inputs, config)

@@ -33,6 +33,9 @@ class Network(nn.Module):
         What `config` may hold.
     logit_bias : str
         Name of the parameter that is added to all logits.
+    logit_parts : tuple of str
+        How the names of the parameters begin that the logits are a linear function of, all
+        together; empty where there are no such parameters, or they are not known.
     logit_calibration : Tensor, float32, [2]
         Slope and offset that the logits of `_compute` go through last: set by recalibration, not
         trained; 1 and 0 in networks saved before there was one.
@@ -41,6 +44,7 @@ class Network(nn.Module):
     name: str
     settings: ClassVar[dict[str, Setting]] = {}
     logit_bias: ClassVar[str] = "output.bias"
+    logit_parts: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, inputs: Inputs, config: dict[str, Any]) -> None:
         super().__init__()
@@ -133,7 +137,12 @@ class Network(nn.Module):
     def _load_from_state_dict(
         self, state_dict: dict[str, Any], prefix: str, *arguments: Any
     ) -> None:
-        state_dict.setdefault(f"{prefix}logit_calibration", torch.tensor(_PLAIN))
+        line = state_dict.setdefault(f"{prefix}logit_calibration", torch.tensor(_PLAIN))
+        if line.shape == (2,) and not (line.isfinite().all() and line[0] > 0):
+            raise ValueError(
+                f"network is damaged: logits go through slope and offset {line.tolist()}, which "
+                "must be finite and the slope above 0; save the model again"
+            )
         super()._load_from_state_dict(state_dict, prefix, *arguments)
 
     def _compute(self, ids: Tensor, numeric: Tensor) -> tuple[Tensor, dict[str, Tensor]]:

@@ -66,6 +66,28 @@ def map_logits(network: Network, slope: float, offset: float) -> None:
     line[1].add_(offset)
 
 
+@torch.no_grad()
+def absorb_slope(network: Network) -> None:
+    """Move the slope of `map_logits` into the weights, in place, for training to go on.
+
+    A network that is recalibrated every day would collect ever smaller slopes, and learn ever more
+    slowly. What moves is a power of two, so that logits stay what they are, bit for bit; where no
+    `Network.logit_parts` are known ("fm", "deepfm", a module of the user's own) all stays.
+    """
+    if isinstance(network, Ensemble):
+        for member in network.members:
+            absorb_slope(member)
+        return
+    slope = network.get_buffer("logit_calibration")[:1]
+    parts = [p for name, p in network.named_parameters() if name.startswith(network.logit_parts)]
+    if not parts or not slope > 0:
+        return
+    power = 2.0 ** round(math.log2(slope.item()))
+    for part in parts:
+        part.mul_(power)
+    slope.div_(power)
+
+
 def _bias(network: Network) -> Tensor | None:
     bias = dict(network.named_parameters()).get(network.logit_bias)
     return bias if bias is not None and bias.numel() == 1 else None

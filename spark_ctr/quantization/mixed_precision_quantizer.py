@@ -180,6 +180,7 @@ class MixedPrecisionQuantizer(MetaStage, Stage, CTREstimator):
             feed.kind,
             extra,
             data.dropped_negatives,
+            base_rate=1 / (1 + math.exp(-data.log_odds)),
         )
         model = QuantizedCTRClassificationModel()
         full._copyValues(model)

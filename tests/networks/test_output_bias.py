@@ -9,7 +9,7 @@ from torch import nn
 
 from spark_ctr.networks import build_network
 from spark_ctr.networks.imported import ModuleNetwork
-from spark_ctr.networks.output_bias import has_logit_bias, start_at
+from spark_ctr.networks.output_bias import absorb_slope, has_logit_bias, map_logits, start_at
 from spark_ctr.networks.registry import NETWORKS
 
 RATE = 0.02
@@ -75,3 +75,29 @@ def test_states_from_before_there_was_a_calibration_compute_as_they_did():
     assert not torch.equal(network(*rows(10)), before)
     network.load_state_dict(old)
     assert torch.equal(network(*rows(10)), before)
+
+
+@pytest.mark.parametrize("line", [[0.0, 0.0], [-1.0, 0.0], [math.nan, 0.0], [1.0, math.inf]])
+def test_a_slope_or_offset_that_makes_no_sense_is_not_loaded(line):
+    network = build_network("dnn", INPUTS, {**SMALL["dnn"], "members": 2}, seed=1)
+    state = network.state_dict() | {"members.1.logit_calibration": torch.tensor(line)}
+    with pytest.raises(ValueError, match="slope"):
+        network.load_state_dict(state)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("members", [1, 2])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_slope_moves_into_the_weights_and_logits_stay_bit_for_bit(name, members):
+    network = build_network(name, INPUTS, {**SMALL[name], "members": members}, seed=1)
+    start_at(network, LOG_ODDS)
+    plain = network(*rows(50))
+    for slope, offset in ((0.3, 1.0), (0.5, -0.25)):
+        map_logits(network, slope, offset)
+    before = network(*rows(50))
+    torch.testing.assert_close(before, 0.15 * plain + 0.25)
+    absorb_slope(network)
+    assert torch.equal(network(*rows(50)), before)
+    one = network.members[0] if members > 1 else network
+    slope = one.logit_calibration[0].item()
+    assert 0.7 < slope < 1.42 if name not in ("fm", "deepfm") else slope == pytest.approx(0.15)

@@ -37,6 +37,7 @@ def test_training_starts_at_the_odds_of_the_weighted_rows_before_sampling(weight
         share = np.average(rows.label.numpy(), weights=weight)
         assert data.log_odds == pytest.approx(math.log(share / (1 - share)) + math.log(0.5))
     model = stage.fit(weighted)
+    assert model.summary.base_rate == pytest.approx(share / (2 - share))
     entropy = -share * math.log(share) - (1 - share) * math.log(1 - share)
     assert model.summary.history["epochs"][0]["train_loss"] == pytest.approx(entropy, rel=0.01)
     assert model.torchNetwork.numeric.bias.item() == pytest.approx(data.log_odds, abs=1e-4)
@@ -52,7 +53,7 @@ def test_slope_and_offset_go_with_the_model_and_the_quantised_one(small_clicks, 
     stage = classifier(network="dnn", maxIter=2, validationIndicatorCol="held")
     fitted = MixedPrecisionQuantizer(classifier=stage, maxIter=1).fit(data)
     full = fitted.fullPrecisionModel
-    found = full.summary.history["recalibration"]
+    found = full.summary.recalibration
     assert found["applied"] and found["cross_fitted"] < found["log_loss"]
     slope, offset = full.torchNetwork.logit_calibration.tolist()
     assert (slope, offset) == pytest.approx((found["slope"], found["offset"]), rel=1e-5)
