@@ -8,15 +8,11 @@ The log is generated, so that nothing has to be downloaded.
 from __future__ import annotations
 
 import argparse
-import os
-import sys
 from pathlib import Path
 
-from pyspark.sql import SparkSession
-
+import spark_ctr
 from spark_ctr.datasets import ClickLogConfig, click_log
 from spark_ctr.feature import HashedEmbeddingEncoder, PowerLawFeatureSelector
-from spark_ctr.jvm import session_settings
 
 SHOWN = ["column", "distinct", "alpha", "xmin", "p_value", "heaps_beta", "unseen_share"]
 DECIDED = ["column", "relevance", "joint_relevance", "partner", "decision", "cut", "private_rows"]
@@ -29,11 +25,7 @@ def main() -> None:
     parser.add_argument("--budget", type=int, default=10_000)
     parser.add_argument("--output", type=Path, default=Path("build/feature_selection"))
     arguments = parser.parse_args()
-    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
-    builder = SparkSession.builder.config("spark.ui.showConsoleProgress", "false")
-    for name, value in session_settings().items():
-        builder = builder.config(name, value)
-    spark = builder.getOrCreate()
+    spark = spark_ctr.session().config("spark.ui.showConsoleProgress", "false").getOrCreate()
     config = ClickLogConfig()
     columns = [column.name for column in config.identifiers] + [n for n, _ in config.constants]
     log = click_log(spark, arguments.rows, seed=1)

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from pyspark.ml import Model
 from pyspark.sql import DataFrame
 
 from spark_ctr.classification.params import CTRParams
@@ -23,7 +22,7 @@ from spark_ctr.networks.serialization import network_from_bytes, network_to_byte
 from spark_ctr.stage.base import param
 from spark_ctr.stage.columns import check_distinct, check_new, metadata_of
 from spark_ctr.stage.fit_progress import counted, working
-from spark_ctr.stage.fitting import StageEstimator
+from spark_ctr.stage.fitting import StageEstimator, StageModel
 from spark_ctr.stage.invalid_rows import InvalidRows
 from spark_ctr.stage.meta import MetaStage, stage_of
 from spark_ctr.stage.persistence import PersistentStage
@@ -201,7 +200,7 @@ def check_outputs(dataset: DataFrame, params: CTRParams) -> None:
     check_distinct(dataset, columns, "rawPredictionCol, probabilityCol and predictionCol")
 
 
-class CTRModel(CTRParams, PersistentStage, Model):
+class CTRModel(CTRParams, PersistentStage, StageModel):
     """Base of models that score rows inside Spark."""
 
     _loader = ""

@@ -15,6 +15,7 @@ from spark_ctr.stage.base import number, one_of, param
 from spark_ctr.stage.columns import NUMERIC_TYPES, column, field
 from spark_ctr.stage.params import HasLabel
 from spark_ctr.stage.persistence import PersistentStage
+from spark_ctr.stage.session import check_running
 
 METRICS = ("expectedCalibrationError", "calibrationRatio", "logLoss")
 _CLIP = 1e-15
@@ -120,6 +121,7 @@ class CalibrationEvaluator(_CalibrationParams, PersistentStage, Evaluator):
 
     def _bins(self, dataset: DataFrame) -> list[Any]:
         """Rows, predicted and observed clicks and summed loss of each bin, in one pass."""
+        check_running(dataset)
         label, probability = self.getLabelCol(), self.getProbabilityCol()
         field(dataset, label, "labelCol", NUMERIC_TYPES)
         field(dataset, probability, "probabilityCol", (VectorUDT,))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from pyspark.ml import Model
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
@@ -23,7 +22,7 @@ from spark_ctr.feature.quantile_buckets import (
 from spark_ctr.feature.standardisation import Frame, Standardisation
 from spark_ctr.stage.columns import add_columns, column, with_metadata
 from spark_ctr.stage.fit_progress import counted
-from spark_ctr.stage.fitting import StageEstimator
+from spark_ctr.stage.fitting import StageEstimator, StageModel
 from spark_ctr.stage.invalid_rows import InvalidRows
 from spark_ctr.stage.params import HasVerbose
 from spark_ctr.stage.persistence import ModelFileError, PersistentStage
@@ -53,6 +52,8 @@ class ClickLogCleaner(CleanerParams, HasVerbose, PersistentStage, StageEstimator
 
     Examples
     --------
+    >>> spark = spark_ctr.session().getOrCreate()   # doctest: +SKIP
+    >>> log = spark.read.parquet("clicks.parquet")  # doctest: +SKIP
     >>> cleaner = ClickLogCleaner(categoricalCols=["site"], numericCols=["price"])
     >>> model = cleaner.fit(log)                # doctest: +SKIP
     >>> model.report.show()                     # doctest: +SKIP
@@ -66,7 +67,7 @@ class ClickLogCleaner(CleanerParams, HasVerbose, PersistentStage, StageEstimator
     def _done(self, model: ClickLogCleanerModel) -> str:
         found = model._statistics
         lost = {kind: sum(row[kind] for row in found["report"]) for kind in ("missing", "invalid")}
-        words = [f"{amount:,} {kind} values" for kind, amount in lost.items()]
+        words = [counted(amount, f"{kind} value") for kind, amount in lost.items()]
         if found["skipped"]:
             words.append(f"{counted(found['skipped'], 'row')} skipped")
         return f"{counted(found['rows'], 'row')}, {', '.join(words)}"
@@ -198,7 +199,7 @@ class ClickLogCleaner(CleanerParams, HasVerbose, PersistentStage, StageEstimator
             )
 
 
-class ClickLogCleanerModel(CleanerParams, PersistentStage, Model):
+class ClickLogCleanerModel(CleanerParams, PersistentStage, StageModel):
     """Fitted :class:`ClickLogCleaner`: adds the cleaned columns."""
 
     def __init__(self, **kwargs: Any) -> None:

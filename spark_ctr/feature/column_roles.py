@@ -12,6 +12,7 @@ from pyspark.sql import types as T
 
 from spark_ctr.feature.category_text import texts_of
 from spark_ctr.stage.columns import CATEGORICAL_TYPES, TIMESTAMP_TYPES, column
+from spark_ctr.stage.session import check_running
 from spark_ctr.stage.times import names_hour, read_time
 
 CATEGORICAL, NUMERIC, TIME, LABEL, LEFT_OUT = "categorical", "numeric", "time", "label", "left out"
@@ -123,6 +124,7 @@ def infer_roles(
     ValueError
         If a named or ignored column is missing, there are no rows, or no label is recognised.
     """
+    check_running(dataset)
     named, ignored = dict(named or {}), set(ignore)
     _check_present(dataset, [*named, *(ignored - {"*"})])
     if LABEL not in named.values():

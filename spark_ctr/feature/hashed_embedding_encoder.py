@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import safetensors.numpy
-from pyspark.ml import Model
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
@@ -28,7 +27,7 @@ from spark_ctr.stage.columns import (
     with_metadata,
 )
 from spark_ctr.stage.fit_progress import counted
-from spark_ctr.stage.fitting import StageEstimator
+from spark_ctr.stage.fitting import StageEstimator, StageModel
 from spark_ctr.stage.invalid_rows import InvalidRows
 from spark_ctr.stage.meta import MetaStage, stage_of
 from spark_ctr.stage.params import HasVerbose
@@ -80,8 +79,7 @@ class HashedEmbeddingEncoder(MetaStage, EncoderParams, HasVerbose, PersistentSta
         )
 
     def _done(self, model: HashedEmbeddingEncoderModel) -> str:
-        private = sum(map(len, model._heads))
-        return f"{private:,} values with a row of their own"
+        return f"{counted(sum(map(len, model._heads)), 'private row')} for frequent values"
 
     def _fit(self, dataset: DataFrame) -> HashedEmbeddingEncoderModel:
         initial = self._value("initialModel")
@@ -132,7 +130,7 @@ class HashedEmbeddingEncoder(MetaStage, EncoderParams, HasVerbose, PersistentSta
         }
 
 
-class HashedEmbeddingEncoderModel(EncoderParams, PersistentStage, Model):
+class HashedEmbeddingEncoderModel(EncoderParams, PersistentStage, StageModel):
     """Fitted :class:`HashedEmbeddingEncoder`: adds the two feature columns."""
 
     def __init__(self, **kwargs: Any) -> None:

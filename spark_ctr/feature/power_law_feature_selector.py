@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from pyspark.ml import Model
 from pyspark.ml.param import TypeConverters
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import types as T
@@ -37,7 +36,7 @@ from spark_ctr.stage.columns import (
     set_metadata,
 )
 from spark_ctr.stage.fit_progress import counted
-from spark_ctr.stage.fitting import StageEstimator
+from spark_ctr.stage.fitting import StageEstimator, StageModel
 from spark_ctr.stage.params import HasInputs, HasInvalid, HasLabel, HasRandomSeed, HasVerbose
 from spark_ctr.stage.persistence import PersistentStage
 
@@ -239,7 +238,7 @@ class PowerLawFeatureSelector(_SelectorParams, HasVerbose, PersistentStage, Stag
         return self._copyValues(model)
 
 
-class PowerLawFeatureSelectorModel(_SelectorParams, PersistentStage, Model):
+class PowerLawFeatureSelectorModel(_SelectorParams, PersistentStage, StageModel):
     """Fitted :class:`PowerLawFeatureSelector`: marks each column with its plan."""
 
     def __init__(self, **kwargs: Any) -> None:

@@ -166,7 +166,7 @@ def fine_tune(
             valid_feed,
             settings,
             loss=objective,
-            progress=progress(f"quantising, {len(binary)} layers 1-bit"),
+            progress=progress(f"quantising, 1-bit layers: {len(binary)}"),
         )
         reached = _figures(quantised, valid_feed)
         log.append(

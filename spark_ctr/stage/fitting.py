@@ -1,10 +1,10 @@
-"""What every fit begins with: a running session, usable workers, a word on what is done."""
+"""What fit and transform begin with: a running session, usable workers, words on the work."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from pyspark.ml import Estimator
+from pyspark.ml import Estimator, Model
 from pyspark.sql import DataFrame
 
 from spark_ctr.stage.fit_progress import fold_of, grid_point, labelled, working
@@ -50,3 +50,12 @@ class StageEstimator(Estimator):
     def _done(self, model: Any) -> str:
         """Say what a finished fit has counted."""
         return ""
+
+
+class StageModel(Model):
+    """Base of all models."""
+
+    def transform(self, dataset: DataFrame, params: Any = None) -> DataFrame:
+        """Transform a dataset, as Transformer.transform; one of a stopped session is refused."""
+        check_running(dataset)
+        return super().transform(dataset, params)

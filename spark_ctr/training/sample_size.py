@@ -12,6 +12,7 @@ def too_few_events(positives: int, rows: int) -> str | None:
     if min(positives, rows - positives) >= ENOUGH_EVENTS:
         return None
     return (
-        f"{positives:,} clicks in {rows:,} rows carry too little to learn from: below "
-        f"{ENOUGH_EVENTS:,} rows of the rarer class, differences between models are mostly noise"
+        f"{positives:,} click{'s'[positives == 1 :]} in {rows:,} rows carry too little to learn "
+        f"from: below {ENOUGH_EVENTS:,} rows of the rarer class, differences between models are "
+        "mostly noise"
     )

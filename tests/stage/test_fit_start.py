@@ -141,3 +141,19 @@ def test_a_grid_point_in_words():
 
 def test_counts_of_things():
     assert [counted(n, "row") for n in (0, 1, 1000)] == ["0 rows", "1 row", "1,000 rows"]
+
+
+def test_a_stopped_session_is_named(spark, monkeypatch):
+    from spark_ctr.feature import ClickLogCleaner
+    from spark_ctr.stage import session
+
+    log = spark.createDataFrame([("a",)], "site string")
+    model = ClickLogCleaner(categoricalCols=["site"], verbose=False).fit(log)
+
+    def stopped(_):  # what Spark does without a session
+        raise AssertionError
+
+    monkeypatch.setattr(session.F, "lit", stopped)
+    for use in (ClickLogCleaner(categoricalCols=["site"]).fit, model.transform):
+        with pytest.raises(RuntimeError, match="session of this dataset is stopped: start one"):
+            use(log)
