@@ -24,7 +24,7 @@ def test_the_example_runs_as_it_is_printed(tmp_path):
         env=environment,
         capture_output=True,
         text=True,
-        timeout=850,
+        timeout=1700,
     )
     assert done.returncode == 0, done.stderr[-4000:]
     auc = re.fullmatch(r"AUC (0\.\d+) with [\d,]+ bytes", done.stdout.strip())
