@@ -44,6 +44,7 @@ from spark_ctr.feature import (
     HashedEmbeddingEncoder,
     PowerLawFeatureSelector,
     infer_roles,
+    read_time,
 )
 from spark_ctr.jvm import session_settings
 from spark_ctr.quantization import MixedPrecisionQuantizer
@@ -157,7 +158,7 @@ def split(
     partitions nor on the cluster; equal rows stay together.
     """
     if time_column is not None:
-        moment = column(time_column).cast("timestamp").cast("double")
+        moment = F.unix_micros(read_time(log, time_column)).cast("double")
         cut = log.agg(F.percentile_approx(moment, 1 - fraction, 100_000)).first()[0]
         late = F.coalesce(moment > F.lit(cut), F.lit(False))
     else:
