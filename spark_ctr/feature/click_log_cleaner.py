@@ -165,8 +165,8 @@ class ClickLogCleaner(CleanerParams, HasVerbose, PersistentStage, StageEstimator
                 aggregates.append(F.stddev_samp(measured).alias(f"std{index}"))
             free = free_buckets(first[name], buckets)
             if free:
-                light = ~column(name).isin(heavy_values(first[name]))
-                rest = F.when(light, self._finite(name))
+                number = self._finite(name).cast(T.DoubleType())  # of a boolean, too
+                rest = F.when(~number.isin(heavy_values(first[name])), number)
                 aggregates.append(_quantiles(rest, free).alias(f"rest{index}"))
         second = dataset.agg(*aggregates).collect()[0].asDict() if frames else {}
         facts = {}

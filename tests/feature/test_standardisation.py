@@ -107,6 +107,18 @@ def test_buckets_and_logarithms_of_any_numbers(numbers):
     assert found["sentinel_bucket_clean"].nunique() > 3
 
 
+def test_numbers_of_any_type_are_cleaned(spark):
+    data = spark.range(40).selectExpr(
+        "id % 4 = 0 AS flag", "cast(id % 5 AS decimal(10, 2)) AS money", "cast(id AS float) AS f"
+    )
+    names = data.columns
+    out = ClickLogCleaner(numericCols=names, numBuckets=8).fit(data).transform(data).toPandas()
+    for name in names:
+        assert abs(out[f"{name}_clean"].mean()) < 1e-6, name
+    assert out.groupby("flag")["flag_bucket_clean"].nunique().tolist() == [1, 1]
+    assert out["flag_bucket_clean"].nunique() == 2
+
+
 def test_a_bigint_beside_nulls_comes_as_double_and_is_standardised_alike(numbers, spark):
     data, _ = numbers
     small = data.selectExpr("cast(offset as bigint) AS x")
