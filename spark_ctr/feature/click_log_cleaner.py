@@ -60,9 +60,9 @@ class ClickLogCleaner(CleanerParams, HasVerbose, PersistentStage, StageEstimator
     """
 
     def _doing(self, dataset: DataFrame) -> str:
-        return (
-            f"cleaning {counted(len(self.getCategoricalCols() + self.getNumericCols()), 'column')}"
-        )
+        columns = self.getCategoricalCols() + self.getNumericCols()
+        columns += [name for name in (self._value("timestampCol"),) if name is not None]
+        return f"cleaning {counted(len(columns), 'column')}"
 
     def _done(self, model: ClickLogCleanerModel) -> str:
         found = model._statistics
