@@ -205,4 +205,5 @@ class CTRParams(
             seed=self.getSeed(),
             handle_invalid=self.getHandleInvalid(),
             cache_dir=self._value("cacheDir"),
+            positive_label=self._value("positiveLabel"),
         )

@@ -106,6 +106,7 @@ def _feed_arguments(
             "shuffle": shuffle,
             "seed": params.getSeed(),
             "shuffle_buffer_rows": params.getShuffleBufferRows(),
+            "weight_scale": data.weight_scale,
         }
 
     valid = arguments(data.valid_path, False) if data.valid_rows else None

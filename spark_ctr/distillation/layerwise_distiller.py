@@ -68,7 +68,13 @@ class LayerwiseDistiller(MetaStage, Stage, CTREstimator):
 
     def _column_owner(self) -> CTRParams:
         student, teacher = self._nested("student"), self._nested("teacher")
-        for name in ("categoricalFeaturesCol", "numericFeaturesCol", "labelCol", "weightCol"):
+        for name in (
+            "categoricalFeaturesCol",
+            "numericFeaturesCol",
+            "labelCol",
+            "positiveLabel",
+            "weightCol",
+        ):
             if student._value(name) != teacher._value(name):
                 raise ValueError(
                     f"LayerwiseDistiller: teacher and student must agree on {name}: "

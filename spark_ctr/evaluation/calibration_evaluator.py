@@ -12,7 +12,8 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from spark_ctr.stage.base import number, one_of, param
-from spark_ctr.stage.columns import NUMERIC_TYPES, column, field
+from spark_ctr.stage.columns import column, field
+from spark_ctr.stage.labels import LABEL_TYPES, click_label, unusual_labels
 from spark_ctr.stage.params import HasLabel
 from spark_ctr.stage.persistence import PersistentStage
 from spark_ctr.stage.session import check_running
@@ -123,10 +124,11 @@ class CalibrationEvaluator(_CalibrationParams, PersistentStage, Evaluator):
         """Rows, predicted and observed clicks and summed loss of each bin, in one pass."""
         check_running(dataset)
         label, probability = self.getLabelCol(), self.getProbabilityCol()
-        field(dataset, label, "labelCol", NUMERIC_TYPES)
+        field(dataset, label, "labelCol", LABEL_TYPES)
         field(dataset, probability, "probabilityCol", (VectorUDT,))
+        positive = self._value("positiveLabel")
         scored = dataset.select(
-            column(label).cast("double").alias("y"),
+            click_label(dataset, label, positive, "CalibrationEvaluator").alias("y"),
             # vector_to_array fails on null; get gives null for a vector without a second element.
             F.when(
                 column(probability).isNotNull(),
@@ -159,6 +161,9 @@ class CalibrationEvaluator(_CalibrationParams, PersistentStage, Evaluator):
             raise ValueError("CalibrationEvaluator: the dataset has no rows")
         invalid = sum(row["rows"] for row in found if row["bin"] is None)
         if invalid:
+            unusual = unusual_labels(dataset, label, positive)
+            if unusual:
+                raise ValueError(f"CalibrationEvaluator: {unusual}")
             raise ValueError(
                 f"CalibrationEvaluator: {invalid} rows have a label in {label!r} other than 0 and "
                 f"1, or a probability in {probability!r} outside [0, 1]; drop or mend them"

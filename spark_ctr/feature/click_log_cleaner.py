@@ -245,7 +245,7 @@ class ClickLogCleanerModel(CleanerParams, PersistentStage, StageModel):
             self.uid,
         )
         added = [
-            with_metadata(expression, name, {"kind": "categorical"})
+            with_metadata(expression, name, {"kind": "categorical", "derived": True})
             for name, expression in self._parts(dataset).items()
         ]
         suffix, how = self.getOutputSuffix(), self.getNumericTransform()
@@ -256,7 +256,7 @@ class ClickLogCleanerModel(CleanerParams, PersistentStage, StageModel):
                     with_metadata(
                         self._standardised(dataset, name, facts),
                         name + suffix,
-                        {"kind": "numeric"},
+                        {"kind": "numeric", "derived": True},
                     )
                 )
             if "quantile" in how:
@@ -264,7 +264,7 @@ class ClickLogCleanerModel(CleanerParams, PersistentStage, StageModel):
                     with_metadata(
                         self._bucket(name, facts["cuts"]),
                         f"{name}_bucket{suffix}",
-                        {"kind": "categorical"},
+                        {"kind": "categorical", "derived": True},
                     )
                 )
         return add_columns(dataset, added)

@@ -27,7 +27,6 @@ from spark_ctr.power_law import (
 from spark_ctr.stage.base import number, one_of, param
 from spark_ctr.stage.columns import (
     METADATA_KEY,
-    NUMERIC_TYPES,
     categorical_field,
     check_distinct,
     columns_of_kind,
@@ -37,6 +36,7 @@ from spark_ctr.stage.columns import (
 )
 from spark_ctr.stage.fit_progress import counted
 from spark_ctr.stage.fitting import StageEstimator, StageModel
+from spark_ctr.stage.labels import LABEL_TYPES, unusual_labels, with_click_label
 from spark_ctr.stage.params import HasInputs, HasInvalid, HasLabel, HasRandomSeed, HasVerbose
 from spark_ctr.stage.persistence import PersistentStage
 
@@ -192,19 +192,25 @@ class PowerLawFeatureSelector(_SelectorParams, HasVerbose, PersistentStage, Stag
         check_whole(dataset, names, "inputCols")
         if not self.isDefined("inputCols"):
             tell_of_unmarked(dataset, ["categorical"], "PowerLawFeatureSelector")
-        field(dataset, label, "labelCol", NUMERIC_TYPES)
+        positive = self._value("positiveLabel")
+        field(dataset, label, "labelCol", LABEL_TYPES)
         if order is not None:
             field(dataset, order, "orderCol", _ORDER_TYPES)
+        dataset = with_click_label(dataset, label, positive, "PowerLawFeatureSelector")
         counted, totals = count_columns(dataset, names, label, order)
         if totals.rows == 0:
             raise ValueError("PowerLawFeatureSelector: the dataset has no rows")
         policy = self.getHandleInvalid()
+        negatives = totals.rows - totals.invalid - totals.positives
+        if totals.invalid and (policy == "error" or not totals.positives or not negatives):
+            unusual = unusual_labels(dataset, label, positive)
+            if unusual:
+                raise ValueError(f"PowerLawFeatureSelector: {unusual}")
         if totals.invalid and policy == "error":
             raise ValueError(
                 f"PowerLawFeatureSelector: {totals.invalid} of {totals.rows} labels in {label!r} "
                 "are null or not 0 or 1; clean them or set handleInvalid='skip' or 'keep'"
             )
-        negatives = totals.rows - totals.invalid - totals.positives
         if not totals.positives or not negatives:
             raise ValueError(
                 f"PowerLawFeatureSelector: label column {label!r} has {negatives} zeros and "

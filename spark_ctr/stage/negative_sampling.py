@@ -11,13 +11,13 @@ DROPPED = "dropped"
 
 
 def copy_number() -> Column:
-    """Return the number of a row among equal ones, from 1; rows are partitioned by place.
+    """Return the number of a row among those of equal place, from 1, ordered by values and weight.
 
     What is drawn by the content of a row is drawn for each copy of it: if all copies of a frequent
     row with label 0 went one way, what is left would have another click rate.
     """
     alike = Window.partitionBy("place", "validation", "reason")
-    return F.row_number().over(alike.orderBy("place"))
+    return F.row_number().over(alike.orderBy("values", "weight"))
 
 
 def sample_negatives(rows: DataFrame, rate: float) -> DataFrame:
@@ -29,7 +29,8 @@ def sample_negatives(rows: DataFrame, rate: float) -> DataFrame:
     Parameters
     ----------
     rows : DataFrame
-        With the columns label, split ("train", ...), place (hash of the row's content) and copy.
+        With the columns label, split ("train", ...), file, place and values (hashes of the row of
+        the log and of what is written of it) and copy.
     rate : float
         In (0, 1].
     """
@@ -37,11 +38,12 @@ def sample_negatives(rows: DataFrame, rate: float) -> DataFrame:
         return rows
     drawn = F.shiftrightunsigned(F.xxhash64("place", "copy", F.lit("negative sampling")), 11)
     moved = (F.col("split") == "train") & (F.col("label") == 0) & (drawn >= int(rate * 2**53))
-    values = [name for name in rows.columns if name not in ("split", "place")]
+    kept = ("split", "file", "place", "values")
+    emptied = [name for name in rows.columns if name not in kept]
     return rows.withColumn("moved", moved).select(
-        *[F.when(~F.col("moved"), F.col(name)).alias(name) for name in values],
+        *[F.when(~F.col("moved"), F.col(name)).alias(name) for name in emptied],
         F.when(F.col("moved"), DROPPED).otherwise(F.col("split")).alias("split"),
-        "place",
+        *kept[1:],
     )
 
 

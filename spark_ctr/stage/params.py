@@ -5,6 +5,7 @@ from __future__ import annotations
 from pyspark.ml.param import TypeConverters
 
 from spark_ctr.stage.base import Stage, number, one_of, param
+from spark_ctr.stage.labels import label_text
 
 INVALID_CHOICES = ("error", "skip", "keep")
 
@@ -14,9 +15,16 @@ class HasLabel(Stage):
 
     labelCol = param(
         "labelCol",
-        "label column: numeric or boolean, values 0 and 1",
+        "label column: numeric or boolean with the values 0 and 1, or one of two values, of which "
+        "positiveLabel says which is a click",
         TypeConverters.toString,
         "label",
+    )
+    positiveLabel = param(
+        "positiveLabel",
+        "value of the label column that counts as 1, the other one being 0; unset: 1 or true, and "
+        "of texts '1', 'yes', 'y', 'true' or 't' beside their opposites",
+        label_text,
     )
 
 

@@ -19,7 +19,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from spark_ctr.networks.serialization import separate
+from spark_ctr.training.disk_space import free_bytes, full_disk, is_full_disk, size
 from spark_ctr.training.feeds.location import filesystem_of
+from spark_ctr.training.owners import has_owner, is_left_behind, owner
 
 logger = logging.getLogger("spark_ctr")
 
@@ -96,8 +98,20 @@ class Checkpoints:
         Raises
         ------
         OSError
-            If the folder cannot be written.
+            If the folder cannot be written; says how much room it takes where the disk is full.
         """
+        free = free_bytes(self._folder)
+        try:
+            self._write(steps, state, tensors)
+        except (OSError, SafetensorError, pa.ArrowException) as error:
+            if not is_full_disk(error):
+                raise
+            taken = sum(t.numel() * t.element_size() for t in tensors.values())
+            what = f"a checkpoint of {size(taken)} (the last {_KEPT} are kept)"
+            needed = (_KEPT + 1) * taken
+            raise full_disk(what, self._subfolder, "checkpointDir", needed, free) from error
+
+    def _write(self, steps: int, state: dict[str, Any], tensors: dict[str, Tensor]) -> None:
         self._filesystem.create_dir(self._subfolder, recursive=True)
         self._drop_unfinished()
         with tempfile.TemporaryDirectory(**self._beside()) as scratch:
@@ -124,17 +138,20 @@ class Checkpoints:
         return None
 
     def _drop_unfinished(self) -> None:
-        """Remove what a killed writer left."""
+        """Remove what a killed writer left, and not what another thread is writing."""
         for info in self._entries(self._subfolder):
-            if info.base_name.startswith(_WRITING) and info.type == fs.FileType.Directory:
+            name = info.base_name
+            if not name.startswith(_WRITING) or (has_owner(name) and not is_left_behind(name)):
+                continue
+            if info.type == fs.FileType.Directory:
                 self._filesystem.delete_dir(info.path)
-            elif info.base_name.startswith(_WRITING):
+            else:
                 self._filesystem.delete_file(info.path)
 
     def _beside(self) -> dict[str, Any]:
         """Keep the scratch file on the local target's own disk: a rename there is atomic."""
         if isinstance(self._filesystem, fs.LocalFileSystem):
-            return {"dir": self._subfolder, "prefix": _WRITING}
+            return {"dir": self._subfolder, "prefix": f"{_WRITING}{owner()}-"}
         return {}
 
     def _publish(self, local: str, path: str) -> None:
@@ -144,7 +161,7 @@ class Checkpoints:
             os.replace(local, path)
             return
         folder, _, name = path.rpartition("/")
-        unfinished = f"{folder}/{_WRITING}{name}"
+        unfinished = f"{folder}/{_WRITING}{owner()}-{name}"
         fs.copy_files(local, unfinished, fs.LocalFileSystem(), self._filesystem, use_threads=False)
         self._filesystem.move(unfinished, path)
 

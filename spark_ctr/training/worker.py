@@ -5,12 +5,14 @@ from __future__ import annotations
 import atexit
 import json
 import os
+import shutil
 import sys
 import time
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -30,7 +32,7 @@ from spark_ctr.training.settings import TrainingSettings
 from spark_ctr.training.trainer import train
 
 _ERRORS = "errors"
-_RAISED_AGAIN = {kind.__name__: kind for kind in (FloatingPointError, ValueError)}
+_RAISED_AGAIN = {kind.__name__: kind for kind in (FloatingPointError, OSError, ValueError)}
 
 
 @dataclass(frozen=True)
@@ -96,6 +98,7 @@ def train_rank(job: Job) -> dict[str, Any]:
     dict
         ``history`` of the training, JSON-able, and ``feed``, the reader used.
     """
+    _remove_log_folder()
     torch.set_num_threads(job.threads)
     device = device_of(job.settings.device)
     dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
@@ -124,6 +127,14 @@ def train_rank(job: Job) -> dict[str, Any]:
         dist.destroy_process_group()
     atexit.register(_leave)
     return {"history": history.to_dict(), "feed": feed.kind}
+
+
+def _remove_log_folder() -> None:
+    """Remove the folder that torchrun makes for logs of its processes: it asks for none here."""
+    path = Path(os.environ.get("TORCHELASTIC_ERROR_FILE", ""))
+    for folder in path.parents:
+        if folder.name.startswith("torchelastic_"):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _leave() -> None:

@@ -203,7 +203,7 @@ def _probabilities(out: DataFrame, model: Any) -> None:
 _FEATURES = {
     "param_ids": Reads("categoricalFeaturesCol", "categoricalFeatures", "array<string>"),
     "param_numbers": Reads("numericFeaturesCol", "numericFeatures", "string"),
-    "label": Reads("labelCol", "label", "string", in_transform=False),
+    "label": Reads("labelCol", "label", "array<double>", in_transform=False),
     "weight": Reads("weightCol", "weight", "boolean", in_transform=False),
 }
 _PREDICTIONS = (
@@ -291,7 +291,7 @@ CASES = [
         data="raw",
         reads=(
             Reads("inputCols", "site", "array<double>"),
-            Reads("labelCol", "label", "string", in_transform=False),
+            Reads("labelCol", "label", "array<double>", in_transform=False),
         ),
         adds=(),
         nullable=("site",),
@@ -404,6 +404,7 @@ VALUES: dict[str, Any] = {
     "numericCols": ["price"],
     "timestampCol": "time",
     "orderCol": "time",
+    "positiveLabel": "1",
     "weightCol": "weight",
     "validationIndicatorCol": "held_out",
     "validationTimeCol": "time",

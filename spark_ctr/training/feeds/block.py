@@ -65,21 +65,25 @@ class Block:
     ids : ndarray of int32, [rows, n_ids]
     numeric : ndarray of float32, [rows, n_numeric]
     label, weight : ndarray of float32, [rows]
+    weight_scale : float
+        Factor on the weights of the rows that are put in.
     """
 
     ids: np.ndarray
     numeric: np.ndarray
     label: np.ndarray
     weight: np.ndarray
+    weight_scale: float = 1.0
 
     @classmethod
-    def empty(cls, rows: int, n_ids: int, n_numeric: int) -> Block:
+    def empty(cls, rows: int, n_ids: int, n_numeric: int, weight_scale: float = 1.0) -> Block:
         """Allocate an uninitialised block."""
         return cls(
             np.empty((rows, n_ids), np.int32),
             np.empty((rows, n_numeric), np.float32),
             np.empty(rows, np.float32),
             np.empty(rows, np.float32),
+            weight_scale,
         )
 
     def put(self, at: int, columns: Columns, start: int, count: int) -> None:
@@ -90,7 +94,10 @@ class Block:
         for j, values in enumerate(columns.numeric):
             self.numeric[into, j] = values[rows]
         self.label[into] = columns.label[rows]
-        self.weight[into] = columns.weight[rows]
+        weight = columns.weight[rows]
+        # In float64, so that equal weights become exactly 1.
+        scale = self.weight_scale
+        self.weight[into] = weight if scale == 1 else weight.astype(np.float64) * scale
 
     def gather(self, rows: np.ndarray) -> Batch:
         """Copy the rows with these indices (int64, [B]) into a batch of new tensors."""

@@ -62,6 +62,7 @@ class Feed:
         shuffle_buffer_rows: int,
         rank: int = 0,
         ranks: int = 1,
+        weight_scale: float = 1.0,
     ):
         self.kind = reader.kind
         self.rows = reader.source.rows
@@ -70,6 +71,7 @@ class Feed:
         self._shuffle = shuffle
         self._seed = seed % 2**64  # Spark seeds are signed longs, numpy's are not negative
         self._rank, self._ranks = rank, ranks
+        self._weight_scale = weight_scale
         self._fits = self.rows <= shuffle_buffer_rows
         self._whole: Block | None = None  # all rows, once read, if they fit
         # Two windows of whole batches are in memory: one is read while one is used.
@@ -155,7 +157,7 @@ class Feed:
 
     def _empty(self, rows: int) -> Block:
         source = self._reader.source
-        return Block.empty(rows, source.n_ids, source.n_numeric)
+        return Block.empty(rows, source.n_ids, source.n_numeric, self._weight_scale)
 
 
 def open_feed(
@@ -170,6 +172,7 @@ def open_feed(
     shuffle_buffer_rows: int = 1_000_000,
     rank: int = 0,
     ranks: int = 1,
+    weight_scale: float = 1.0,
 ) -> Feed:
     """Open a directory of Parquet files, or one file, for training.
 
@@ -177,7 +180,7 @@ def open_feed(
     ----------
     path_or_url : str or os.PathLike
         Local path, ``file:`` URL, or a URI known to pyarrow or fsspec. The files, taken in the
-        order of their names, hold ``c0..`` (int32), ``n0..`` , ``label`` and ``weight`` (float32).
+        order of their paths, hold ``c0..`` (int32), ``n0..`` , ``label`` and ``weight`` (float32).
     n_ids, n_numeric : int
         Number of ``c*`` and ``n*`` columns to read; either may be 0.
     kind : {"auto", "petastorm", "pyarrow"}
@@ -194,6 +197,8 @@ def open_feed(
         half of this number at a time.
     rank, ranks : int
         Which of how many processes this is, each with a feed of the same files and settings.
+    weight_scale : float
+        Factor on all weights.
 
     Returns
     -------
@@ -227,6 +232,7 @@ def open_feed(
         shuffle_buffer_rows=shuffle_buffer_rows,
         rank=rank,
         ranks=ranks,
+        weight_scale=weight_scale,
     )
 
 

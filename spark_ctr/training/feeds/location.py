@@ -12,7 +12,7 @@ from pyarrow import fs
 
 @dataclass(frozen=True)
 class Location:
-    """Data files of one directory (or one file), ordered by name.
+    """Data files of one directory (or one file), ordered by path.
 
     Attributes
     ----------
@@ -29,7 +29,7 @@ class Location:
 
 
 def locate(path_or_url: str | os.PathLike[str]) -> Location:
-    """Find the data files, not looking into subdirectories.
+    """Find the data files, in subfolders ``name=value`` too, in the order of their paths.
 
     Names starting with ``_`` or ``.`` (``_SUCCESS``, ``.part-0.crc``) are not data.
 
@@ -50,17 +50,27 @@ def locate(path_or_url: str | os.PathLike[str]) -> Location:
         raise FileNotFoundError(f"no such file or directory: {given}")
     if info.type == fs.FileType.File:
         return Location(filesystem, (path,), (url,))
-    entries = [
-        entry
-        for entry in filesystem.get_file_info(fs.FileSelector(path))
-        if entry.type == fs.FileType.File and not entry.base_name.startswith(("_", "."))
-    ]
-    entries.sort(key=lambda entry: entry.base_name)
+    below = _data_files(filesystem, path)
+    names = sorted(below)
     return Location(
         filesystem,
-        tuple(entry.path for entry in entries),
-        tuple(f"{url}/{entry.base_name}" for entry in entries),
+        tuple(below[name] for name in names),
+        tuple(f"{url}/{name}" for name in names),
     )
+
+
+def _data_files(filesystem: fs.FileSystem, folder: str, prefix: str = "") -> dict[str, str]:
+    """Paths of the data files under a folder, by what their paths add to the first folder's."""
+    found: dict[str, str] = {}
+    for entry in filesystem.get_file_info(fs.FileSelector(folder)):
+        name = entry.base_name
+        if name.startswith(("_", ".")):
+            continue
+        if entry.type == fs.FileType.File:
+            found[f"{prefix}{name}"] = entry.path
+        elif entry.type == fs.FileType.Directory and "=" in name:
+            found |= _data_files(filesystem, entry.path, f"{prefix}{name}/")
+    return found
 
 
 def filesystem_of(given: str) -> tuple[fs.FileSystem, str, str]:
