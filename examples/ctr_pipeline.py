@@ -49,8 +49,10 @@ from spark_ctr.feature import (
 from spark_ctr.jvm import session_settings
 from spark_ctr.quantization import MixedPrecisionQuantizer
 from spark_ctr.report import (
+    constant_rate,
     format_table,
     leak_warnings,
+    loss_warnings,
     quality,
     saved_bytes,
     selection_figures,
@@ -299,6 +301,9 @@ def run(arguments: argparse.Namespace, warnings: list[str]) -> None:
                 "description": describe(model),
             }
             rows.unpersist()
+        constant = constant_rate(train, test, LABEL)
+        for warning in loss_warnings(facts, constant):
+            logger.warning(warning)
         slots = slot_calibration(scored, arguments.slot, LABEL) if arguments.slot else []
         encoded.unpersist()
 
@@ -306,6 +311,7 @@ def run(arguments: argparse.Namespace, warnings: list[str]) -> None:
         "title": f"Click-through-rate model of {arguments.input}",
         "data": data | {"warnings": warnings},
         "models": facts,
+        "constant": constant,
         "slots": slots,
         "cleaning": [row.asDict() for row in cleaner.report.collect()],
         "selection": selector.decisions,

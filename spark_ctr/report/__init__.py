@@ -1,6 +1,7 @@
 """Report of a run: one HTML page, the same figures as JSON, and a table for the terminal."""
 
 from spark_ctr.report.model_comparison import (
+    constant_rate,
     quality,
     saved_bytes,
     serving_times,
@@ -9,10 +10,13 @@ from spark_ctr.report.model_comparison import (
 from spark_ctr.report.plots import selection_figures
 from spark_ctr.report.report import format_table, leak_warnings, write_report
 from spark_ctr.report.serving_time import microseconds_per_row
+from spark_ctr.report.verdict import loss_warnings
 
 __all__ = [
+    "constant_rate",
     "format_table",
     "leak_warnings",
+    "loss_warnings",
     "microseconds_per_row",
     "quality",
     "saved_bytes",

@@ -13,6 +13,13 @@ def decimals(value: Any, places: int = 4) -> str:
     return ABSENT if _missing(value) else f"{value:,.{places}f}"
 
 
+def signed(value: Any, places: int = 4) -> str:
+    """Write a change with its sign, also that of none."""
+    if _missing(value):
+        return ABSENT
+    return f"{'−' if value < 0 else '+'}{abs(value):,.{places}f}"
+
+
 def whole(value: Any) -> str:
     """Whole number with thousands separated."""
     return ABSENT if _missing(value) else f"{value:,.0f}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,10 +18,13 @@ from spark_ctr.evaluation import CalibrationEvaluator
 from spark_ctr.report.serving_time import microseconds_per_row
 from spark_ctr.stage.columns import column
 from spark_ctr.stage.scoring import checked_features, feature_elements
+from spark_ctr.training.auc_uncertainty import Estimate, auc_estimate
 from spark_ctr.training.feeds.location import filesystem_of
 
 TIMED_ROWS = 32_768
 RELIABILITY_POINTS = 20
+# Rows whose scores the driver takes at most, 16 bytes each.
+RANKED_ROWS = 5_000_000
 
 
 def quality(scored: DataFrame, label: str) -> dict[str, Any]:
@@ -35,20 +39,68 @@ def quality(scored: DataFrame, label: str) -> dict[str, Any]:
     Returns
     -------
     dict
-        auc (exact; None for labels of one class), log_loss (nats), calibration_ratio,
-        expected_calibration_error, reliability (at most 20 points).
+        auc (exact) and auc_error (its standard error by DeLong; None for labels of one class),
+        log_loss (nats), calibration_ratio, expected_calibration_error, reliability (at most 20
+        points).
     """
     found = CalibrationEvaluator(labelCol=label).measure(scored)
-    both = 0 < found["clicks"] < found["rows"]
-    # By default Spark thins the curve to 1000 points.
-    auc = BinaryClassificationEvaluator(labelCol=label, numBins=0)
+    auc = _auc(scored, label, found["rows"]) if 0 < found["clicks"] < found["rows"] else None
     return {
-        "auc": auc.evaluate(scored) if both else None,
+        "auc": auc and auc.value,
+        "auc_error": auc and auc.standard_error,
         "log_loss": found["logLoss"],
         "calibration_ratio": found["calibrationRatio"],
         "expected_calibration_error": found["expectedCalibrationError"],
         "reliability": merged(found["reliability"], RELIABILITY_POINTS),
     }
+
+
+def constant_rate(train: DataFrame, test: DataFrame, label: str) -> dict[str, Any]:
+    """Predict the click rate of the training rows for every test row.
+
+    Parameters
+    ----------
+    train, test : DataFrame
+    label : str
+        Of 0 and 1 in both; there must be rows.
+
+    Returns
+    -------
+    dict
+        As :func:`quality`, without a reliability curve; what a model must be better than.
+    """
+    (rows, clicks), (tested, clicked) = (
+        part.agg(F.count(F.lit(1)), F.sum(column(label).cast("double"))).collect()[0]
+        for part in (train, test)
+    )
+    return constant_quality(clicks / rows, tested, clicked)
+
+
+def constant_quality(rate: float, rows: int, clicks: float) -> dict[str, Any]:
+    """Quality of one probability for every row; log loss with it clipped as the models' is."""
+    p = min(max(rate, 1e-15), 1 - 1e-15)
+    return {
+        "rate": rate,
+        "auc": 0.5 if 0 < clicks < rows else None,
+        "auc_error": None,
+        "log_loss": -(clicks * math.log(p) + (rows - clicks) * math.log1p(-p)) / rows,
+        "calibration_ratio": rate * rows / clicks if clicks else None,
+        "expected_calibration_error": abs(rate - clicks / rows),
+    }
+
+
+def _auc(scored: DataFrame, label: str, rows: int) -> Estimate:
+    """AUC of all rows; beyond `RANKED_ROWS` its error is that of a sample, scaled."""
+    logit = vector_to_array(column("rawPrediction"))[1].alias("logit")
+    pairs = scored.select(column(label).cast("double").alias("label"), logit)
+    if rows <= RANKED_ROWS:
+        frame: Any = pairs.toPandas()
+        return auc_estimate(frame["label"], frame["logit"])
+    # By default Spark thins the curve to 1000 points.
+    exact = BinaryClassificationEvaluator(labelCol=label, numBins=0).evaluate(scored)
+    frame = pairs.sample(RANKED_ROWS / rows, seed=0).toPandas()
+    error = auc_estimate(frame["label"], frame["logit"]).standard_error
+    return Estimate(exact, error * math.sqrt(len(frame) / rows))
 
 
 def merged(points: list[dict[str, Any]], most: int) -> list[dict[str, Any]]:

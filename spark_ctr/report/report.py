@@ -14,11 +14,13 @@ from jinja2 import Environment
 
 from spark_ctr.report.figures import FILTERS, decimals, percent, significant, size
 from spark_ctr.report.plots import cost_figure, reliability_figure, training_figure
+from spark_ctr.report.verdict import headline, interval, loss_warnings
 
 _SUSPICIOUS = 0.5
 MODELS = ("teacher", "student", "quantised")
 _MODEL_FACTS = (
     "auc",
+    "auc_error",
     "log_loss",
     "calibration_ratio",
     "expected_calibration_error",
@@ -30,6 +32,7 @@ _MODEL_FACTS = (
 _SECTIONS: dict[str, Callable[[], Any]] = {
     "data": dict,
     "models": dict,
+    "constant": dict,
     "slots": list,
     "columns": list,
     "selection": list,
@@ -55,9 +58,10 @@ def write_report(
     html_path, json_path : str
         Local files; their folders are made where they do not exist.
     facts : mapping
-        title, data, models, slots, columns, selection, cleaning, tables, training, quantisation,
-        environment and seconds; a section that is absent or empty is left out of the page. The JSON
-        file holds the facts as they are, with null for nan and infinity.
+        title, data, models, constant (of :func:`constant_rate`), slots, columns, selection,
+        cleaning, tables, training, quantisation, environment and seconds; a section that is absent
+        or empty is left out of the page. The JSON file holds the facts as they are, with null for
+        nan and infinity.
     figures : iterable of (str, str)
         Column and SVG text, from :func:`selection_figures`.
 
@@ -82,20 +86,23 @@ def format_table(facts: Mapping[str, Any]) -> str:
     Parameters
     ----------
     facts : mapping
-        As for :func:`write_report`; only ``models`` is read.
+        As for :func:`write_report`; only ``models`` and ``constant`` are read.
 
     Returns
     -------
     str
-        Lines of equal length: a heading and one line a model.
+        Lines of equal length: a heading, a line a model, and one of the constant rate.
     """
     rows = [("model", "AUC", "log loss", "calibration", "size", "µs per row")]
-    models = _plain(facts.get("models") or {}, "facts.models")
-    for name, model in _models(models).items():
+    models = _models(_plain(facts.get("models") or {}, "facts.models"))
+    constant = _plain(facts.get("constant") or {}, "facts.constant")
+    if constant:
+        models["constant rate"] = dict.fromkeys(_MODEL_FACTS) | constant
+    for name, model in models.items():
         rows.append(
             (
                 name,
-                decimals(model["auc"]),
+                decimals(model["auc"]) + interval(model),
                 decimals(model["log_loss"]),
                 decimals(model["calibration_ratio"], 3),
                 size(model["bytes"]),
@@ -137,7 +144,7 @@ def _page(facts: dict[str, Any], figures: list[tuple[str, str]]) -> str:
     sections = {name: facts.get(name) or empty() for name, empty in _SECTIONS.items()}
     sections["models"] = models = _models(sections["models"])
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    environment.filters.update(FILTERS)
+    environment.filters.update(FILTERS | {"interval": interval})
     template = environment.from_string(
         (files(__package__) / "template.html.j2").read_text(encoding="utf-8")
     )
@@ -149,34 +156,12 @@ def _page(facts: dict[str, Any], figures: list[tuple[str, str]]) -> str:
     return template.render(
         **sections,
         title=facts.get("title") or "Click-through-rate model",
-        headline=_headline(models),
+        headline=headline(models, sections["constant"]),
+        worse=loss_warnings(models, sections["constant"]),
         kept=[row for row in sections["selection"] if row["decision"] != "drop"],
         plots={name: _data_uri(svg) for name, svg in plots.items() if svg},
         figures=[(name, _data_uri(svg)) for name, svg in figures],
     )
-
-
-def _headline(models: Mapping[str, Mapping[str, Any]]) -> str | None:
-    """Quantised model against the teacher, in one sentence."""
-    if not {"teacher", "quantised"} <= set(models):
-        return None
-    teacher, small = models["teacher"], models["quantised"]
-    claims = []
-    for key, less, more in (
-        ("bytes", "smaller", "larger"),
-        ("microseconds_per_row", "faster", "slower"),
-    ):
-        if teacher[key] and small[key]:
-            ratio = teacher[key] / small[key]
-            word = less if ratio >= 1 else more
-            claims.append(f"{significant(max(ratio, 1 / ratio))} times {word}")
-    if teacher["auc"] is not None and small["auc"] is not None:
-        change = small["auc"] - teacher["auc"]
-        claims.append(f"{abs(change):.4f} {'higher' if change > 0 else 'lower'} in AUC")
-    if not claims:
-        return None
-    listed = claims[0] if len(claims) == 1 else f"{', '.join(claims[:-1])} and {claims[-1]}"
-    return f"The quantised model is {listed} than the teacher."
 
 
 def _models(models: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:

@@ -13,12 +13,15 @@ from pyspark.ml.linalg import Vectors
 from sklearn.metrics import log_loss, roc_auc_score
 
 from spark_ctr.report import (
+    constant_rate,
     microseconds_per_row,
+    model_comparison,
     quality,
     saved_bytes,
     slot_calibration,
 )
 from spark_ctr.report.model_comparison import merged
+from spark_ctr.training.auc_uncertainty import auc_estimate
 
 
 @pytest.fixture(scope="module")
@@ -43,6 +46,33 @@ def test_quality_is_exact(scored):
     assert found["calibration_ratio"] == pytest.approx(p.sum() / y.sum())
     assert 10 < len(found["reliability"]) <= 20
     assert sum(point["rows"] for point in found["reliability"]) == 3000
+
+
+def test_the_error_of_auc_is_delongs(scored):
+    y, p, _, frame = scored
+    found = quality(frame, "label")
+    assert found["auc_error"] == pytest.approx(auc_estimate(y, p).standard_error, rel=1e-9)
+
+
+def test_many_rows_are_sampled_for_the_error_only(scored, monkeypatch):
+    y, p, _, frame = scored
+    monkeypatch.setattr(model_comparison, "RANKED_ROWS", 1500)
+    found = quality(frame, "label")
+    assert found["auc"] == pytest.approx(roc_auc_score(y, p), abs=1e-12)
+    assert found["auc_error"] == pytest.approx(auc_estimate(y, p).standard_error, rel=0.1)
+
+
+def test_the_constant_rate_is_that_of_the_training_rows(scored):
+    y, _, slots, frame = scored
+    train, test = frame.filter("slot = 1"), frame.filter("slot > 1")
+    rate, tested = y[slots == 1].mean(), y[slots > 1]
+    found = constant_rate(train, test, "label")
+    assert found["log_loss"] == pytest.approx(log_loss(tested, np.full(len(tested), rate)))
+    assert found["calibration_ratio"] == pytest.approx(rate / tested.mean())
+    assert (found["rate"], found["auc"]) == (pytest.approx(rate), 0.5)
+    nothing = constant_rate(frame.filter("label = 0"), test.filter("label = 0"), "label")
+    assert nothing["auc"] is None and nothing["calibration_ratio"] is None
+    assert nothing["log_loss"] == pytest.approx(0, abs=1e-12)
 
 
 def test_quality_of_one_class_has_no_auc(scored):

@@ -97,10 +97,11 @@ def facts():
             "warnings": [f"look at {NASTY}"],
         },
         "models": {
-            "quantised": _model(np.float64(0.7791), np.int64(600), 0.5),
+            "quantised": _model(np.float64(0.7791), np.int64(600), 0.5, auc_error=0.002),
             "teacher": _model(0.7812, 12_000, 8.0),
             "student": _model(0.78, 3_000, 2.0, calibration_ratio=float("nan")),
         },
+        "constant": {"rate": 0.031, "auc": 0.5, "log_loss": 0.31, "calibration_ratio": 0.98},
         "selection": Selector().decisions,
         "cleaning": [
             {
@@ -180,7 +181,8 @@ def test_page_escapes_what_the_data_says(tmp_path, facts):
 def test_page_states_results(tmp_path, facts):
     html, _ = _written(tmp_path, facts)
     text = re.sub(r"\s+", " ", " ".join(Page(html).text))
-    assert "20.0 times smaller, 16.0 times faster and 0.0021 lower in AUC than the teacher" in text
+    assert "20.0 times smaller and 16.0 times faster than the teacher for +0.0000 in log" in text
+    assert "0.7791 ± 0.0039" in text and "constant rate 3.10 % for every row" in text
     assert "1 of 3 columns were kept" in text
     assert "12.0 kB" in text and "0.00231" in text and "2 min 11 s" in text and "3.10 %" in text
     assert text.index("teacher a network") < text.index("student a network")
@@ -221,11 +223,12 @@ def test_selection_figures_show_the_widest_columns():
 
 def test_table_of_the_terminal(facts):
     assert format_table(facts).splitlines() == [
-        "model         AUC  log loss  calibration     size  µs per row",
-        "─────────────────────────────────────────────────────────────",
-        "teacher    0.7812    0.2346        1.010  12.0 kB        8.00",
-        "student    0.7800    0.2346            –  3.00 kB        2.00",
-        "quantised  0.7791    0.2346        1.010    600 B       0.500",
+        "model                      AUC  log loss  calibration     size  µs per row",
+        "──────────────────────────────────────────────────────────────────────────",
+        "teacher                 0.7812    0.2346        1.010  12.0 kB        8.00",
+        "student                 0.7800    0.2346            –  3.00 kB        2.00",
+        "quantised      0.7791 ± 0.0039    0.2346        1.010    600 B       0.500",
+        "constant rate           0.5000    0.3100        0.980        –           –",
     ]
 
 
