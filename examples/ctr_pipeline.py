@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import logging
-import os
 import platform
 import sys
 import tempfile
@@ -22,9 +21,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-
-# Spark's workers would take another python3 from PATH.
-os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
 
 import pyarrow.fs
 import pyspark
@@ -46,7 +42,6 @@ from spark_ctr.feature import (
     infer_roles,
     read_time,
 )
-from spark_ctr.jvm import session_settings
 from spark_ctr.quantization import MixedPrecisionQuantizer
 from spark_ctr.report import (
     constant_rate,
@@ -61,8 +56,9 @@ from spark_ctr.report import (
     write_report,
 )
 from spark_ctr.stage.columns import column
+from spark_ctr.stage.fit_progress import counted
+from spark_ctr.stage.labels import click_label, label_values, unusual_labels
 from spark_ctr.training.feeds.location import filesystem_of
-from spark_ctr.training.sample_size import too_few_events
 
 HELD_OUT = "held_out_for_validation"
 LABEL = "label_0_or_1"
@@ -91,7 +87,10 @@ def parse_arguments(words: list[str] | None = None) -> argparse.Namespace:
     data.add_argument("--split", choices=["random", "time"], help="default: time, if there is one")
     data.add_argument("--test-fraction", type=float, default=0.2, help="default %(default)s")
     columns = parser.add_argument_group("columns (those not named are inferred)")
-    columns.add_argument("--label", help="0 or 1")
+    columns.add_argument("--label", help="whether the row was clicked: two values")
+    columns.add_argument(
+        "--positive", help="value of the label that is a click (default: 1, true, yes and the like)"
+    )
     columns.add_argument("--categorical", type=names, default=[], help="comma-separated")
     columns.add_argument("--numeric", type=names, default=[], help="comma-separated")
     columns.add_argument("--slot", help="ad slot: a feature, and calibration is reported by it")
@@ -151,23 +150,53 @@ def name_columns(arguments: argparse.Namespace, log: DataFrame) -> list[ColumnRo
     return roles
 
 
-def split(
-    log: DataFrame, features: list[str], time_column: str | None, fraction: float, seed: int
-) -> tuple[DataFrame, DataFrame]:
-    """Hold out the latest rows, or, without a time, random ones.
+def hold_out_late(
+    log: DataFrame, time_column: str, fraction: float
+) -> tuple[DataFrame, DataFrame, int]:
+    """Hold out the latest rows; also counts the rows without a time, which stay in training."""
+    moment = F.unix_micros(read_time(log, time_column))
+    cut, rows, timed = log.agg(
+        F.percentile_approx(moment, 1 - fraction, 100_000), F.count(F.lit(1)), F.count(moment)
+    ).first()
+    if rows and not timed:
+        raise ValueError(
+            f"no row has a readable time in {time_column!r}: name another column with --time, or "
+            "let --split random draw the test rows"
+        )
+    late = F.coalesce(moment > F.lit(cut), F.lit(False))
+    return log.filter(~late), log.filter(late), rows - timed
 
-    The random part is drawn by a hash of the row, so it depends neither on the number of
-    partitions nor on the cluster; equal rows stay together.
+
+def hold_out_random(
+    log: DataFrame, columns: list[str], fraction: float, seed: int
+) -> tuple[DataFrame, DataFrame]:
+    """Hold out rows drawn by a hash of the row.
+
+    So the draw depends neither on partitions nor on the cluster, and equal rows stay together.
     """
-    if time_column is not None:
-        moment = F.unix_micros(read_time(log, time_column)).cast("double")
-        cut = log.agg(F.percentile_approx(moment, 1 - fraction, 100_000)).first()[0]
-        late = F.coalesce(moment > F.lit(cut), F.lit(False))
-    else:
-        steps = 1_000_000
-        hashed = F.xxhash64(*[column(name).cast("string") for name in features], F.lit(seed))
-        late = F.pmod(hashed, F.lit(steps)) < int(fraction * steps)
-    return log.filter(~late), log.filter(late)
+    steps = 1_000_000
+    hashed = F.xxhash64(*[column(name).cast("string") for name in columns], F.lit(seed))
+    drawn = F.pmod(hashed, F.lit(steps)) < int(fraction * steps)
+    return log.filter(~drawn), log.filter(drawn)
+
+
+def split(
+    arguments: argparse.Namespace, log: DataFrame, columns: list[str], moment: str | None
+) -> tuple[DataFrame, DataFrame]:
+    """Hold out test rows, and say by what."""
+    fraction = arguments.test_fraction
+    if moment is None:
+        why = "as asked" if arguments.split == "random" else "as no column gives the time"
+        say(f"split: {fraction:.0%} of the rows are drawn for the test, {why}")
+        return hold_out_random(log, columns, fraction, arguments.seed)
+    early, late, timeless = hold_out_late(log, moment, fraction)
+    say(f"split: the latest {fraction:.0%} of the rows by {moment!r} are test rows")
+    if timeless:
+        logger.warning(
+            f"{counted(timeless, 'row')} without a readable time in {moment!r} cannot be test "
+            "rows: they are trained on, without hour and weekday"
+        )
+    return early, late
 
 
 def build_pipeline(
@@ -209,22 +238,9 @@ def main(words: list[str] | None = None) -> None:
         run(arguments, warnings)
 
 
-def spark_session() -> SparkSession:
-    """Return the session; one that starts here gets the JVM functions, where their jar is built."""
-    builder = SparkSession.builder.appName("spark_ctr")
-    if "PYSPARK_GATEWAY_PORT" in os.environ or "SPARK_REMOTE" in os.environ:
-        return builder.getOrCreate()  # spark-submit and a server have jars of their own
-    try:
-        for name, value in session_settings().items():
-            builder = builder.config(name, value)
-    except FileNotFoundError as error:
-        logging.getLogger("spark_ctr").info("%s", error)
-    return builder.getOrCreate()
-
-
 def run(arguments: argparse.Namespace, warnings: list[str]) -> None:
     """Fit, save, load, score, compare; ``warnings`` fills while the stages run."""
-    spark = spark_session()
+    spark = spark_ctr.session().config("spark.ui.showConsoleProgress", "false").getOrCreate()
     output, seconds = spark_path(arguments.output), {}
     if arguments.input:
         log = read(spark, arguments.input, arguments.format)
@@ -240,34 +256,34 @@ def run(arguments: argparse.Namespace, warnings: list[str]) -> None:
     label = roles["label"][0]
     if not roles["categorical"] and not roles["numeric"]:
         raise ValueError("there is no feature column: name some with --categorical or --numeric")
-    log = with_label(log, label)
+    positive = find_positive(log, label, arguments.positive)
+    log = with_label(log, label, positive)
     moment = next(iter(roles["time"]), None) if arguments.split != "random" else None
     if arguments.split == "time" and moment is None:
         raise ValueError("--split time needs a time column: name it with --time")
     features = roles["categorical"] + roles["numeric"]
     train = log
     if test is None:
-        train, test = split(
-            log, [*features, label], moment, arguments.test_fraction, arguments.seed
-        )
+        train, test = split(arguments, log, [*features, label], moment)
     else:
-        test = with_label(test, label)
+        test = with_label(test, label, positive)
     ordered = moment is not None
     if ordered:  # the best epoch is chosen on the latest training rows, as the test rows are later
-        early, late = split(train, [], moment, 0.1, arguments.seed)
+        early, late, _ = hold_out_late(train, moment, 0.1)
         train = early.withColumn(HELD_OUT, F.lit(False)).unionByName(
             late.withColumn(HELD_OUT, F.lit(True))
         )
     data = count_rows(train, test) | {"input": arguments.input, "label": label}
-    few = too_few_events(data.pop("clicks"), data["rows"])
-    if few:
-        logger.warning(few)
 
     with step("fitting the pipeline", seconds, "fit"):
         fitted = build_pipeline(arguments, roles, ordered).fit(train)
     cleaner, selector, encoder, quantised = fitted.stages
     student = quantised.fullPrecisionModel
     models = {"teacher": student.teacher, "student": student, "quantised": quantised}
+    for row in cleaner.report.collect():
+        if row["invalid"]:
+            words = f"{row['invalid']:,} of {counted(row['rows'], 'value')}"
+            say(f"  {row['column']}: {words} could not be read and count as missing")
     for warning in leak_warnings(selector):
         logger.warning(warning)
 
@@ -326,9 +342,22 @@ def run(arguments: argparse.Namespace, warnings: list[str]) -> None:
     print(f"\n{format_table(report)}\n\nreport: {arguments.output}/report.html")
 
 
-def with_label(log: DataFrame, label: str) -> DataFrame:
-    """Add the label as 0.0 and 1.0 under a name of its own, so that booleans serve too."""
-    return log.withColumn(LABEL, column(label).cast("double"))
+def find_positive(log: DataFrame, label: str, named: str | None) -> str | None:
+    """Find out, and say, which value of the label is a click."""
+    values = label_values(log, label)
+    positive = named or values.positive
+    if positive is None:
+        unusual = unusual_labels(log, label, None)
+        if unusual:
+            raise ValueError(f"{unusual} (on the command line: --positive)")
+    else:
+        say(f"label {label!r}: {positive!r} is a click; its values are {values}")
+    return positive
+
+
+def with_label(log: DataFrame, label: str, positive: str | None) -> DataFrame:
+    """Add the label as 0.0 and 1.0 under a name of its own."""
+    return log.withColumn(LABEL, click_label(log, label, positive, "ctr_pipeline"))
 
 
 def count_rows(train: DataFrame, test: DataFrame) -> dict[str, Any]:
@@ -344,7 +373,6 @@ def count_rows(train: DataFrame, test: DataFrame) -> dict[str, Any]:
         "rows": rows,
         "train_rows": train_rows,
         "test_rows": test_rows,
-        "clicks": clicks,
         "positive_rate": clicks / rows,
     }
 
@@ -353,7 +381,9 @@ def describe(model: Any) -> str:
     """Put a model's network into words."""
     if hasattr(model, "plan"):
         kinds = list(model.plan.values())
-        return f"{kinds.count('int8')} layers of 8 bits, {kinds.count('binary')} of 1 bit"
+        return (
+            f"{counted(kinds.count('int8'), 'layer')} of 8 bits, {kinds.count('binary')} of 1 bit"
+        )
     layers = "-".join(map(str, model.getHiddenLayers()))
     return f"{model.getNetwork()} {layers}, 32 bits"
 
@@ -427,7 +457,11 @@ def shown_log() -> Iterator[list[str]]:
 if __name__ == "__main__":
     try:
         main()
-    except (ValueError, TypeError) as error:  # what is wrong with the input, and the way out
+    except (
+        ValueError,
+        TypeError,
+        RuntimeError,
+    ) as error:  # what is wrong with the input, and the way out
         if "--traceback" in sys.argv:
             raise
         sys.exit(f"ctr_pipeline: {error}")
