@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import torch
@@ -14,11 +14,13 @@ from pyspark.sql import DataFrame
 from spark_ctr.classification.params import CTRParams
 from spark_ctr.classification.training_run import first_rows, run_training
 from spark_ctr.networks.growth import grown_state
+from spark_ctr.networks.imported import is_import_path
 from spark_ctr.networks.inputs import Inputs, Table
 from spark_ctr.networks.network import Network
 from spark_ctr.networks.output_bias import absorb_slope, has_logit_bias, start_at
 from spark_ctr.networks.registry import build_network
 from spark_ctr.networks.serialization import network_from_bytes, network_to_bytes
+from spark_ctr.networks.trust import check_trusted
 from spark_ctr.stage.base import param
 from spark_ctr.stage.columns import check_distinct, check_new, metadata_of
 from spark_ctr.stage.fit_progress import counted, working
@@ -81,6 +83,25 @@ class TrainingSummary:
         return self.history.get("recalibration", {})
 
 
+def saved_summary(state: dict[str, Any]) -> TrainingSummary:
+    """Rebuild the summary of a saved model.
+
+    Raises
+    ------
+    ValueError
+        If it is none.
+    """
+    summary = state.get("summary")
+    kinds = {found.name: str(found.type).partition("[")[0] for found in fields(TrainingSummary)}
+    if not isinstance(summary, dict) or not {*summary} <= {*kinds}:
+        raise ValueError(f"summary is not one of a training: {summary!r:.100}")
+    for name, value in summary.items():
+        wanted = {"int": "int", "str": "str", "dict": "dict"}.get(kinds[name])
+        if wanted and (type(value).__name__ != wanted or (wanted == "int" and value < 0)):
+            raise ValueError(f"{name} of the summary is {value!r:.100}")
+    return TrainingSummary(**summary)
+
+
 class CTREstimator(PersistentStage, StageEstimator):
     """Base of estimators that train on materialised rows; their nesting shares one copy."""
 
@@ -138,6 +159,9 @@ class CTRClassifier(MetaStage, CTRParams, CTREstimator):
     def _column_owner(self) -> CTRParams:
         return self
 
+    def _restore(self, state: dict[str, Any], payload: dict[str, bytes]) -> None:
+        _check_trusted(self)
+
     def _check(self, inputs: Inputs) -> None:
         self._build(inputs)
         self.check_tracking()
@@ -184,6 +208,12 @@ class CTRClassifier(MetaStage, CTRParams, CTREstimator):
         model = CTRClassificationModel()
         model._resetUid(self.uid)
         return self._copyValues(model)._with(trained.network, summary)
+
+
+def _check_trusted(params: CTRParams) -> None:
+    """Refuse the import path of a saved stage's network, unless its module is trusted."""
+    if is_import_path(params.getNetwork()):
+        check_trusted(params.getNetwork())
 
 
 def check_outputs(dataset: DataFrame, params: CTRParams) -> None:
@@ -270,8 +300,8 @@ class CTRClassificationModel(CTRModel):
     """Fitted :class:`CTRClassifier`: adds rawPrediction, probability and prediction.
 
     ``LayerwiseDistiller`` returns one too, the student; right after fitting, ``teacher`` is the
-    model it learned from (it is not saved with the student). Loading or scoring a model whose
-    ``network`` is an import path imports that module, and so runs its code.
+    model it learned from (it is not saved with the student). A model whose ``network`` is an import
+    path is loaded only where its module is trusted: ``load(path, trustedModules=["clicks"])``.
     """
 
     _loader = "spark_ctr.networks.serialization:predictor_from_bytes"
@@ -311,6 +341,6 @@ class CTRClassificationModel(CTRModel):
         return predict
 
     def _restore(self, state: dict[str, Any], payload: dict[str, bytes]) -> None:
-        self._with(
-            network_from_bytes(payload["weights.safetensors"]), TrainingSummary(**state["summary"])
-        )
+        _check_trusted(self)
+        network = network_from_bytes(payload["weights.safetensors"])
+        self._with(network, saved_summary(state))

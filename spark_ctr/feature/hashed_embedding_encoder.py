@@ -14,6 +14,7 @@ from spark_ctr.feature.category_text import check_whole, is_array, texts_of
 from spark_ctr.feature.embedding_rows import embedding_rows
 from spark_ctr.feature.encoder_growth import EarlierEncoding, in_order
 from spark_ctr.feature.encoder_params import EncoderParams
+from spark_ctr.feature.encoder_state import saved_encoding
 from spark_ctr.feature.frequent_values import array_lengths, frequent_values
 from spark_ctr.feature.marked_columns import tell_of_unmarked
 from spark_ctr.hashing import ColumnRows, TailHash, Vocabulary, row_plan
@@ -290,13 +291,7 @@ class HashedEmbeddingEncoderModel(EncoderParams, PersistentStage, StageModel):
         return state, {"vocabulary.safetensors": safetensors.numpy.save(heads)}
 
     def _restore(self, state: dict[str, Any], payload: dict[str, bytes]) -> None:
-        heads = safetensors.numpy.load(payload["vocabulary.safetensors"])
-        self._with(
-            state["categorical"],
-            [heads[name] for name in sorted(heads)],
-            state["numeric"],
-            state["shared"],
-        )
+        self._with(*saved_encoding(state, payload["vocabulary.safetensors"]))
 
 
 def _number(name: str) -> Column:

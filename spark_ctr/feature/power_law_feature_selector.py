@@ -13,6 +13,7 @@ from spark_ctr.feature.category_text import check_whole
 from spark_ctr.feature.column_statistics import count_columns, sample_relevance
 from spark_ctr.feature.marked_columns import tell_of_unmarked
 from spark_ctr.feature.selection_report import FACTS_SCHEMA, column_facts, stats_of
+from spark_ctr.feature.selection_state import saved_selection
 from spark_ctr.power_law import (
     ColumnDecision,
     ColumnStats,
@@ -319,7 +320,7 @@ class PowerLawFeatureSelectorModel(_SelectorParams, PersistentStage, StageModel)
         }
 
     def _restore(self, state: dict[str, Any], payload: dict[str, bytes]) -> None:
-        self._with(state["columns"], json.loads(payload["histograms.json"]), state["invalid"])
+        self._with(*saved_selection(state, payload["histograms.json"]))
 
 
 def _plan(facts: dict[str, Any]) -> dict[str, Any]:

@@ -103,11 +103,39 @@ class Table:
 
     @classmethod
     def from_dict(cls, description: dict[str, Any]) -> Table:
-        """Build from what `to_dict` returned; other keys are ignored."""
-        return cls(**{key: description[key] for key in _DEFAULTS if key in description})
+        """Build from what `to_dict` returned; other keys are ignored.
+
+        Raises
+        ------
+        ValueError
+            If it is no description of a table.
+        """
+        if not isinstance(description, dict):
+            raise ValueError(f"a table is described by an object, got {description!r}")
+        table = cls(**{key: description[key] for key in _described_keys(description)})
+        if table.rows > _MOST_ROWS or table.private < 0 or table.private >= table.rows:
+            raise ValueError(
+                f"table of column '{table.name}' cannot have {table.rows} rows, "
+                f"{table.private} of them private"
+            )
+        return table
 
 
 _DEFAULTS = {f.name: f.default for f in fields(Table)}
+_KINDS = {"str": str, "int": int, "bool": bool}
+_MOST_ROWS = 2**31 - 1  # ids are int32
+
+
+def _described_keys(description: dict[str, Any]) -> list[str]:
+    """Keys of a table's description, whose values are of the kinds of its fields."""
+    for found in fields(Table):
+        value = description.get(found.name, None if found.name in _NEEDED else found.default)
+        if type(value) is not _KINDS[str(found.type)]:
+            raise ValueError(f"{found.name} of a table is {found.type}, got {value!r}")
+    return [key for key in _DEFAULTS if key in description]
+
+
+_NEEDED = ("name", "rows", "dim")
 # Of no consequence for computing with a table.
 UNCOMPARED = tuple(f.name for f in fields(Table) if not f.compare)
 
@@ -189,6 +217,17 @@ class Inputs:
 
     @classmethod
     def from_dict(cls, description: dict[str, Any]) -> Inputs:
-        """Build from what `to_dict` returned."""
-        tables = tuple(map(Table.from_dict, description["tables"]))
-        return cls(tables, tuple(str(name) for name in description["numeric"]))
+        """Build from what `to_dict` returned.
+
+        Raises
+        ------
+        ValueError
+            If it is no description of inputs.
+        """
+        parts = description if isinstance(description, dict) else {}
+        tables, numeric = parts.get("tables"), parts.get("numeric")
+        if not isinstance(tables, list) or not isinstance(numeric, list):
+            raise ValueError(f"inputs are described by tables and numeric, got {description!r}")
+        if not all(isinstance(name, str) for name in numeric):
+            raise ValueError(f"names of numeric columns must be strings, got {numeric!r}")
+        return cls(tuple(map(Table.from_dict, tables)), tuple(numeric))

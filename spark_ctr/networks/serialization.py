@@ -7,12 +7,17 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from safetensors.torch import load, save
+from safetensors.torch import save
 from torch import Tensor
 
+from spark_ctr.networks.imported import is_import_path
 from spark_ctr.networks.inputs import Inputs
 from spark_ctr.networks.network import Network
-from spark_ctr.networks.registry import build_network
+from spark_ctr.networks.registry import NETWORKS, build_network
+from spark_ctr.networks.saved_network import check_size, check_state, read_description, read_tensors
+from spark_ctr.networks.trust import check_trusted
+
+_HEADER = "architecture"
 
 
 def network_to_bytes(network: Network) -> bytes:
@@ -28,30 +33,46 @@ def network_to_bytes(network: Network) -> bytes:
     # One entry: safetensors writes several in random order, and equal networks must be equal bytes.
     return save(
         separate(network.state_dict()),
-        metadata={"architecture": json.dumps(header, sort_keys=True)},
+        metadata={_HEADER: json.dumps(header, sort_keys=True)},
     )
 
 
 def network_from_bytes(data: bytes) -> Network:
     """Rebuild what :func:`network_to_bytes` wrote, in evaluation mode on the CPU.
 
-    Where the bytes name an import path, this imports the module and so runs its code: load models
-    with networks of other people's only from people whom you trust. The module's file itself is
-    never part of the bytes.
+    Where the bytes name an import path, this imports the module and so runs its code, if it is
+    trusted: see :func:`spark_ctr.networks.trust.trust`. The module's file itself is never part of
+    the bytes.
 
     Raises
     ------
     ValueError, ImportError, TypeError
-        See :func:`spark_ctr.networks.registry.build_network`.
+        For bytes that are damaged, or that describe another network than their tensors make; see
+        also :func:`spark_ctr.networks.registry.build_network`.
+    UntrustedModuleError
     """
-    header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])["__metadata__"]
-    architecture = json.loads(header["architecture"])
-    network = build_network(
-        architecture["network"],
-        Inputs.from_dict(architecture["inputs"]),
-        architecture["config"],
-    )
-    network.load_state_dict(load(data))
+    name = read_description(data, _HEADER).get("network")
+    if isinstance(name, str) and is_import_path(name):
+        check_trusted(name)
+    return trusted_network_from_bytes(data)
+
+
+def trusted_network_from_bytes(data: bytes) -> Network:
+    """Rebuild a network whose bytes this program made itself; see :func:`network_from_bytes`."""
+    described, tensors = read_tensors(data, _HEADER)
+    name, config = described.get("network"), described.get("config")
+    if not isinstance(name, str) or not isinstance(config, dict) or "inputs" not in described:
+        raise ValueError(f"the header names no network but {name!r}, settings {config!r}")
+    inputs = Inputs.from_dict(described["inputs"])
+    foreign = name not in NETWORKS
+    check_size(inputs, {} if foreign else config, tensors)
+    if not foreign:
+        # On this device nothing takes memory, however large a forged header makes it.
+        with torch.device("meta"):
+            check_state(build_network(name, inputs, config), tensors, foreign)
+    network = build_network(name, inputs, config)
+    check_state(network, tensors, foreign)
+    network.load_state_dict(tensors)
     return network.eval()
 
 
@@ -68,7 +89,8 @@ def separate(state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 def predictor_from_bytes(data: bytes) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
     """Return a function from ids [B, ids_width] int32 and numbers [B, M] float32 to logits [B]."""
-    network = network_from_bytes(data)
+    # The driver sent these bytes, so what they name is trusted.
+    network = trusted_network_from_bytes(data)
     # Spark already runs one Python worker per core.
     torch.set_num_threads(1)
 

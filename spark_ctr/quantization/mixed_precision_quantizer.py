@@ -16,6 +16,7 @@ from spark_ctr.classification.ctr_classifier import (
     CTREstimator,
     CTRModel,
     TrainingSummary,
+    saved_summary,
 )
 from spark_ctr.classification.params import CTRParams
 from spark_ctr.classification.training_run import open_feeds
@@ -24,7 +25,8 @@ from spark_ctr.networks.inputs import Inputs
 from spark_ctr.precision.fine_tuning import QuantizationLoss, fine_tune
 from spark_ctr.precision.packed import PackedModel
 from spark_ctr.precision.packing import check_packable, pack_network
-from spark_ctr.precision.serialization import packed_from_bytes, packed_to_bytes
+from spark_ctr.precision.saved_model import checked_packed_from_bytes
+from spark_ctr.precision.serialization import packed_to_bytes
 from spark_ctr.stage.base import Stage, number, param
 from spark_ctr.stage.meta import MetaStage, stage_of
 from spark_ctr.stage.training_data import TrainingData
@@ -232,6 +234,18 @@ class QuantizedCTRClassificationModel(CTRModel):
         return self.packedModel.predict_logits
 
     def _restore(self, state: dict[str, Any], payload: dict[str, bytes]) -> None:
-        self._with(
-            packed_from_bytes(payload["weights.safetensors"]), TrainingSummary(**state["summary"])
-        )
+        packed = checked_packed_from_bytes(payload["weights.safetensors"])
+        summary = saved_summary(state)
+        _check_plan(summary.extra.get("plan"), packed.header["layers"])
+        self._with(packed, summary)
+
+
+def _check_plan(plan: Any, layers: dict[str, dict[str, Any]]) -> None:
+    """Refuse a summary whose precision by layer is not that of the weights."""
+    kinds = {"int8": "int8_", "binary": "binary_"}
+    for name, precision in plan.items() if isinstance(plan, dict) else [("plan", plan)]:
+        layer = layers.get(name, {})
+        if not layer.get("kind", "").startswith(kinds.get(precision, "none")):
+            raise ValueError(
+                f"layer {name!r} is {layer.get('kind')!r}, but the plan says {precision!r}"
+            )

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from pyspark.ml.param import Param, Params
 
 _REQUIRED = object()
+_PARAM_MAPS = ("_paramMap", "_defaultParamMap")
 
 
 def param(name: str, doc: str, converter: Callable[[Any], Any], default: Any = _REQUIRED) -> Any:
@@ -117,6 +118,21 @@ class Stage(Params):
         super().__init__()
         self._setDefault(**self._defaults())
         self.setParams(**kwargs)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the attributes with Params by name, since their converters cannot be pickled."""
+        state = {k: v for k, v in vars(self).items() if not isinstance(v, Param)}
+        for kind in _PARAM_MAPS:
+            state[kind] = {declared.name: value for declared, value in state[kind].items()}
+        return state | {"_params": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take the attributes back; the Params are this stage's own."""
+        vars(self).update(state)
+        self._copy_params()
+        for kind in _PARAM_MAPS:
+            named = {self.getParam(name): value for name, value in state[kind].items()}
+            setattr(self, kind, named)
 
     def setParams(self, **kwargs: Any) -> Any:
         """Set several Params by name; ``None`` leaves a Param as it is."""

@@ -2,32 +2,41 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 import json
+import re
+from collections.abc import Sequence
 from typing import Any
 
 from pyspark.ml.param import Params
-from pyspark.ml.util import (
-    DefaultParamsReader,
-    DefaultParamsWriter,
-    MLReadable,
-    MLReader,
-    MLWritable,
-    MLWriter,
-)
+from pyspark.ml.util import DefaultParamsWriter, MLReadable, MLReader, MLWritable, MLWriter
 from pyspark.sql import SparkSession
 
-from spark_ctr.stage.session import is_connect
-from spark_ctr.version import __version__
+from spark_ctr.networks.trust import trust
+from spark_ctr.stage.model_errors import ModelFileError, part_of_model
+from spark_ctr.stage.model_files import METADATA, ModelFiles
+from spark_ctr.stage.model_payload import FOLDER, payload_facts, read_payload, write_payload
+from spark_ctr.stage.model_record import (
+    FORMAT_VERSION,
+    Record,
+    content_folder,
+    newest_record,
+)
+from spark_ctr.stage.model_replacement import Replacement
 
-FORMAT_VERSION = 1
-_CHUNK_BYTES = 4 << 20
-_BATCH_CHUNKS = 8  # 32 MiB a message stays under Connect's limit
+__all__ = [
+    "FORMAT_VERSION",
+    "ModelFileError",
+    "PersistentStage",
+    "StageReader",
+    "StageWriter",
+    "load_stage",
+    "public_name",
+]
 
-
-class ModelFileError(ValueError):
-    """A saved stage that is missing, truncated, altered, or written by a newer version."""
+# Part of every payload: content of another save, or none, never passes for this one's.
+_SAVE = "_save"
+_LONGEST_UID = 200
 
 
 class PersistentStage(Params, MLWritable, MLReadable):
@@ -44,7 +53,11 @@ class PersistentStage(Params, MLWritable, MLReadable):
         return {}, {}
 
     def _restore(self, state: dict[str, Any], payload: dict[str, bytes]) -> None:
-        """Take back what ``_state`` gave."""
+        """Take back what ``_state`` gave.
+
+        Whoever can write files can write checksums too, so this checks what the values mean; what
+        it raises becomes a ModelFileError.
+        """
 
     def write(self) -> StageWriter:
         """Return a writer: ``stage.write().overwrite().save(path)``."""
@@ -55,6 +68,11 @@ class PersistentStage(Params, MLWritable, MLReadable):
         """Return a reader: ``Stage.read().load(path)``."""
         return StageReader(cls)
 
+    @classmethod
+    def load(cls, path: str, trustedModules: Sequence[str] = ()) -> Any:
+        """Load what ``save`` wrote; see :meth:`StageReader.trustedModules`."""
+        return cls.read().trustedModules(trustedModules).load(path)
+
 
 def public_name(cls: type) -> str:
     """Import path users see, stable when a class moves between files of its package."""
@@ -62,56 +80,58 @@ def public_name(cls: type) -> str:
 
 
 class StageWriter(MLWriter):
-    """Writes ``metadata/`` (one JSON line), ``payload/`` (Parquet) and nested stages."""
+    """Writes payload and nested stages, then the line of ``metadata/`` that makes them a model.
+
+    Overwriting a model leaves it whole until the new one is: killed at any moment, with a full
+    disk or without permission, the path holds the old model or the new one.
+    """
 
     def __init__(self, stage: PersistentStage) -> None:
         super().__init__()
         self.stage = stage
 
     def save(self, path: str) -> None:
-        """Save to ``path``; fails where something is, unless ``overwrite()`` was asked for."""
-        if self.shouldOverwrite and not is_connect(self.sparkSession):
-            self._handleOverwrite(path)
+        """Save to ``path``; fails where something is, unless ``overwrite()`` was asked for.
+
+        Raises
+        ------
+        ModelFileError
+        """
         self.saveImpl(path)
 
     def saveImpl(self, path: str) -> None:
-        """Write the parts; ``save`` has made room for them."""
+        """Write the parts and make them the model."""
+        self.write_record(path)
+
+    def write_record(self, path: str) -> str:
+        """Save, and return the checksum of the metadata."""
         spark, stage = self.sparkSession, self.stage
-        mode = "overwrite" if self.shouldOverwrite else "error"
-        state, payload = stage._state()
         nested = {
             name: stage.getOrDefault(name) for name in stage._nested_params if stage.isSet(name)
         }
         kept = {
-            declared: value
+            declared.name: value
             for declared, value in stage._paramMap.items()
             if declared.name not in stage._nested_params
         }
-        extra = {
-            "class": public_name(type(stage)),
-            "sparkCtr": {
-                "formatVersion": FORMAT_VERSION,
-                "version": __version__,
-                "state": state,
-                "nested": sorted(nested),
-                "payload": {
-                    name: {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
-                    for name, data in payload.items()
-                },
-            },
-        }
-        text = DefaultParamsWriter._get_metadata_to_save(
-            stage, spark, extra, {declared.name: value for declared, value in kept.items()}
-        )
-        metadata = json.loads(text)
-        metadata["checksum"] = _checksum(metadata)
-        line = json.dumps(metadata, separators=(",", ":"))
-        frame = spark.createDataFrame([(line,)], "value string").coalesce(1)
-        frame.write.mode(mode).text(f"{path}/metadata")
-        for name, child in nested.items():
-            writer = child.write()
-            (writer.overwrite() if self.shouldOverwrite else writer).save(f"{path}/{name}")
-        _write_payload(spark, f"{path}/payload", payload, mode)
+        state, payload = stage._state()
+        what = f"{type(stage).__name__} {stage.uid}"
+        files = ModelFiles(spark, path)
+        with Replacement(files, what, self.shouldOverwrite) as replacement:
+            payload = payload | {_SAVE: replacement.save_id.encode()}
+            text = DefaultParamsWriter._get_metadata_to_save(
+                stage, spark, {"class": public_name(type(stage))}, kept
+            )
+            replacement.needs(sum(map(len, payload.values())) + len(text))
+            folder = content_folder(replacement.save_id)
+            own: dict[str, Any] = {"state": state, "payload": payload_facts(payload), "nested": {}}
+            for name, child in sorted(nested.items()):
+                with replacement.writing(name):
+                    writer = child.write().session(spark)
+                    own["nested"][name] = writer.write_record(f"{files.path}/{folder}/{name}")
+            with replacement.writing("payload"):
+                write_payload(files, f"{folder}/{FOLDER}", payload)
+            return replacement.publish(json.loads(text), own)
 
 
 class StageReader(MLReader):
@@ -120,100 +140,108 @@ class StageReader(MLReader):
     def __init__(self, cls: type) -> None:
         super().__init__()
         self.cls = cls
+        self._trusted: tuple[str, ...] = ()
+
+    def trustedModules(self, modules: Sequence[str]) -> StageReader:
+        """Name the modules that a saved network of one's own may be imported from.
+
+        A package stands for all modules below it. Nothing else is imported: a model that names
+        another module is refused.
+        """
+        if isinstance(modules, str):
+            raise TypeError(f"trustedModules is a list of names, got {modules!r}")
+        self._trusted = tuple(modules)
+        return self
 
     def load(self, path: str) -> Any:
-        """Load a stage; ModelFileError names the file that is missing, truncated or altered."""
-        metadata = _read_metadata(self.sparkSession, f"{path}/metadata")
-        if metadata["class"] != public_name(self.cls):
-            raise ModelFileError(
-                f"{path} holds a {metadata['class']}, not a {public_name(self.cls)}; "
-                f"load it with {metadata['class'].rsplit('.', 1)[1]}.load"
-            )
-        saved = metadata["sparkCtr"]
-        stage = self.cls()
-        stage._resetUid(metadata["uid"])
-        DefaultParamsReader.getAndSetParams(stage, metadata)
-        for name in saved["nested"]:
-            stage._set(**{name: load_stage(f"{path}/{name}", self.sparkSession)})
-        stage._restore(
-            saved["state"], _read_payload(self.sparkSession, f"{path}/payload", saved["payload"])
-        )
-        return stage
+        """Load a stage; ModelFileError names the part that is missing, truncated or altered."""
+        files = ModelFiles(self.sparkSession, path)
+        with trust(*self._trusted):
+            return stage_from(files, newest_record(files), self.cls)
 
 
-def load_stage(path: str, spark: SparkSession) -> Any:
-    """Load a stage of any class that its own metadata names."""
-    module, name = _read_metadata(spark, f"{path}/metadata")["class"].rsplit(".", 1)
-    if module.split(".")[0] not in ("spark_ctr", "pyspark"):
-        raise ModelFileError(f"{path}/metadata names the class {module}.{name}, not one of ours")
-    reader = getattr(importlib.import_module(module), name).read()
-    return reader.session(spark).load(path)
+def load_stage(path: str, spark: SparkSession, checksum: str | None = None) -> Any:
+    """Load a stage of any of our classes, the one that its own metadata names.
+
+    Parameters
+    ----------
+    path : str
+    spark : SparkSession
+    checksum : str, optional
+        Of its metadata, from the model that it is part of.
+    """
+    files = ModelFiles(spark, path)
+    record = newest_record(files)
+    if checksum is not None and record.checksum != checksum:
+        raise ModelFileError(f"{files.path}/{METADATA} is of another model: it was exchanged")
+    return stage_from(files, record, stage_class(record.class_name, files.path))
 
 
-def _checksum(metadata: dict[str, Any]) -> str:
-    content = {key: value for key, value in metadata.items() if key != "checksum"}
-    canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(canonical.encode()).hexdigest()
+def stage_class(name: str, path: str) -> type:
+    """Return one of our stages by the name in its metadata; nothing else is imported."""
+    found = None
+    if re.fullmatch(r"spark_ctr\.[a-z_]+\.[A-Za-z]+", name):
+        module, _, attribute = name.rpartition(".")
+        with part_of_model(f"{path}/{METADATA} names the class {name}"):
+            found = getattr(importlib.import_module(module), attribute, None)
+    if not (isinstance(found, type) and issubclass(found, PersistentStage)):
+        raise ModelFileError(f"{path}/{METADATA} names the class {name}, not one of ours")
+    return found
 
 
-def _read_metadata(spark: SparkSession, path: str) -> dict[str, Any]:
-    try:
-        rows = spark.read.text(path).collect()
-    except Exception as error:  # Spark raises different types on classic, Connect and per version
-        raise ModelFileError(f"cannot read {path}: {_first_line(error)}") from error
-    try:
-        metadata = json.loads("\n".join(row[0] for row in rows))
-        version = metadata["sparkCtr"]["formatVersion"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise ModelFileError(f"{path} is truncated or not a spark_ctr stage: {error}") from error
-    if version > FORMAT_VERSION:
+def stage_from(files: ModelFiles, record: Record, cls: type) -> Any:
+    """Build a stage from its record, part by part."""
+    place = f"{files.path}/{METADATA}"
+    if record.class_name != public_name(cls):
         raise ModelFileError(
-            f"{path} has format version {version}, this spark_ctr {__version__} reads up to "
-            f"{FORMAT_VERSION}; upgrade spark_ctr"
+            f"{files.path} holds a {record.class_name}, not a {public_name(cls)}; "
+            f"load it with {record.class_name.rpartition('.')[2]}.load"
         )
-    if metadata.get("checksum") != _checksum(metadata):
-        raise ModelFileError(f"{path} was altered after saving: its checksum does not match")
-    return metadata
+    stage = cls()
+    with part_of_model(f"{place}: Params"):
+        _set_params(stage, record.metadata)
+    for name, checksum in _nested_of(record, stage, place).items():
+        child = load_stage(f"{files.path}/{record.folder}{name}", files.spark, checksum)
+        with part_of_model(f"{place}: {name}"):
+            stage._set(**{name: child})
+    payload = read_payload(files, record.folder + FOLDER, record.own.get("payload"))
+    if record.save_id and payload.pop(_SAVE, b"") != record.save_id.encode():
+        raise ModelFileError(f"{files.path}/{record.folder}{FOLDER} is of another save")
+    state = record.own.get("state")
+    if not isinstance(state, dict):
+        raise ModelFileError(f"{place}: the state is {type(state).__name__}, not an object")
+    with part_of_model(f"{files.path}: the state of {cls.__name__} is not valid"):
+        stage._restore(state, payload)
+    return stage
 
 
-def _write_payload(spark: SparkSession, path: str, payload: dict[str, bytes], mode: str) -> None:
-    rows = [
-        (name, start // _CHUNK_BYTES, bytearray(data[start : start + _CHUNK_BYTES]))
-        for name, data in sorted(payload.items())
-        for start in range(0, max(len(data), 1), _CHUNK_BYTES)
-    ]
-    for start in range(0, len(rows), _BATCH_CHUNKS):
-        frame = spark.createDataFrame(
-            rows[start : start + _BATCH_CHUNKS], "name string, part int, data binary"
-        )
-        frame.coalesce(1).write.mode(mode if start == 0 else "append").parquet(path)
+def _set_params(stage: Any, metadata: dict[str, Any]) -> None:
+    """Set uid and Params; their converters check kind and range."""
+    uid = metadata.get("uid")
+    if not isinstance(uid, str) or not 0 < len(uid) <= _LONGEST_UID:
+        raise ValueError(f"uid is not valid: {uid!r}")
+    stage._resetUid(uid)
+    for kind, take in (("defaultParamMap", stage._setDefault), ("paramMap", stage._set)):
+        values = metadata.get(kind)
+        if not isinstance(values, dict):
+            raise ValueError(f"{kind} is missing")
+        for name, value in values.items():
+            if not stage.hasParam(name) or name in stage._nested_params:
+                raise ValueError(f"{type(stage).__name__} has no Param {name!r} in {kind}")
+            if value is None:
+                raise ValueError(f"{name} is null")
+            take(**{name: value})
 
 
-def _read_payload(
-    spark: SparkSession, path: str, expected: dict[str, dict[str, Any]]
-) -> dict[str, bytes]:
-    if not expected:
-        return {}
-    try:
-        frame = spark.read.schema("name string, part int, data binary").parquet(path)
-        rows = sorted(frame.collect(), key=lambda row: (row["name"], row["part"]))
-    except Exception as error:  # Spark raises different types on classic, Connect and per version
-        raise ModelFileError(f"cannot read {path}: {_first_line(error)}") from error
-    payload = {name: bytearray() for name in expected}
-    for row in rows:
-        payload.setdefault(row["name"], bytearray()).extend(row["data"])
-    for name, facts in expected.items():
-        data = payload[name]
-        if len(data) != facts["bytes"]:
-            raise ModelFileError(
-                f"{name} in {path} is truncated or missing: "
-                f"{len(data)} bytes instead of {facts['bytes']}"
-            )
-        if hashlib.sha256(data).hexdigest() != facts["sha256"]:
-            raise ModelFileError(f"{name} in {path} was altered: its SHA-256 does not match")
-    return {name: bytes(payload[name]) for name in expected}
-
-
-def _first_line(error: Exception) -> str:
-    lines = [line for line in str(error).splitlines() if line.strip()]
-    return lines[0] if lines else type(error).__name__
+def _nested_of(record: Record, stage: Any, place: str) -> dict[str, str | None]:
+    """Names and checksums of the nested stages; format 1 has no checksums."""
+    nested = record.own.get("nested")
+    if record.save_id:
+        found = nested if isinstance(nested, dict) else None
+    else:
+        found = dict.fromkeys(nested) if isinstance(nested, list) else None
+    if found is None or not set(found) <= set(stage._nested_params):
+        raise ModelFileError(f"{place}: {type(stage).__name__} has no nested {nested!r}")
+    if record.save_id and not all(isinstance(value, str) for value in found.values()):
+        raise ModelFileError(f"{place}: a nested stage has no checksum: {nested!r}")
+    return found

@@ -20,7 +20,7 @@ import torch.distributed as dist
 from pyarrow import fs
 
 from spark_ctr.networks.network import Network
-from spark_ctr.networks.serialization import network_from_bytes, network_to_bytes
+from spark_ctr.networks.serialization import network_to_bytes, trusted_network_from_bytes
 from spark_ctr.training.checkpoints import Checkpoints
 from spark_ctr.training.device import device_of
 from spark_ctr.training.feeds import Feed, open_feed
@@ -73,7 +73,7 @@ class Job:
 
     def result(self) -> Network:
         """Read the trained network."""
-        return network_from_bytes(_read(self.folder, "result"))
+        return trusted_network_from_bytes(_read(self.folder, "result"))
 
     def raise_first_error(self) -> None:
         """Raise what a process failed with, with its traceback, if one left word."""
@@ -105,9 +105,11 @@ def train_rank(job: Job) -> dict[str, Any]:
     ranks = Ranks.of_default_group(device)
     try:
         with _errors_told(job, ranks):
-            network = network_from_bytes(_read(job.folder, "start"))
+            network = trusted_network_from_bytes(_read(job.folder, "start"))
             has_teacher = "teacher.safetensors" in _names(job.folder, "")
-            teacher = network_from_bytes(_read(job.folder, "teacher")) if has_teacher else None
+            teacher = (
+                trusted_network_from_bytes(_read(job.folder, "teacher")) if has_teacher else None
+            )
             feed = _open(job.train_feed, ranks)
             shown = job.title is not None and ranks.rank == 0
             history = train(

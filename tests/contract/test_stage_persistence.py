@@ -125,6 +125,16 @@ def _copy(folder: Path, tmp_path: Path) -> Path:
     return copy
 
 
+def _content(folder: Path) -> Path:
+    """Return the folder of what the model's only save wrote."""
+    (content,) = (folder / "versions").iterdir()
+    return content
+
+
+def _part(folder: Path, name: str) -> Path:
+    return folder / name if name == "metadata" else _content(folder) / name
+
+
 def _file(folder: Path) -> Path:
     return next(path for path in folder.glob("part-*") if path.stat().st_size)
 
@@ -141,7 +151,7 @@ def _metadata(change: Callable[[str], str]) -> Callable[[Path], None]:
 
 def _payload(change: Callable[[list[dict[str, Any]]], list[dict[str, Any]]]) -> Any:
     def damage(folder: Path) -> None:
-        file = _file(folder / "payload")
+        file = _file(_part(folder, "payload"))
         table = pq.read_table(file)
         rows = change(table.to_pylist())
         pq.write_table(pa.Table.from_pylist(rows, schema=table.schema), file)
@@ -161,7 +171,7 @@ def _cut(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def _half(part: str) -> Callable[[Path], None]:
     def damage(folder: Path) -> None:
-        file = _file(folder / part)
+        file = _file(_part(folder, part))
         file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
 
     return damage
@@ -173,8 +183,8 @@ DAMAGE: dict[str, tuple[str, Callable[[Path], None]]] = {
     "metadata truncated": ("metadata", _half("metadata")),
     "metadata altered": ("metadata", _metadata(lambda t: t.replace('"uid":"', '"uid":"x'))),
     "metadata not ours": ("metadata", _metadata(lambda t: t.replace("sparkCtr", "other"))),
-    "payload missing": ("payload", lambda folder: shutil.rmtree(folder / "payload")),
-    "payload empty": ("payload", lambda folder: _file(folder / "payload").unlink()),
+    "payload missing": ("payload", lambda folder: shutil.rmtree(_part(folder, "payload"))),
+    "payload empty": ("payload", lambda folder: _file(_part(folder, "payload")).unlink()),
     "payload file truncated": ("payload", _half("payload")),
     "payload shortened": ("payload", _payload(_cut)),
     "payload altered": ("payload", _payload(_flip)),
@@ -203,8 +213,9 @@ def test_damaged_file_is_named(
 ) -> None:
     folder = _copy(saved(case, kind), tmp_path)
     part, inflict = DAMAGE[damage]
+    damaged = _part(folder, part)
     inflict(folder)
-    with pytest.raises(ModelFileError, match=re.escape(f"{folder}/{part}")):
+    with pytest.raises(ModelFileError, match=re.escape(str(damaged))):
         _loader(case, kind).load(str(folder))
 
 
@@ -214,8 +225,9 @@ def test_damaged_file_is_named(
 def test_damaged_nested_stage_is_named(case: Case, saved: Saved, tmp_path: Path) -> None:
     folder = _copy(saved(case, "stage"), tmp_path)
     for param, _ in case.nested:
-        _half(f"{param}/metadata")(folder)
-        with pytest.raises(ModelFileError, match=re.escape(f"{folder}/{param}/metadata")):
+        nested = _content(folder) / param
+        _half("metadata")(nested)
+        with pytest.raises(ModelFileError, match=re.escape(f"{nested}/metadata")):
             case.stage.load(str(folder))
 
 

@@ -37,7 +37,7 @@ def test_a_module_of_ones_own_trains_is_saved_and_scores(data, tmp_path):
     model = classifier(PLAIN, networkOptions={"width": 5}).fit(data)
     assert model.torchNetwork.module.output.in_features == 6
     model.save(f"{tmp_path}/model")
-    loaded = CTRClassificationModel.load(f"{tmp_path}/model")
+    loaded = CTRClassificationModel.load(f"{tmp_path}/model", trustedModules=["tests"])
     assert loaded.getNetwork() == PLAIN and loaded.getNetworkOptions() == {"width": 5}
     scored = loaded.transform(data).select("rawPrediction", *data.columns).collect()
     ids = np.array([row["categoricalFeatures"] for row in scored], np.int32)
