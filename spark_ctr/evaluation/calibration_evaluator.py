@@ -162,10 +162,9 @@ class CalibrationEvaluator(_CalibrationParams, PersistentStage, Evaluator):
         invalid = sum(row["rows"] for row in found if row["bin"] is None)
         if invalid:
             unusual = unusual_labels(dataset, label, positive)
-            if unusual:
-                raise ValueError(f"CalibrationEvaluator: {unusual}")
             raise ValueError(
                 f"CalibrationEvaluator: {invalid} rows have a label in {label!r} other than 0 and "
                 f"1, or a probability in {probability!r} outside [0, 1]; drop or mend them"
+                + (f"; {unusual}" if unusual else "")
             )
         return found
