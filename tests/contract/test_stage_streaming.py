@@ -67,8 +67,7 @@ def test_two_models_of_a_class_in_one_stream(
     case: Case, data: Any, fitted: Callable[[Case], Any], tmp_path: Path
 ) -> None:
     first = fitted(case).copy().setHandleInvalid("skip")
-    second = fitted(case).copy().setHandleInvalid("skip")
-    second._resetUid(f"{second.uid}_again")
+    second = case.make(str).fit(data).setHandleInvalid("skip")
     for param, output in case.adds:
         second._set(**{param: "_again" if param == "outputSuffix" else f"{output}Again"})
     both = PipelineModel([first, second])
