@@ -21,6 +21,8 @@ statistic). ``time per row`` is that of the network's forward pass on one thread
 ``planted``: precision and recall of the useless columns that were planted. Ours and the chi-square
 test at 1 % decide how many are useless, mutual information is told.
 
+``clicks`` (not among the default logs): see `benchmarks.selection_clicks`.
+
 "... minus ..." compares two systems seed by seed.
 """
 
@@ -37,6 +39,7 @@ from scipy.stats import chi2 as chi2_law
 
 from benchmarks.array_feed import ArrayFeed
 from benchmarks.frame import OURS, Record, run
+from benchmarks.selection_clicks import EPOCHS, WORLDS, measure_clicks
 from benchmarks.selection_logs import Log, adult, frappe, planted, talking_data
 from benchmarks.selection_plans import Counted, Plan
 from spark_ctr.networks import Inputs, Network, Table, build_network
@@ -59,6 +62,7 @@ TYPICAL = 10  # count that is often required of a value of Criteo's log
 COUNTS, MIN_COUNT, OPTIMUM = "counts only", "min-count", "count optimum"
 MUTUAL, CHI, EVERY = "mutual information", "chi-square", "all columns"
 LOGS = ("planted", "frappe", "talkingdata", "adult")
+CLICKS = "clicks"
 
 
 def network_of(log: Log, plan: Plan, seed: int) -> Network:
@@ -233,8 +237,13 @@ def measure(arguments: argparse.Namespace) -> Iterator[Record]:
         "talkingdata": lambda seed: talking_data(),
         "adult": lambda seed: adult(),
     }
-    for seed in arguments.seeds[:1] if quick else arguments.seeds:
-        for name in arguments.logs:
+    seeds = arguments.seeds[:1] if quick else arguments.seeds
+    if CLICKS in arguments.logs:
+        size, most = (20_000, 1) if quick else (arguments.rows, EPOCHS)
+        worlds, truths = arguments.worlds, arguments.truths
+        yield from measure_clicks(arguments.master, size, worlds, truths, seeds, most)
+    for seed in seeds:
+        for name in (name for name in arguments.logs if name != CLICKS):
             log = makers[name](seed)
             if isinstance(log, str):
                 print(f"{name} is left out: {log}", file=sys.stderr)
@@ -250,7 +259,11 @@ def measure(arguments: argparse.Namespace) -> Iterator[Record]:
 
 
 def _options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--logs", nargs="+", choices=LOGS, default=list(LOGS), metavar="LOG")
+    logs, worlds = [*LOGS, CLICKS], list(WORLDS)
+    parser.add_argument("--logs", nargs="+", choices=logs, default=list(LOGS), metavar="LOG")
+    parser.add_argument("--worlds", nargs="+", choices=worlds, default=worlds, metavar="WORLD")
+    parser.add_argument("--rows", type=int, default=200_000, help="of a log of clicks")
+    parser.add_argument("--truths", type=int, nargs="+", default=[0, 1], help="logs of a world")
 
 
 if __name__ == "__main__":

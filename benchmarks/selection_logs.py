@@ -25,6 +25,8 @@ class Log:
     train_label, test_label : int8 array, shape (rows,)
     useless : frozenset of str
         Columns planted as useless or as a copy; empty for real data.
+    test_probability : float64 array, shape (rows,), optional
+        True probabilities of the test rows, where they are known.
     """
 
     columns: list[str]
@@ -33,6 +35,7 @@ class Log:
     test: np.ndarray
     test_label: np.ndarray
     useless: frozenset[str] = frozenset()
+    test_probability: np.ndarray | None = None
 
     @property
     def distinct(self) -> int:
@@ -41,8 +44,10 @@ class Log:
 
     def first(self, rows: int) -> Log:
         """Return the log with at most so many rows of either part."""
+        known = self.test_probability
         return replace(
             self,
+            test_probability=None if known is None else known[:rows],
             train=self.train[:rows],
             train_label=self.train_label[:rows],
             test=self.test[:rows],

@@ -61,10 +61,12 @@ class Counted:
             positives = np.bincount(inverse, log.train_label).astype(np.int64)
             head = counts >= 2
             table = counts[head], positives[head], counts[~head].sum(), positives[~head].sum()
-            relevance, sure = (label_relevance(*table, z=z) for z in (0, 3))
+            told = [label_relevance(*table, z=z) for z in (0, 3, -2)]
             histogram = CountHistogram.from_counts(counts)
             fit = fit_discrete(histogram)
-            self.stats.append(ColumnStats(name, histogram, 0, fit, relevance, joint[name], sure))
+            self.stats.append(
+                ColumnStats(name, histogram, 0, fit, told[0], joint[name], told[1], told[2])
+            )
             self.values.append(values)
             self.counts.append(counts)
             self.positives.append(positives)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,21 +13,32 @@ from pyspark.sql import types as T
 
 from spark_ctr.feature.category_text import is_array, texts_of
 from spark_ctr.feature.value_counts import count_kinds
-from spark_ctr.power_law import Counted, JointRelevance, joint_relevance
+from spark_ctr.power_law import ColumnStats, Counted, JointRelevance, joint_relevance
+from spark_ctr.power_law.budget import alike
 from spark_ctr.power_law.counted import SLICES
 from spark_ctr.stage.columns import column
 from spark_ctr.stage.validation_time import time_of
 
-_ROWS = "spark_ctr rows"  # a constant column, which counts rows and labels in the same pass
+_PART = "spark_ctr part"  # the part of the log, which counts rows and labels in the same pass
 
 
 @dataclass(frozen=True)
 class LabelTotals:
-    """Rows of a dataset, those whose label is invalid, and those with label 1."""
+    """What a dataset holds.
+
+    Attributes
+    ----------
+    rows, invalid, positives : int
+        Rows, those whose label is invalid, and those with label 1.
+    parts, labelled_parts : int64 array, shape (SLICES,), or None
+        Rows, and rows with a label, of each part of the log; None where it has no order.
+    """
 
     rows: int
     invalid: int
     positives: int
+    parts: np.ndarray | None = None
+    labelled_parts: np.ndarray | None = None
 
 
 def valid_label(name: str) -> Column:
@@ -51,18 +62,26 @@ def count_columns(
         Column that gives the log's order; costs a second, short pass for its quantiles.
     """
     part = None if order is None else _part_of_log(dataset, order)
-    counted = dataset.withColumn(_ROWS, F.lit(""))
-    rows = count_kinds(counted, [*names, _ROWS], valid_label(label), part).collect()
+    counted = dataset.withColumn(_PART, (F.lit("") if part is None else part).cast("string"))
+    rows = count_kinds(counted, [*names, _PART], valid_label(label), part).collect()
     table: dict[int, list[Any]] = {}
     for row in rows:
         table.setdefault(row["column"], []).append(row)
     total = table.pop(len(names), [])
     n, labelled, positives = (
-        sum(row[key] for row in total) for key in ("rows", "labelled", "positives")
+        sum(row[key] * row["values"] for row in total) for key in ("rows", "labelled", "positives")
     )
+    parts = [None, None] if part is None else [_parts(total, key) for key in ("rows", "labelled")]
     return [
         _counted(table.get(index, []), part is not None) for index in range(len(names))
-    ], LabelTotals(n, n - labelled, positives)
+    ], LabelTotals(n, n - labelled, positives, *parts)
+
+
+def _parts(rows: list[Any], key: str) -> np.ndarray:
+    """Rows of each part of the log; those without an order are in none."""
+    found = [(row["slice"], row[key] * row["values"]) for row in rows if row["slice"] < SLICES]
+    at, sizes = (np.array(column, np.int64) for column in zip(*found, strict=True))
+    return np.bincount(at, sizes, minlength=SLICES).astype(np.int64)
 
 
 def _counted(rows: list[Any], ordered: bool) -> Counted:
@@ -116,9 +135,7 @@ def sample_relevance(
     scalar = [name for name in names if not is_array(dataset, name)]
     if not scalar or limit == 0:
         return {}
-    texts = [texts_of(dataset, name) for name in scalar]
-    # missing is one more value, which clashes with another one in 2**64
-    codes = [F.when(text.isNull(), F.lit(0)).otherwise(F.xxhash64(text)) for text in texts]
+    codes = [_code(dataset, name) for name in scalar]
     if rows > limit:
         dataset = dataset.sample(limit / rows, seed=seed)
     kept = dataset.select(
@@ -130,3 +147,51 @@ def sample_relevance(
     order = np.lexsort([y, *columns])
     codes_of = {n: c[order].astype(np.int64) for n, c in zip(scalar, columns, strict=True)}
     return joint_relevance(codes_of, y[order])
+
+
+def without_false_copies(
+    dataset: DataFrame, stats: Sequence[ColumnStats], label: str | None
+) -> list[ColumnStats]:
+    """Return the statistics without the copies that differ somewhere in the dataset.
+
+    A sample may have missed where columns differ. So columns that went one to one in it and have
+    equal counts are compared on all rows, in one job, which most logs do not need.
+
+    Parameters
+    ----------
+    dataset : DataFrame
+    stats : sequence of ColumnStats
+    label : str, optional
+        Only rows with a valid one count.
+    """
+    found = {one.name: one for one in stats}
+    pairs = [
+        (one.name, other)
+        for one in stats
+        for other in (one.joint.copies if one.joint is not None else ())
+        if one.name < other and alike(one, found[other])
+    ]
+    true: set[tuple[str, str]] = set()
+    if pairs:
+        rows = dataset if label is None else dataset.where(valid_label(label).isNotNull())
+        both = [F.struct(_code(dataset, one), _code(dataset, other)) for one, other in pairs]
+        numbers = rows.agg(*[F.count_distinct(pair) for pair in both]).collect()[0]
+        true = {
+            (one, other)
+            for (one, other), number in zip(pairs, numbers, strict=True)
+            if number == found[one].histogram.n + (found[one].missing > 0)
+        }
+
+    def kept(one: ColumnStats) -> ColumnStats:
+        if one.joint is None or not one.joint.copies:
+            return one
+        copies = tuple(c for c in one.joint.copies if (min(c, one.name), max(c, one.name)) in true)
+        return replace(one, joint=replace(one.joint, copies=copies))
+
+    return [kept(one) for one in stats]
+
+
+def _code(dataset: DataFrame, name: str) -> Column:
+    text = texts_of(dataset, name)
+    # missing is one more value, which clashes with another one in 2**64
+    return F.when(text.isNull(), F.lit(0)).otherwise(F.xxhash64(text))

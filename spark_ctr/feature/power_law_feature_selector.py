@@ -10,7 +10,11 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import types as T
 
 from spark_ctr.feature.category_text import check_whole
-from spark_ctr.feature.column_statistics import count_columns, sample_relevance
+from spark_ctr.feature.column_statistics import (
+    count_columns,
+    sample_relevance,
+    without_false_copies,
+)
 from spark_ctr.feature.marked_columns import tell_of_unmarked
 from spark_ctr.feature.selection_report import FACTS_SCHEMA, column_facts, stats_of
 from spark_ctr.feature.selection_state import saved_selection
@@ -25,6 +29,8 @@ from spark_ctr.power_law import (
     plot_ccdf,
     select_columns,
 )
+from spark_ctr.power_law.budget import MIN_GAIN
+from spark_ctr.power_law.growth import HORIZON
 from spark_ctr.stage.base import number, one_of, param
 from spark_ctr.stage.columns import (
     METADATA_KEY,
@@ -73,8 +79,8 @@ class _SelectorParams(HasInputs, HasLabel, HasInvalid, HasRandomSeed):
     maxPValue = param(
         "maxPValue",
         "columns whose link with the label, alone and beside any one other column, has a larger "
-        "p-value are dropped as chance, if the sample is large enough to have shown a link of 2 %; "
-        "1 drops none for it",
+        "p-value are dropped as chance, if the sample is large enough to have shown effects of "
+        "0.28 on the logit, which at even labels are a link of 2 %; 1 drops none for it",
         number("maxPValue", float, at_least=0.0, at_most=1.0),
         0.01,
     )
@@ -91,12 +97,19 @@ class _SelectorParams(HasInputs, HasLabel, HasInvalid, HasRandomSeed):
         "of each vocabulary is measured; unset: growth as in a shuffled log",
         TypeConverters.toString,
     )
+    unseenHorizon = param(
+        "unseenHorizon",
+        "rows ahead that the report's unseen_share is about, as a share of the rows of the log",
+        number("unseenHorizon", float, above=0.0, at_most=10.0),
+        HORIZON,
+    )
     minGain = param(
         "minGain",
-        "values whose label information, by their column's average, is less than this many times "
-        "the noise of learning it get no private row; 0 grants rows as long as the budget lasts",
+        "values whose label information, by the most that their column's average may be, is less "
+        "than this many times the noise of learning it get no private row; 0 grants rows as long "
+        "as the budget lasts",
         number("minGain", float, at_least=0.0),
-        0.3,
+        MIN_GAIN,
     )
     wholeBelow = param(
         "wholeBelow",
@@ -225,11 +238,13 @@ class PowerLawFeatureSelector(_SelectorParams, HasVerbose, PersistentStage, Stag
             column_stats(name, counts, self.getMinCount(), skip, joint.get(name))
             for name, counts in zip(names, counted, strict=True)
         ]
+        stats = without_false_copies(dataset, stats, label if skip else None)
+        parts = totals.labelled_parts if skip else totals.parts
         facts = [
             column_facts(
                 one,
                 decision,
-                column_growth(one.histogram, counts, skip, order is not None),
+                column_growth(one.histogram, counts, skip, parts, self.getUnseenHorizon()),
                 self.getAlternatives(),
                 self.getPValuePrecision(),
                 self.getSeed(),

@@ -48,7 +48,7 @@ def column_facts(
         "xmin": int(fit.xmin) if fit else None,
         "ks_distance": float(fit.ks_distance) if fit else None,
         "tail_values": int(fit.n_tail) if fit else None,
-        "p_value": float(tested.p_value) if tested else None,
+        "p_value": float(tested.p_value) if tested and tested.sets else None,
         "better_alternative": better_alternative(comparisons),
         "heaps_beta": float(growth.beta) if growth else None,
         "unseen_share": float(growth.unseen_share) if growth else None,
@@ -67,6 +67,9 @@ def column_facts(
         # a list, as it comes back from JSON
         "joint": {**asdict(joint), "copies": list(joint.copies)} if joint else None,
         "sure_relevance": None if stats.sure_relevance is None else float(stats.sure_relevance),
+        "possible_relevance": (
+            None if stats.possible_relevance is None else float(stats.possible_relevance)
+        ),
     }
 
 
@@ -81,4 +84,5 @@ def stats_of(facts: dict[str, Any], histogram: dict[str, Any]) -> ColumnStats:
         facts["relevance"],
         JointRelevance(**{**joint, "copies": tuple(joint["copies"])}) if joint else None,
         facts["sure_relevance"],
+        facts.get("possible_relevance"),  # models of before have none
     )

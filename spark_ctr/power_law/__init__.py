@@ -13,7 +13,13 @@ from .continuous import ContinuousPowerLawFit, fit_continuous
 from .counted import Counted, column_growth, column_stats
 from .fit import PowerLawFit, fit_discrete
 from .gain import Information, information
-from .growth import VocabularyGrowth, expected_distinct, heaps_fit, vocabulary_growth
+from .growth import (
+    VocabularyGrowth,
+    expected_distinct,
+    expected_unseen,
+    heaps_fit,
+    vocabulary_growth,
+)
 from .histogram import CountHistogram
 from .joint import JointRelevance, joint_relevance
 from .plotting import plot_ccdf
@@ -40,6 +46,7 @@ __all__ = [
     "draw_zeta",
     "embedding_dimension",
     "expected_distinct",
+    "expected_unseen",
     "fit_continuous",
     "fit_discrete",
     "heaps_fit",

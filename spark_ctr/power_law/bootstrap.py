@@ -23,9 +23,9 @@ class BootstrapTest:
     ----------
     p_value : float
         Share of synthetic sets that lie as far from their own fit as the data from theirs, or
-        farther. The law is implausible at 0.1 or below (CSN).
+        farther. The law is implausible at 0.1 or below (CSN). NaN where no set could be fitted.
     sets : int
-        Synthetic sets drawn.
+        Synthetic sets drawn that could be fitted.
     """
 
     p_value: float
@@ -130,7 +130,7 @@ def bootstrap_test(
     below = int(np.searchsorted(hist.values, fit.xmin))
     n = hist.n
     chances = hist.multiplicities[:below] / max(n - fit.n_tail, 1)
-    farther = 0
+    farther = fitted = 0
     for _ in range(sets):
         n_tail = int(rng.binomial(n, fit.n_tail / n))
         tail = draw_zeta(fit.alpha, fit.xmin, n_tail, rng)
@@ -140,12 +140,16 @@ def bootstrap_test(
             np.concatenate([hist.values[:below][seen], tail.values]),
             np.concatenate([resampled[seen], tail.multiplicities]),
         )
-        farther += not _closer(drawn, fit, max_candidates, min_tail)
-    return BootstrapTest(farther / sets, sets)
+        closer = _closer(drawn, fit, max_candidates, min_tail)
+        fitted += closer is not None
+        farther += closer is False
+    return BootstrapTest(farther / fitted if fitted else math.nan, fitted)
 
 
-def _closer(drawn: CountHistogram, fit: PowerLawFit, max_candidates: int, min_tail: int) -> bool:
-    """Whether the best fit to a drawn set is closer to it than `fit` is to the data."""
+def _closer(
+    drawn: CountHistogram, fit: PowerLawFit, max_candidates: int, min_tail: int
+) -> bool | None:
+    """Whether the best fit to a drawn set is closer to it than `fit` is to the data; None: none."""
     # one candidate that is close enough decides, and the true xmin mostly is one
     minima = candidate_minima(drawn.values, drawn.tail_values, max_candidates, min_tail)
     if fit.xmin in minima:
@@ -153,4 +157,4 @@ def _closer(drawn: CountHistogram, fit: PowerLawFit, max_candidates: int, min_ta
         if likely is not None and likely.ks_distance < fit.ks_distance:
             return True
     best = fit_discrete(drawn, None, max_candidates, min_tail)
-    return best is not None and best.ks_distance < fit.ks_distance
+    return None if best is None else best.ks_distance < fit.ks_distance

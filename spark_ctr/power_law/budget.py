@@ -11,10 +11,11 @@ from .columns import ColumnDecision, ColumnStats, embedding_dimension
 from .fit import MAX_KS, MIN_TAIL
 from .grants import Path, Unit, grant, path
 
-# A column is dropped as noise only where a share of this size could not have stayed unseen.
-_NEGLIGIBLE = 0.02
+# A column is dropped as noise only where effects on the logit of this variance would have shown:
+# they explain this times p (1 - p) of the label's variance, 2 % of an even label's.
+_NEGLIGIBLE = 0.08
 # Estimating a value's rate costs 1 in the same unit; embeddings shrink, so less than that pays.
-MIN_GAIN = 0.3
+MIN_GAIN = 0.1
 
 
 def _drop_reason(stats: ColumnStats, min_relevance: float) -> str:
@@ -23,7 +24,8 @@ def _drop_reason(stats: ColumnStats, min_relevance: float) -> str:
         return "the column has fewer than two distinct values"
     if hist.values[-1] == 1 and stats.missing == 0:
         return "every row has its own value, so no value can be learned"
-    if stats.relevance is not None:
+    # a sample that can show nothing is no measure of what the column says beside others
+    if stats.relevance is not None and not (joint is not None and joint.detectable >= 1):
         relevance = max(stats.relevance, joint.share if joint is not None else 0.0)
         if not relevance >= min_relevance:
             return f"relevance {relevance:.2g} is below min_relevance {min_relevance:g}"
@@ -34,7 +36,7 @@ def _noise(stats: ColumnStats, max_p_value: float) -> str:
     joint = stats.joint
     if joint is None or stats.sure_relevance:
         return ""
-    if joint.p_value <= max_p_value or joint.detectable > _NEGLIGIBLE:
+    if joint.p_value <= max_p_value or joint.detectable > _NEGLIGIBLE * joint.variance:
         return ""
     return (
         "tells nothing about the label, alone or beside any other column "
@@ -42,17 +44,29 @@ def _noise(stats: ColumnStats, max_p_value: float) -> str:
     )
 
 
+def _undecided(stats: ColumnStats, max_p_value: float) -> str:
+    """Return what to say of a column in which nothing was seen, but something could be."""
+    joint = stats.joint
+    if joint is None or stats.sure_relevance or joint.p_value <= max_p_value:
+        return ""
+    if joint.detectable >= 1:
+        return "; not decided whether it tells anything: the sample can show no link"
+    return (
+        "; not decided whether it tells anything: the sample would have shown no share of the "
+        f"label below {joint.detectable:.2g}"
+    )
+
+
+def alike(one: ColumnStats, other: ColumnStats) -> bool:
+    """Whether two columns have equal counts, as copies of each other do."""
+    return one.histogram == other.histogram and one.missing == other.missing
+
+
 def _copy(stats: ColumnStats, columns: Sequence[ColumnStats]) -> str:
-    alike = [
-        other.name
-        for other in columns
-        if stats.joint is not None
-        and other.name in stats.joint.copies
-        # the sample may have missed where they differ
-        and other.histogram == stats.histogram
-        and other.missing == stats.missing
-    ]
-    first = min([stats.name, *alike])  # of all that are alike, the first by name stays
+    copies = stats.joint.copies if stats.joint is not None else ()
+    # the sample may have missed where they differ
+    same = [other.name for other in columns if other.name in copies and alike(stats, other)]
+    first = min([stats.name, *same])  # of all that are alike, the first by name stays
     return "" if first == stats.name else f"repeats column {first!r} value for value"
 
 
@@ -62,7 +76,7 @@ def _dropped(stats: ColumnStats, accepted: bool, reason: str) -> ColumnDecision:
     return ColumnDecision(stats.name, "drop", cut, 0, 0, 0, 0.0, 0.0, accepted, reason)
 
 
-def _decide(path: Path, max_ks: float, min_tail: int, scale: float) -> ColumnDecision:
+def _decide(path: Path, max_ks: float, min_tail: int, scale: float, more: str) -> ColumnDecision:
     stats, hist, at = path.stats, path.stats.histogram, path.position
     head, buckets, cut = int(path.head[at]), int(path.buckets[at]), int(path.cuts[at])
     tail = float(path.tail[at])
@@ -96,7 +110,7 @@ def _decide(path: Path, max_ks: float, min_tail: int, scale: float) -> ColumnDec
         coverage=float(covered / hist.total),
         expected_collisions=max(0.0, tail - used),
         fit_accepted=path.fit is not None,
-        reason=f"{why}; {fit}",
+        reason=f"{why}; {fit}{more}",
     )
 
 
@@ -122,17 +136,21 @@ def select_columns(
     1. Drop a column with fewer than two distinct values (missing counts as one); with no value
        that repeats; that repeats another column value for value; whose link with the label, alone
        and beside any other column, may be chance (`joint.p_value` above `max_p_value`), unless it
-       is surely not in the whole log, a link of 2 % would have escaped the sample, or no column
-       would be left; or with relevance, alone and beside another, below `min_relevance`.
+       is surely not in the whole log, effects of 0.28 on the logit would have escaped the sample,
+       or no column would be left; or with relevance, alone and beside another, below
+       `min_relevance`. Where nothing could have been seen nothing is known, and a column is kept.
     2. Every other column starts with two rows: missing, and one bucket for all other values.
     3. A private row for a value seen v times saves v occurrences from the bucket. An occurrence is
        worth the label information that it holds on average in its column: what the column tells
        alone, and what it adds to its partner, as far as the partner's values have private rows
        (`information`). Values are granted in the order of that gain, over all columns, until the
-       next step would overrun the budget, or a value gains less than `min_gain`: its row would
-       learn more noise than signal. Where `relevance` is lacking in one column or `joint` in all,
+       next step would overrun the budget, or a value gains less than `min_gain`, taking for its
+       column the most that the log allows (`possible_relevance`): its row would surely learn more
+       noise than signal. Where `relevance` is lacking in one column or `joint` in all,
        an occurrence is worth 1 in every column. Values below `min_count` are granted only in a
-       column of at most `whole_below` values that average `min_count` rows.
+       column of at most `whole_below` values that average `min_count` rows. A column left without
+       a private row, and without missing values, says nothing any more: it is dropped, unless no
+       other is left.
     4. One bucket a column: a second one shares out occurrences that are worth less than a further
        private row takes. With `tail_loading` > 0, a bucket per so many values beyond the cut that
        were seen at least twice, never more than the private rows.
@@ -186,17 +204,16 @@ def select_columns(
         raise ValueError("select_columns needs tail_loading 0 or >= 1")
     if unit not in ("rows", "bytes"):
         raise ValueError(f"select_columns: unit must be 'rows' or 'bytes', not {unit!r}")
-    noise = {c.name: _noise(c, max_p_value) for c in columns}
-    if all(noise.values()):
-        noise = {}  # a log in which nothing shows still needs columns
+    reasons = {c.name: _drop_reason(c, min_relevance) or _copy(c, columns) for c in columns}
+    noise = {c.name: _noise(c, max_p_value) for c in columns if not reasons[c.name]}
+    if not all(noise.values()):  # else a log in which nothing shows would be left without columns
+        reasons |= noise
     dropped, paths = {}, {}
     for stats in columns:
         acceptable = stats.fit is not None and stats.fit.acceptable(max_ks, min_tail)
         fit = stats.fit if acceptable else None
-        reason = _drop_reason(stats, min_relevance) or noise.get(stats.name, "")
-        reason = reason or _copy(stats, columns)
-        if reason:
-            dropped[stats.name] = _dropped(stats, fit is not None, reason)
+        if reasons[stats.name]:
+            dropped[stats.name] = _dropped(stats, fit is not None, reasons[stats.name])
         else:
             paths[stats.name] = path(stats, fit, min_count, whole_below, tail_loading)
     least = sum(int(p.cost(unit, dimension_scale)[0]) for p in paths.values())
@@ -206,9 +223,14 @@ def select_columns(
             f"rows each; raise it to {least} or more, or raise min_relevance"
         )
     grant(list(paths.values()), budget, unit, dimension_scale, min_gain)
+    nothing = [p for p in paths.values() if p.position == 0 and not p.stats.missing]
+    if len(nothing) < len(paths):  # else a log would be left without columns
+        for p in nothing:
+            reason = "reduced to nothing: no value earns a private row, and none is missing"
+            dropped[p.stats.name] = _dropped(p.stats, p.fit is not None, reason)
     return [
         dropped[c.name]
         if c.name in dropped
-        else _decide(paths[c.name], max_ks, min_tail, dimension_scale)
+        else _decide(paths[c.name], max_ks, min_tail, dimension_scale, _undecided(c, max_p_value))
         for c in columns
     ]

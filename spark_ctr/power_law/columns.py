@@ -31,6 +31,9 @@ class ColumnStats:
     sure_relevance : float or None
         From `label_relevance` with z = 3, over the whole log: above 0, chance is ruled out, even
         where the sample of `joint` was too small to see it.
+    possible_relevance : float or None
+        From `label_relevance` with z = -2, over the whole log: what the column may tell for all
+        that is known.
     """
 
     name: str
@@ -40,6 +43,7 @@ class ColumnStats:
     relevance: float | None = None
     joint: JointRelevance | None = None
     sure_relevance: float | None = None
+    possible_relevance: float | None = None
 
 
 @dataclass(frozen=True)

@@ -101,7 +101,12 @@ def fit_continuous(
         return None
     log_minima = np.log(minima)
     n_tail = tail_values[first]
-    alphas = 1 + 1 / (tail_logs[first] / n_tail - log_minima)
+    excess = tail_logs[first] / n_tail - log_minima
+    told = excess > 0  # round-off may leave no spread to fit
+    if not told.any():
+        return None
+    minima, first, log_minima, n_tail = (x[told] for x in (minima, first, log_minima, n_tail))
+    alphas = 1 + 1 / excess[told]
     best, distance = closest_law(
         tail_values,
         first,

@@ -9,13 +9,12 @@ import numpy as np
 
 from .columns import ColumnStats
 from .fit import fit_discrete
-from .growth import VocabularyGrowth, vocabulary_growth
+from .growth import HORIZON, VocabularyGrowth, expected_unseen, vocabulary_growth
 from .histogram import CountHistogram
 from .joint import JointRelevance
 from .relevance import label_relevance
 
 SLICES = 20  # parts of the log, in its order, at whose ends the vocabulary is measured
-_LAST = SLICES // 5  # of them, whose unseen values are counted
 
 
 @dataclass(frozen=True)
@@ -65,37 +64,67 @@ def column_stats(
         "tail_positives": int((counted.positives * beyond).sum()),
     }
     missing = int((size * counted.values)[counted.missing].sum())
+    labelled, positives = (
+        int((rows * counted.values).sum()) for rows in (counted.labelled, counted.positives)
+    )
+    # labels of one class, or none, say nothing about any column
+    telling = 0 < positives < labelled
+    relevance, sure, possible = (
+        label_relevance(**measured, z=z) if telling else None for z in (0.0, 3.0, -2.0)
+    )
     return ColumnStats(
         name,
         histogram,
         missing,
         fit_discrete(histogram),
-        label_relevance(**measured),
+        relevance,
         joint,
-        label_relevance(**measured, z=3.0),
+        sure,
+        possible,
     )
 
 
 def column_growth(
-    histogram: CountHistogram, counted: Counted, labelled_only: bool, ordered: bool
+    histogram: CountHistogram,
+    counted: Counted,
+    labelled_only: bool,
+    parts: np.ndarray | None = None,
+    horizon: float = HORIZON,
 ) -> VocabularyGrowth | None:
-    """Growth of a column's vocabulary, in the log's order where it has one."""
+    """Growth of a column's vocabulary, in the log's order where it has one.
+
+    Parameters
+    ----------
+    histogram : CountHistogram
+    counted : Counted
+    labelled_only : bool
+        Whether only rows with a label count.
+    parts : int array, shape (SLICES,), optional
+        Rows of the log in each part, which ties may make unequal.
+    horizon : float
+        See `expected_unseen`.
+    """
     if not len(histogram.values):
         return None
+    held = np.zeros(0) if parts is None else np.cumsum(parts) / max(int(np.sum(parts)), 1)
+    # whole parts, the last ones: as long as the horizon, but half of the log at most
+    tails = 1 - np.append(0.0, held)
+    cuts = np.flatnonzero((tails > 1e-12) & (tails <= 0.5))
+    if not len(cuts) or histogram.total < SLICES:
+        return vocabulary_growth(histogram)
     size = counted.labelled if labelled_only else counted.rows
     present = ~counted.missing & (size > 0)
-    if not ordered or histogram.total < SLICES:
-        return vocabulary_growth(histogram)
     # values without an order count from the start
     first = np.where(counted.first[present] < SLICES, counted.first[present], 0)
     values = counted.values[present]
     new = np.bincount(first, values, minlength=SLICES)
-    # the parts are of equal size but for ties, so their rows need no count of their own
-    rows = histogram.total * np.arange(1, SLICES + 1) / SLICES
-    late = first >= SLICES - _LAST
-    unseen = float((size[present] * values)[late].sum()) / (histogram.total * _LAST / SLICES)
+    cut = int(cuts[np.argmin(np.abs(tails[cuts] - horizon))])
+    tail = float(tails[cut])
+    late = float((size[present] * values)[first >= cut].sum()) / (histogram.total * tail)
+    unseen = expected_unseen(histogram, horizon, tail, late)
+    rows = histogram.total * held
     distinct = np.minimum(np.cumsum(new), rows)
-    seen = distinct > 0
-    if seen.sum() < 2:
-        return vocabulary_growth(histogram)
-    return vocabulary_growth(histogram, rows[seen], distinct[seen], min(unseen, 1.0))
+    told = (np.asarray(parts) > 0) & (distinct > 0)
+    if (rows[told] >= rows[-1] / 2).sum() < 2:
+        return vocabulary_growth(histogram, unseen_share=unseen)
+    return vocabulary_growth(histogram, rows[told], distinct[told], unseen)

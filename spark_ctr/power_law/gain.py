@@ -25,15 +25,22 @@ class Information:
         In addition, in a row whose value of the partner has a private row too.
     partner : str or None
         The other column.
+    possible : float
+        What it may tell of itself for all that is known, `alone` or more.
     """
 
     alone: float = 1.0
     beside: float = 0.0
     partner: str | None = None
+    possible: float = 0.0
 
     def rate(self, coverage: float) -> float:
         """Return what an occurrence is worth when the partner's private rows cover this share."""
         return self.alone + self.beside * max(coverage, _AT_FIRST)
+
+    def most(self, coverage: float) -> float:
+        """Return what an occurrence may be worth for all that is known."""
+        return max(self.alone, self.possible) + self.beside * max(coverage, _AT_FIRST)
 
 
 def information(columns: Sequence[ColumnStats]) -> dict[str, Information]:
@@ -72,6 +79,15 @@ def information(columns: Sequence[ColumnStats]) -> dict[str, Information]:
             shares[c.name][0] + _LEAST * most,
             shares[c.name][1],
             c.joint.partner if c.joint is not None else None,
+            _possible(c),
         )
         for c in columns
     }
+
+
+def _possible(column: ColumnStats) -> float:
+    """Return the largest share that a column may tell alone, for all that is known."""
+    if column.possible_relevance is not None:
+        return column.possible_relevance
+    unseen = column.joint is not None and not column.joint.share and not column.sure_relevance
+    return column.joint.detectable if column.joint is not None and unseen else 0.0

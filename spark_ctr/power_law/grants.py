@@ -117,7 +117,7 @@ def grant(paths: Sequence[Path], budget: int, unit: Unit, scale: float, min_gain
     scale : float
         Passed to `embedding_dimension`.
     min_gain : float
-        Where to stop before the budget does.
+        Values that cannot gain so much, for all that is known of their column, are not granted.
     """
     names = {p.stats.name: i for i, p in enumerate(paths)}
     told = information([p.stats for p in paths])
@@ -129,18 +129,19 @@ def grant(paths: Sequence[Path], budget: int, unit: Unit, scale: float, min_gain
     coverage = [p.coverage.tolist() for p in paths]
     left = budget - sum(int(p.cost(unit, scale)[0]) for p in paths)
 
-    def key(i: int) -> tuple[float, int, str]:
+    def key(i: int) -> tuple[bool, float, int, str]:
         at, beside = paths[i].position, partner[i]
         covered = coverage[beside][paths[beside].position] if beside >= 0 else 0.0
-        return -worth[i][at] * gains[i].rate(covered), costs[i][at], paths[i].stats.name
+        given_up = worth[i][at] * gains[i].most(covered) < min_gain
+        return given_up, -worth[i][at] * gains[i].rate(covered), costs[i][at], paths[i].stats.name
 
     keys = {i: key(i) for i in range(len(paths)) if worth[i]}
     while keys:
         best = min(keys, key=lambda i: keys[i])
-        if -keys[best][0] < min_gain:
+        if keys[best][0]:
             return
         # the first overrun ends it, so that more budget only ever extends what less has bought
-        left -= keys[best][1]
+        left -= keys[best][2]
         if left < 0:
             return
         paths[best].position += 1

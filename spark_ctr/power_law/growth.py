@@ -11,6 +11,7 @@ from scipy.special import betaln
 from .histogram import CountHistogram
 
 _POINTS = 32  # of the random-order curve that Heaps' law is fitted to
+HORIZON = 0.25  # rows ahead, as a share of the log: the last fifth of a log cut four to one
 
 
 @dataclass(frozen=True)
@@ -26,8 +27,8 @@ class VocabularyGrowth:
     rows, distinct : int
         Non-missing rows of the log, and distinct values in them.
     unseen_share : float
-        Expected share of the rows after the log whose value does not occur in it. As measured, or
-        else by Good and Turing (Good 1953): the values seen once, over the rows.
+        Expected share of the rows after the log whose value does not occur in it, see
+        `expected_unseen`.
     ordered : bool
         Whether beta is from the order of the log; False when from its histogram, as if shuffled.
     """
@@ -125,12 +126,59 @@ def expected_distinct(hist: CountHistogram, rows: float | np.ndarray) -> np.ndar
     m, n = np.asarray(rows, float), float(hist.total)
     if not np.all((m >= 0) & (m <= n)):
         raise ValueError(f"expected_distinct needs 0 <= rows <= {hist.total}, the rows of the log")
+    return (1 - _missed(hist, m)) @ hist.multiplicities.astype(float)
+
+
+def _missed(hist: CountHistogram, m: np.ndarray) -> np.ndarray:
+    """Probabilities that m random rows hold none of a value's, by count; shape (*m.shape, U)."""
+    n = float(hist.total)
     left = n - m[..., None] - hist.values  # rows to spare if the sample misses a value
     # the ratio of binomials as one of beta functions, which loses fewer digits than of gammas
     start = betaln(n - hist.values + 1, hist.values)
     log_missed = start - betaln(np.maximum(left, 0.0) + 1, hist.values)
-    missed = np.where(left > -1e-9, np.exp(np.minimum(log_missed, 0.0)), 0.0)
-    return (1 - missed) @ hist.multiplicities.astype(float)
+    return np.where(left > -1e-9, np.exp(np.minimum(log_missed, 0.0)), 0.0)
+
+
+def expected_unseen(
+    hist: CountHistogram,
+    horizon: float = HORIZON,
+    tail: float | None = None,
+    measured: float | None = None,
+) -> float:
+    """Return the expected share of the rows after a log whose value does not occur in it.
+
+    In a log without an order that is the share of the values seen once (Good and Turing, Good
+    1953), however many rows come: each is a draw of its own. Where values go out of use and new
+    ones come up it is too low. The share by which the last rows of an ordered log brought more
+    unseen values than they would have in random order (exactly, by the counts) is what had come up
+    meanwhile, and comes on top for the rows ahead. What the last rows brought is no estimate by
+    itself: the log before them was shorter.
+
+    Parameters
+    ----------
+    hist : CountHistogram
+        Of the whole log, not empty.
+    horizon : float
+        Rows ahead, as a share of the log's rows.
+    tail, measured : float, optional
+        The share of the log in its last rows, best as long as `horizon`, and the share of these
+        whose value does not occur before them.
+
+    Returns
+    -------
+    float
+        In [0, 1].
+    """
+    total = float(hist.total)
+    once = float(hist.multiplicities[0] / total) if hist.values[0] == 1 else 0.0
+    if tail is None or measured is None or not 0 < tail < 1:
+        return once
+    rows = hist.values * hist.multiplicities / (total * tail)
+    shuffled = float(_missed(hist, np.asarray((1 - tail) * total)) @ rows)
+    if shuffled >= 1 or measured <= shuffled:  # every value is new anyhow, or nothing came up
+        return once
+    old = ((1 - min(measured, 1.0)) / (1 - shuffled)) ** (horizon / tail)
+    return 1 - (1 - once) * old
 
 
 def vocabulary_growth(
@@ -149,8 +197,7 @@ def vocabulary_growth(
         Points of the growth in the log's order, for `heaps_fit`. Without them the growth is that
         of the shuffled log, which misses that old values go out of use and new ones come up.
     unseen_share : float, optional
-        As measured at the end of the log: the share of its last rows whose value does not occur
-        before them. Good and Turing's estimate, which takes its place, assumes random order.
+        From `expected_unseen`; by default that of the shuffled log.
 
     Returns
     -------
@@ -167,8 +214,7 @@ def vocabulary_growth(
         raise ValueError("vocabulary_growth needs both rows and distinct, or neither")
     total = hist.total
     if unseen_share is None:
-        singletons = hist.multiplicities[0] if hist.values[0] == 1 else 0
-        unseen_share = float(singletons / total)
+        unseen_share = expected_unseen(hist)
     ordered = rows is not None and distinct is not None
     if total == 1:
         beta, scale = 1.0, 1.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import combinations
@@ -29,21 +30,28 @@ class JointRelevance:
         Probability of so strong a link if the column said nothing, alone or beside any other
         column; corrected for the number of other columns (Bonferroni).
     detectable : float
-        Share of the label's variance that the column, alone, would have to explain to be seen.
+        Share of the label's variance that the column, alone, would have to explain to be seen; 1
+        where the sample can show nothing, as one of a single class or of a single value.
     copies : tuple of str
-        Columns whose values go one to one with this one's.
+        Columns whose values go one to one with this one's, two or more of them.
+    variance : float
+        Of the label in the sample, p (1 - p).
     """
 
     share: float
     partner: str | None
     p_value: float
-    detectable: float = 0.0
+    detectable: float = 1.0
     copies: tuple[str, ...] = ()
+    variance: float = 0.25
 
 
 @dataclass(frozen=True)
 class _Link:
-    """Variance explained beyond chance, its p-value, and the estimate's deviation under chance."""
+    """Variance explained beyond chance, its p-value, and the estimate's deviation under chance.
+
+    The deviation is infinite where the rows can show no link, whatever the truth.
+    """
 
     share: float
     p_value: float
@@ -66,7 +74,7 @@ def _link(within: np.ndarray, n: np.ndarray, k: np.ndarray, variance: float) -> 
     # variance of a squared binomial deviation; the second term is its excess kurtosis
     spread = ((2 * noise**2 + noise * (1 - 6 * noise) / n) * finite**2).sum()
     if not (expected > 0 and spread > 0):
-        return _Link(0.0, 1.0, 0.0)
+        return _Link(0.0, 1.0, math.inf)
     # a gamma variable of this mean and variance (Satterthwaite), as sums of squares are skewed
     tail = gammaincc(expected**2 / spread, max(excess + expected, 0.0) * expected / spread)
     return _Link(float(excess / variance), float(tail), float(np.sqrt(spread)) / variance)
@@ -113,7 +121,7 @@ def joint_relevance(
     codes = {name: np.unique(columns[name], return_inverse=True)[1] for name in names}
     sizes = {name: int(codes[name].max()) + 1 if len(y) else 0 for name in names}
     positives = float(y.sum())
-    variance = max(positives * (len(y) - positives) / max(len(y), 1), 1e-300)
+    variance = positives * (len(y) - positives) / max(len(y), 1)
     links: dict[str, dict[str | None, _Link]] = {name: {} for name in names}
     copies: dict[str, list[str]] = {name: [] for name in names}
     for name in names:
@@ -128,17 +136,30 @@ def joint_relevance(
         cells = cells.tocsr().tocoo()
         for name, beside, within in ((other, one, cells.row), (one, other, cells.col)):
             links[name][beside] = _link(within, cells.data.real, cells.data.imag, variance)
-            if cells.nnz == sizes[one] == sizes[other] <= len(y) / _ROWS_PER_VALUE:
+            if 2 <= cells.nnz == sizes[one] == sizes[other] <= len(y) / _ROWS_PER_VALUE:
                 copies[name].append(beside)
-    return {name: _strongest(links[name], tuple(sorted(copies[name])), level) for name in names}
+    # of a value's rows only those after the first can show that they are alike
+    shown = {name: (len(y) - sizes[name]) / max(len(y), 1) for name in names}
+    of_a_row = variance / max(len(y), 1)
+    return {
+        name: _strongest(links[name], shown[name], tuple(sorted(copies[name])), of_a_row, level)
+        for name in names
+    }
 
 
 def _strongest(
-    links: dict[str | None, _Link], copies: tuple[str, ...], level: float
+    links: dict[str | None, _Link],
+    shown: float,
+    copies: tuple[str, ...],
+    variance: float,
+    level: float,
 ) -> JointRelevance:
-    tests = len(links)
-    real = {k: link.share for k, link in links.items() if link.p_value * tests <= level}
+    # a link that the rows cannot show is no test of anything
+    tested = {k: link for k, link in links.items() if math.isfinite(link.deviation)}
+    real = {k: link.share for k, link in tested.items() if link.p_value * len(tested) <= level}
     best = max(real, key=lambda beside: real[beside]) if real else None
     share = min(max(real[best], 0.0), 1.0) if real else 0.0
-    lowest = min(1.0, tests * min(link.p_value for link in links.values()))
-    return JointRelevance(share, best, lowest, _DEVIATIONS * links[None].deviation, copies)
+    lowest = min((link.p_value for link in tested.values()), default=1.0)
+    detectable = min(_DEVIATIONS * links[None].deviation / shown, 1.0) if shown > 0 else 1.0
+    lowest = min(1.0, max(len(tested), 1) * lowest)
+    return JointRelevance(share, best, lowest, detectable, copies, variance)

@@ -40,6 +40,8 @@ def plot_ccdf(
     -------
     matplotlib Axes
     """
+    if not len(hist.values):
+        raise ValueError("plot_ccdf needs a column with at least one value")
     ax = new_axes() if ax is None else ax
     share = hist.tail_values / hist.n
     right = float(hist.values[-1]) * 1.6

@@ -66,13 +66,14 @@ def label_relevance(
         The same for all remaining values, pooled into one.
     z : float
         Subtract also so many standard deviations of the estimate under independence; 2 drops
-        97 % of noise columns to zero.
+        97 % of noise columns to zero, and -2 tells how much the column may say at most.
 
     Returns
     -------
     float
         In [0, 1]: 0 for no information, near 1 when few values determine the label, and near 0
-        when every row has its own value. 0 when there are no rows or only one label.
+        when every row has its own value. 0 too when there are no rows or only one label, which
+        is no evidence: nothing could have been seen.
 
     Raises
     ------
