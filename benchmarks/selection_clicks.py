@@ -24,7 +24,7 @@ from benchmarks.selection_click_logs import WORLDS, clicks
 from benchmarks.selection_logs import Log
 from benchmarks.selection_plans import Counted, Plan
 from spark_ctr.networks import Inputs, Table, build_network
-from spark_ctr.networks.output_bias import add_to_logits
+from spark_ctr.networks.output_bias import start_at
 from spark_ctr.power_law import ColumnStats, select_columns
 from spark_ctr.training import TrainingSettings, train
 from spark_ctr.training.metrics import roc_auc
@@ -69,7 +69,7 @@ def quality(log: Log, plan: Plan, seed: int, epochs: int) -> list[float]:
     tables = [Table(log.columns[c], 2 + len(v), DIM) for c, v in plan.private.items()]
     network = build_network("dnn", Inputs(tuple(tables), ()), NETWORK, seed)
     rate = float(log.train_label.mean())
-    add_to_logits(network, float(np.log(rate / (1 - rate))))
+    start_at(network, float(np.log(rate / (1 - rate))))
     order = np.random.default_rng(seed).permutation(len(log.train))
     ids, tenth = plan.ids(log.train), len(order) // 10
     settings = TrainingSettings(
