@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import torch
 from pyspark.sql import DataFrame
 
 from spark_ctr.classification.params import CTRParams
-from spark_ctr.classification.training_run import first_rows, run_training
+from spark_ctr.classification.training_run import first_rows, run_training, validation_points
 from spark_ctr.networks.growth import grown_state
 from spark_ctr.networks.imported import is_import_path
 from spark_ctr.networks.inputs import Inputs, Table
@@ -37,6 +37,7 @@ from spark_ctr.stage.training_data import (
 )
 from spark_ctr.stage.training_workers import check_workers
 from spark_ctr.training.objective import Objective
+from spark_ctr.training.operating_points import best_threshold
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,9 @@ class TrainingSummary:
     base_rate : float or None
         Share of clicks among the training rows, by weight and before negative sampling; training
         starts at it. None in models of earlier versions.
+    operating : dict
+        Clicks and rows of the validation rows above each of some thresholds of the probability, of
+        :func:`spark_ctr.training.operating_points.operating_points`; empty without such rows.
     """
 
     history: dict[str, Any]
@@ -71,6 +75,7 @@ class TrainingSummary:
     dropped_negatives: int = 0
     workers: int = 1
     base_rate: float | None = None
+    operating: dict[str, list[float]] = field(default_factory=dict)
 
     @property
     def recalibration(self) -> dict[str, Any]:
@@ -81,6 +86,24 @@ class TrainingSummary:
         were no validation rows or ``recalibrate`` was off.
         """
         return self.history.get("recalibration", {})
+
+    def threshold(self, metric: str = "f1", beta: float = 1.0) -> float:
+        """Threshold that is best on the validation rows, for the model's ``setThreshold``.
+
+        Parameters
+        ----------
+        metric : {"f1", "youden", "rate"}
+            "f1": F measure of the clicks, where recall weighs `beta` times what precision does;
+            "youden": share of the clicks caught minus share of the others caught; "rate": as many
+            predictions of a click as there are clicks.
+        beta : float
+
+        Raises
+        ------
+        ValueError
+            Without validation rows of both labels, and for a model that an earlier version saved.
+        """
+        return best_threshold(self.operating, metric, beta)
 
 
 def saved_summary(state: dict[str, Any]) -> TrainingSummary:
@@ -194,6 +217,7 @@ class CTRClassifier(MetaStage, CTRParams, CTREstimator):
             sample = None if has_logit_bias(network) else first_rows(self, data)
             start_at(network, data.log_odds, sample)
         trained = run_training(self, data, network, objective, title)
+        model = CTRClassificationModel()._with(trained.network, None)
         summary = TrainingSummary(
             trained.history,
             data.rows,
@@ -204,8 +228,8 @@ class CTRClassifier(MetaStage, CTRParams, CTREstimator):
             data.dropped_negatives,
             self.getNumWorkers(),
             1 / (1 + math.exp(-data.log_odds)),
+            validation_points(self, data, model.predictor()),
         )
-        model = CTRClassificationModel()
         model._resetUid(self.uid)
         return self._copyValues(model)._with(trained.network, summary)
 

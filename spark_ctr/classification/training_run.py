@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+from scipy.special import expit
 from torch import Tensor
 
 from spark_ctr.classification.params import CTRParams
@@ -16,6 +19,7 @@ from spark_ctr.training import Checkpoints, train
 from spark_ctr.training.checkpoints import digest_of
 from spark_ctr.training.feeds import Feed, open_feed
 from spark_ctr.training.objective import Objective
+from spark_ctr.training.operating_points import operating_points
 from spark_ctr.training.worker import Job
 
 _VALID_BATCH = 8192
@@ -62,6 +66,31 @@ def first_rows(params: CTRParams, data: TrainingData) -> tuple[Tensor, Tensor]:
     feed = open_feed(**arguments | {"kind": "pyarrow", "shuffle": False})
     first = next(iter(feed.batches(0)))
     return first.ids, first.numeric
+
+
+def validation_points(
+    params: CTRParams, data: TrainingData, predict: Callable[[np.ndarray, np.ndarray], np.ndarray]
+) -> dict[str, list[float]]:
+    """Return what thresholds of a model's probability catch on the validation rows.
+
+    Parameters
+    ----------
+    params : CTRParams
+    data : TrainingData
+    predict : function
+        From ids and numbers to logits, as the model's ``predictor()``.
+    """
+    _, arguments = _feed_arguments(params, data)
+    if arguments is None:
+        return operating_points([], [])
+    logits, labels, weights = [], [], []
+    for batch in open_feed(**arguments | {"kind": "pyarrow"}).batches(0):
+        logits.append(predict(batch.ids.numpy(), batch.numeric.numpy()))
+        labels.append(batch.label.numpy())
+        weights.append(batch.weight.numpy())
+    # The double that scoring in Spark makes of the same logit.
+    z = np.concatenate(logits).astype(np.float64)
+    return operating_points(np.concatenate(labels), expit(z), np.concatenate(weights))
 
 
 def _on_workers(

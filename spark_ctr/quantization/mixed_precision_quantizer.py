@@ -19,7 +19,7 @@ from spark_ctr.classification.ctr_classifier import (
     saved_summary,
 )
 from spark_ctr.classification.params import CTRParams
-from spark_ctr.classification.training_run import open_feeds
+from spark_ctr.classification.training_run import open_feeds, validation_points
 from spark_ctr.distillation.layerwise_distiller import LayerwiseDistiller
 from spark_ctr.networks.inputs import Inputs
 from spark_ctr.precision.fine_tuning import QuantizationLoss, fine_tune
@@ -174,6 +174,7 @@ class MixedPrecisionQuantizer(MetaStage, Stage, CTREstimator):
                 for which, values in tuned.figures.items()
             },
         }
+        packed = pack_network(tuned.network)
         summary = TrainingSummary(
             tuned.history.to_dict(),
             data.rows,
@@ -183,11 +184,12 @@ class MixedPrecisionQuantizer(MetaStage, Stage, CTREstimator):
             extra,
             data.dropped_negatives,
             base_rate=1 / (1 + math.exp(-data.log_odds)),
+            operating=validation_points(full, data, packed.predict_logits),
         )
         model = QuantizedCTRClassificationModel()
         full._copyValues(model)
         model._resetUid(self.uid)
-        model._with(pack_network(tuned.network), summary)
+        model._with(packed, summary)
         model.fullPrecisionModel = full
         return model
 

@@ -104,7 +104,8 @@ class HasPredictions(Stage):
     )
     threshold = param(
         "threshold",
-        "predict 1.0 when the probability of class 1 is above this",
+        "predict 1.0 when the probability of class 1 is above this; where clicks are rare "
+        "nothing is above 0.5: take summary.threshold('f1') of a fitted model",
         number("threshold", float, at_least=0.0, at_most=1.0),
         0.5,
     )
