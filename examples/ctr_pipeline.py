@@ -312,7 +312,7 @@ def run(arguments: argparse.Namespace, warnings: list[str]) -> None:
         for name, model in models.items():
             rows = model.transform(encoded).select(LABEL, "rawPrediction", "probability").persist()
             facts[name] = quality(rows, LABEL) | {
-                "bytes": saved_bytes(f"{paths[name]}/payload"),
+                "bytes": saved_bytes(paths[name]),
                 "microseconds_per_row": times[name],
                 "description": describe(model),
             }

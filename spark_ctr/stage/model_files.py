@@ -54,15 +54,17 @@ class ModelFiles:
 
     def lines(self) -> list[Line]:
         """Return the lines of the metadata; none where there is no such folder."""
+        folder = literal_path(f"{self.path}/{METADATA}")
         try:
-            frame = self.spark.read.text(literal_path(f"{self.path}/{METADATA}"))
+            # Of a single path that is not there, Spark logs a long trace; of two it does not.
+            frame = self.spark.read.text([folder, folder])
             rows = frame.select("_metadata.file_path", "value").collect()
         except Exception as error:  # Spark raises different types on classic, Connect, by version
             if "PATH_NOT_FOUND" in str(error):
                 return []
             raise
         lines = []
-        for row in rows:
+        for row in dict.fromkeys(rows):
             folder, _, file = unquote(row["file_path"]).rpartition("/")
             lines.append(Line(file, row["value"], folder.removesuffix(f"/{METADATA}")))
         return lines
