@@ -30,7 +30,7 @@ _HASHED = (
 
 
 def raw_columns(dataset: DataFrame, left_out: Iterable[str]) -> list[str]:
-    """Name the columns of the log itself, sorted.
+    """Name the columns of the log itself.
 
     They are those that no stage of spark_ctr made. Also left out are names that two columns share,
     since Spark cannot tell them apart, what cross-validation adds, and types without a hash.
@@ -44,7 +44,7 @@ def raw_columns(dataset: DataFrame, left_out: Iterable[str]) -> list[str]:
     key = name_key(dataset)
     times = Counter(map(key, dataset.columns))
     without = {*map(key, left_out)}
-    return sorted(
+    return [
         f.name
         for f in dataset.schema.fields
         if key(f.name) not in without
@@ -52,16 +52,17 @@ def raw_columns(dataset: DataFrame, left_out: Iterable[str]) -> list[str]:
         and not _FOLDS.fullmatch(f.name)
         and not {"derived", "tables", "names"} & metadata_of(f).keys()
         and _is_hashed(f.dataType)
-    )
+    ]
 
 
 def raw_hash(dataset: DataFrame, names: Iterable[str], seed: int) -> Column:
-    """Return the 64-bit hash of some columns of a row; maps count by their entries, in any order.
+    """Return the 64-bit hash of some columns of a row, whatever their names and their order.
 
-    It hashes values and not their texts, so that no setting of the session has a part in it.
+    It hashes values and not their texts, so that no setting of the session has a part in it. Maps
+    count by their entries, in any order.
     """
     values = [_hashable(column(name), field_of(dataset, name).dataType) for name in names]
-    return F.xxhash64(*values, F.lit(seed))
+    return F.xxhash64(F.array_sort(F.array(*map(F.xxhash64, values))), F.lit(seed))
 
 
 def _is_hashed(kind: T.DataType) -> bool:

@@ -4,16 +4,21 @@ import pytest
 
 from spark_ctr.feature import ClickLogCleaner, HashedEmbeddingEncoder
 
-CODE = "spark.sql.codegen.wholeStage"
+COMPILED = {
+    "spark.sql.codegen.wholeStage": "true",
+    "spark.sql.codegen.factoryMode": "FALLBACK",
+}
 
 
 @pytest.fixture(autouse=True)
 def compiled(spark):
     """Compile stages, which few rows do not repay elsewhere."""
-    before = spark.conf.get(CODE)
-    spark.conf.set(CODE, "true")
+    before = {name: spark.conf.get(name) for name in COMPILED}
+    for name, value in COMPILED.items():
+        spark.conf.set(name, value)
     yield
-    spark.conf.set(CODE, before)
+    for name, value in before.items():
+        spark.conf.set(name, value)
 
 
 def _projections(dataset, capsys):
