@@ -13,7 +13,9 @@ from spark_ctr.networks import Inputs, Table
 
 pytestmark = pytest.mark.once
 INPUTS = Inputs((Table("site", 6, 4),), ("age",))
-DATA = SimpleNamespace(inputs=INPUTS, train_path="/train", valid_path="/valid", valid_rows=1)
+DATA = SimpleNamespace(
+    inputs=INPUTS, train_path="/train", valid_path="/valid", valid_rows=1, weight_scale=1.0
+)
 
 
 def weights(seed):

@@ -97,4 +97,4 @@ def test_a_checkpoint_on_a_full_disk_says_what_it_takes(tmp_path):
         with pytest.raises(OSError, match=r"checkpoint of 4 MB .*needed, .* free.*checkpointDir"):
             checkpoints.write(1, {}, {"x": torch.zeros(1_000_000)})
     finally:
-        subprocess.run(["umount", str(tmp_path)], check=True)
+        subprocess.run(["umount", "--lazy", str(tmp_path)], check=True)
