@@ -26,7 +26,6 @@ import sys
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -48,7 +47,7 @@ from spark_ctr.feature import (
     infer_roles,
 )
 from spark_ctr.quantization import MixedPrecisionQuantizer
-from spark_ctr.report.serving_time import microseconds_per_row
+from spark_ctr.report import microseconds_per_row, saved_bytes
 from spark_ctr.training.metrics import log_loss_of_logits, roc_auc
 
 try:
@@ -170,7 +169,7 @@ class OurModels:
 def _saved_bytes(model: Any) -> int:
     with tempfile.TemporaryDirectory(prefix="spark_ctr-benchmark-") as folder:
         model.save(f"file://{folder}/model")
-        return sum(file.stat().st_size for file in Path(folder).rglob("*") if file.is_file())
+        return saved_bytes(f"file://{folder}/model")
 
 
 def _records(case: str, system: str, values: dict[str, float], seed: int) -> Iterator[Record]:

@@ -26,7 +26,6 @@ import pyarrow.fs
 import pyspark
 import torch
 from pyspark.ml import Pipeline, PipelineModel
-from pyspark.ml.pipeline import PipelineSharedReadWrite
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
@@ -49,7 +48,6 @@ from spark_ctr.report import (
     leak_warnings,
     loss_warnings,
     quality,
-    saved_bytes,
     selection_figures,
     serving_times,
     slot_calibration,
@@ -289,9 +287,8 @@ def run(arguments: argparse.Namespace, warnings: list[str]) -> None:
 
     with step(f"saving under {arguments.output}", seconds, "save"):
         fitted.write().overwrite().save(f"{output}/model")
-        paths = {name: f"{output}/{name}" for name in ("teacher", "student")}
-        for name, path in paths.items():
-            models[name].write().overwrite().save(path)
+        for name in ("teacher", "student"):
+            models[name].write().overwrite().save(f"{output}/{name}")
     with step("loading the saved model", seconds, "load"):
         loaded = PipelineModel.load(f"{output}/model")
     with step(f"scoring {data['test_rows']:,} test rows", seconds, "score"):
@@ -303,16 +300,12 @@ def run(arguments: argparse.Namespace, warnings: list[str]) -> None:
     with step("comparing teacher, student and quantised student", seconds, "evaluate"):
         encoded = PipelineModel(loaded.stages[:-1]).transform(test).persist()
         models["quantised"] = loaded.stages[-1]
-        last, count = loaded.stages[-1], len(loaded.stages)
-        paths["quantised"] = PipelineSharedReadWrite.getStagePath(
-            last.uid, count - 1, count, f"{output}/model/stages"
-        )
         times = serving_times(encoded, models)
         facts = {}
         for name, model in models.items():
             rows = model.transform(encoded).select(LABEL, "rawPrediction", "probability").persist()
             facts[name] = quality(rows, LABEL) | {
-                "bytes": saved_bytes(paths[name]),
+                "bytes": model.nbytes,
                 "microseconds_per_row": times[name],
                 "description": describe(model),
             }

@@ -16,7 +16,8 @@ from spark_ctr.stage.session import is_connect
 
 METADATA = "metadata"
 _NAMES = ("name", "part", "data")
-_MOST_LITERAL = 1 << 20
+# Spark warns of tasks above 1,000 KiB.
+_MOST_LITERAL = 1 << 19
 _PAYLOAD_SCHEMA = "name string, part int, data binary"
 
 
