@@ -224,10 +224,13 @@ def set_metadata(dataset: DataFrame, metadata: Mapping[str, dict[str, Any]]) -> 
     # Several columns of one name cannot be named in a select. withMetadata leaves them alone, but
     # reads dots in a name as SQL does, and a renamed column would lose the metadata set before.
     passing = {name: f"__{index}_metadata" for index, name in enumerate(metadata)}
-    dataset = dataset.withColumnsRenamed(passing)
+    for name, new in passing.items():  # one by one: Spark 3.5 renames several of unique names only
+        dataset = dataset.withColumnRenamed(name, new)
     for name, facts in metadata.items():
         dataset = dataset.withMetadata(passing[name], facts)
-    return dataset.withColumnsRenamed({new: name for name, new in passing.items()})
+    for name, new in passing.items():
+        dataset = dataset.withColumnRenamed(new, name)
+    return dataset
 
 
 def add_columns(dataset: DataFrame, added: list[Column]) -> DataFrame:
