@@ -21,7 +21,7 @@ import numpy as np
 
 from benchmarks.frame import OURS, Record, run
 from benchmarks.model_zoo import feed
-from benchmarks.model_zoo_logs import Log, adult_log, drawn, talking_data
+from benchmarks.model_zoo_logs import Log, adult_log, drawn, logs, talking_data
 from spark_ctr.classification import CTRClassifier
 from spark_ctr.networks import build_network
 from spark_ctr.networks.output_bias import start_at
@@ -71,13 +71,7 @@ def saved(ours: History, zero: History) -> float:
 
 def measure(arguments: argparse.Namespace) -> Iterator[Record]:
     """Train both on every log and seed."""
-    for name in arguments.data:
-        log = opened(name, arguments)
-        if isinstance(log, str):
-            print(f"without {name}: {log}")
-            continue
-        if arguments.quick:
-            log = log.first(QUICK_ROWS)
+    for name, log in logs(arguments, opened, QUICK_ROWS):
         for seed in arguments.seeds:
             histories = {}
             for system in (OURS, ZERO):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -185,3 +187,17 @@ def _rows(encoded: DataFrame, encoder: HashedEmbeddingEncoder, label: str) -> Ro
     found = encoded.select(*columns, F.col(label).cast("float").alias("label")).toPandas()
     ids, numeric = (np.array(found[name].tolist()) for name in columns)
     return Rows(ids.astype(np.int32), numeric.astype(np.float32), found["label"].to_numpy())
+
+
+def logs(
+    arguments: argparse.Namespace,
+    opened: Callable[[str, argparse.Namespace], Log | str],
+    quick_rows: int,
+) -> Iterator[tuple[str, Log]]:
+    """Yield the logs that are asked for, with their names; say of one why it is missing."""
+    for name in arguments.data:
+        log = opened(name, arguments)
+        if isinstance(log, str):
+            print(f"without {name}: {log}")
+        else:
+            yield name, log.first(quick_rows) if arguments.quick else log

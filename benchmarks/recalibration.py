@@ -24,7 +24,7 @@ from torch import nn
 from benchmarks.array_feed import ArrayFeed
 from benchmarks.frame import OURS, Record, run
 from benchmarks.model_zoo import feed, scores
-from benchmarks.model_zoo_logs import Log, adult_log, drawn, frappe, talking_data
+from benchmarks.model_zoo_logs import Log, adult_log, drawn, frappe, logs, talking_data
 from spark_ctr.classification import CTRClassifier
 from spark_ctr.networks import Network, build_network
 from spark_ctr.networks.output_bias import start_at
@@ -97,13 +97,7 @@ def both(log: Log, seed: int, arguments: argparse.Namespace) -> Iterator[tuple[s
 
 def measure(arguments: argparse.Namespace) -> Iterator[Record]:
     """Measure all logs, seed by seed."""
-    for name in arguments.data:
-        log = opened(name, arguments)
-        if isinstance(log, str):
-            print(f"without {name}: {log}")
-            continue
-        if arguments.quick:
-            log = log.first(QUICK_ROWS)
+    for name, log in logs(arguments, opened, QUICK_ROWS):
         case = name if arguments.batch_norm == "on" else f"{name} without batch normalisation"
         for seed in arguments.seeds:
             for system, metric, value in both(log, seed, arguments):
