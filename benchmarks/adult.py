@@ -48,7 +48,7 @@ from spark_ctr.feature import (
 )
 from spark_ctr.quantization import MixedPrecisionQuantizer
 from spark_ctr.report import microseconds_per_row, saved_bytes
-from spark_ctr.training.metrics import log_loss_of_logits, roc_auc
+from spark_ctr.training.metrics import calibration_of_logits, log_loss_of_logits, roc_auc
 
 try:
     from sklearn.compose import make_column_transformer
@@ -160,10 +160,15 @@ class OurModels:
         logit = vector_to_array(F.col(model.getRawPredictionCol()))[1].alias("logit")
         scored: DataFrame = model.transform(self.test).select(F.col(LABEL).alias("label"), logit)
         rows = scored.toPandas()
-        return {
-            "auc": roc_auc(rows["label"], rows["logit"]),
-            "log_loss": log_loss_of_logits(rows["label"], rows["logit"]),
-        }
+        return _figures(rows["label"], rows["logit"])
+
+
+def _figures(label: Any, logit: Any) -> dict[str, float]:
+    return {
+        "auc": roc_auc(label, logit),
+        "log_loss": log_loss_of_logits(label, logit),
+        "calibration ratio": calibration_of_logits(label, logit),
+    }
 
 
 def _saved_bytes(model: Any) -> int:
@@ -273,8 +278,7 @@ class Peers:
             repeats=self.passes,
         )
         return {
-            "auc": roc_auc(self.labels[1], logits),
-            "log_loss": log_loss_of_logits(self.labels[1], logits),
+            **_figures(self.labels[1], logits),
             "size": size,
             "time per row": times["peer"],
         }

@@ -286,9 +286,9 @@ def run(arguments: argparse.Namespace, warnings: list[str]) -> None:
         logger.warning(warning)
 
     with step(f"saving under {arguments.output}", seconds, "save"):
-        fitted.write().overwrite().save(f"{output}/model")
-        for name in ("teacher", "student"):
-            models[name].write().overwrite().save(f"{output}/{name}")
+        saved = {"model": fitted, "teacher": student.teacher, "student": student}
+        for name, model in saved.items():
+            spark_ctr.save(model, f"{output}/{name}", overwrite=True)
     with step("loading the saved model", seconds, "load"):
         loaded = PipelineModel.load(f"{output}/model")
     with step(f"scoring {data['test_rows']:,} test rows", seconds, "score"):

@@ -17,6 +17,9 @@ _JARS, _MEMORY = "spark.jars", "spark.driver.memory"
 _PYTHON, _LEVEL = "spark.pyspark.python", "spark.log.level"
 # Rows that a Python worker holds at once when it scores; as many as a batch of validation.
 _ARROW_BATCH = ("spark.sql.execution.arrow.maxRecordsPerBatch", "8192")
+# Spark 4 asks the JVM five times for each column expression, to name its line of Python in errors:
+# building a plan of many columns takes two and a half times as long.
+_CALL_SITES = ("spark.python.sql.dataFrameDebugging.enabled", "false")
 _MIB = 2**20
 _LEAST_MIB, _MOST_MIB = 1024, 16 * 1024
 
@@ -27,7 +30,8 @@ class SessionBuilder(SparkSession.Builder):
     """A ``SparkSession.builder`` with spark_ctr's settings where none are given.
 
     They are the jar of JVM functions, this Python for Spark's workers, a third of the machine's
-    memory for the driver (1 to 16 GiB), and the rows of an Arrow batch. What ``config``,
+    memory for the driver (1 to 16 GiB), the rows of an Arrow batch, and no trace of the line of
+    Python that each column expression stands in. What ``config``,
     ``master``, ``remote``, ``spark-defaults.conf``, the environment or spark-submit say comes
     first. A session that is running already is returned as it is.
     """
@@ -86,6 +90,9 @@ def _start_settings(given: dict[str, str]) -> dict[str, str]:
     if _MEMORY not in given and "SPARK_DRIVER_MEMORY" not in os.environ:
         memory = machine_memory() // _MIB // 3
         settings[_MEMORY] = f"{min(max(memory, _LEAST_MIB), _MOST_MIB)}m"
+    name, value = _CALL_SITES
+    if name not in given:
+        settings[name] = value
     return settings
 
 

@@ -34,6 +34,7 @@ SETTINGS = {
 # Half the time for jobs this small; one run of scripts/run_legs.py keeps Spark's defaults.
 if os.environ.get("SPARK_CTR_TEST_DEFAULTS", "0") != "1":
     SETTINGS |= {
+        "spark.python.sql.dataFrameDebugging.enabled": "false",
         "spark.sql.adaptive.enabled": "false",
         "spark.sql.codegen.wholeStage": "false",
         "spark.sql.codegen.factoryMode": "NO_CODEGEN",

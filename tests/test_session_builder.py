@@ -25,6 +25,8 @@ def test_a_third_of_the_memory(monkeypatch, total, expected):
 
 def test_what_is_given_comes_first(monkeypatch):
     assert "spark.driver.memory" not in _start_settings({"spark.driver.memory": "3g"})
+    traced = "spark.python.sql.dataFrameDebugging.enabled"
+    assert traced in _start_settings({}) and traced not in _start_settings({traced: "true"})
     monkeypatch.setenv("SPARK_DRIVER_MEMORY", "3g")
     assert "spark.driver.memory" not in _start_settings({})
 

@@ -41,9 +41,10 @@ class CTRParams(
     )
     validationTimeCol = param(
         "validationTimeCol",
-        "timestamp, date or numeric column: the latest validationFraction of the rows choose the "
-        "best epoch, rows of one time together; the cut is exact and takes two more passes over "
-        "this column; a row without a time is invalid, or trained on with handleInvalid='keep'",
+        "timestamp, date, numeric or text column, texts as spark_ctr.feature.read_time has them: "
+        "the latest validationFraction of the rows choose the best epoch, rows of one time "
+        "together; the cut is exact and takes two more passes over this column; a row without a "
+        "time is invalid, or trained on with handleInvalid='keep'",
         TypeConverters.toString,
     )
     validationFraction = param(

@@ -17,8 +17,10 @@ from spark_ctr.power_law import ColumnStats, Counted, JointRelevance, joint_rele
 from spark_ctr.power_law.budget import alike
 from spark_ctr.power_law.counted import SLICES
 from spark_ctr.stage.columns import column
+from spark_ctr.stage.raw_rows import raw_columns, raw_hash
 from spark_ctr.stage.validation_time import time_of
 
+_GROUPED = 100
 _PART = "spark_ctr part"  # the part of the log, which counts rows and labels in the same pass
 
 
@@ -122,6 +124,10 @@ def sample_relevance(
 ) -> dict[str, JointRelevance]:
     """Measure what columns say about the label together, on a random sample of the rows.
 
+    Content draws the rows, so the sample is the same however the dataset is partitioned. A row that
+    is there m times is in it m times its share, rounded up or down at random; so rows are grouped
+    first, a shuffle of at most `_GROUPED` times as many rows as the sample shall have.
+
     Parameters
     ----------
     dataset : DataFrame
@@ -130,23 +136,39 @@ def sample_relevance(
         Columns of single values; arrays have no one value to pair.
     label : str
     limit, seed : int
-        About so many rows are collected, as hashes; all where there are no more.
+        About so many rows are collected, as hashes; all where there are no more. The same seed
+        draws the same rows.
     """
     scalar = [name for name in names if not is_array(dataset, name)]
     if not scalar or limit == 0:
         return {}
-    codes = [_code(dataset, name) for name in scalar]
-    if rows > limit:
-        dataset = dataset.sample(limit / rows, seed=seed)
-    kept = dataset.select(
-        valid_label(label).alias("label"), *[code.alias(f"h{i}") for i, code in enumerate(codes)]
-    ).where(F.col("label").isNotNull())
+    share = min(1.0, limit / max(rows, 1))
+    if share * _GROUPED < 1 and (raw := raw_columns(dataset, [])):
+        # of the whole log, so that only rows that repeat in every column go together
+        dataset = dataset.where(_uniform(raw_hash(dataset, raw, seed)) < share * _GROUPED)
+        share = 1 / _GROUPED
+    codes = [_code(dataset, name).alias(f"h{i}") for i, name in enumerate(scalar)]
+    kept = dataset.select(valid_label(label).alias("label"), *codes).where("label IS NOT NULL")
+    copies = F.lit(1)
+    if share < 1:
+        names_of = kept.columns
+        kept = kept.groupBy(*names_of).count()
+        # the order of the columns has no part in the draw
+        content = F.xxhash64(F.array_sort(F.array(*names_of[1:])), "label", F.lit(seed))
+        copies = F.floor(F.col("count") * F.lit(share) + _uniform(content)).cast("int")
+    kept = kept.withColumn("count", copies).where("count > 0")
     lists = kept.agg(*[F.collect_list(name) for name in kept.columns]).collect()[0]
-    y, *columns = (np.array(values) for values in lists)
+    *found, times = (np.array(values) for values in lists)
+    y, *columns = (np.repeat(values, times.astype(np.int64)) for values in found)
     # in one order, as above
     order = np.lexsort([y, *columns])
     codes_of = {n: c[order].astype(np.int64) for n, c in zip(scalar, columns, strict=True)}
     return joint_relevance(codes_of, y[order])
+
+
+def _uniform(hashed: Column) -> Column:
+    """Return a hash as a number in [0, 1)."""
+    return F.shiftrightunsigned(hashed, 11) / F.lit(2.0**53)
 
 
 def without_false_copies(

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
+import logging
 from typing import Any
 
 from pyspark.ml.param import TypeConverters
 from pyspark.sql import DataFrame, SparkSession
-from pyspark.sql import types as T
 
 from spark_ctr.feature.category_text import check_whole
 from spark_ctr.feature.column_statistics import (
@@ -46,8 +46,9 @@ from spark_ctr.stage.fitting import StageEstimator, StageModel
 from spark_ctr.stage.labels import LABEL_TYPES, unusual_labels, with_click_label
 from spark_ctr.stage.params import HasInputs, HasInvalid, HasLabel, HasRandomSeed, HasVerbose
 from spark_ctr.stage.persistence import PersistentStage
+from spark_ctr.stage.validation_time import TIME_TYPES
 
-_ORDER_TYPES = (T.NumericType, T.TimestampType, T.TimestampNTZType, T.DateType)
+logger = logging.getLogger("spark_ctr")
 
 
 class _SelectorParams(HasInputs, HasLabel, HasInvalid, HasRandomSeed):
@@ -93,8 +94,9 @@ class _SelectorParams(HasInputs, HasLabel, HasInvalid, HasRandomSeed):
     )
     orderCol = param(
         "orderCol",
-        "column that gives the order of the log (numeric, timestamp or date), in which the growth "
-        "of each vocabulary is measured; unset: growth as in a shuffled log",
+        "column that gives the order of the log (numeric, timestamp, date or text that reads as a "
+        "time), in which the growth of each vocabulary is measured; unset: growth as in a shuffled "
+        "log",
         TypeConverters.toString,
     )
     unseenHorizon = param(
@@ -209,11 +211,16 @@ class PowerLawFeatureSelector(_SelectorParams, HasVerbose, PersistentStage, Stag
         positive = self._value("positiveLabel")
         field(dataset, label, "labelCol", LABEL_TYPES)
         if order is not None:
-            field(dataset, order, "orderCol", _ORDER_TYPES)
+            field(dataset, order, "orderCol", TIME_TYPES)
         dataset = with_click_label(dataset, label, positive, "PowerLawFeatureSelector")
         counted, totals = count_columns(dataset, names, label, order)
         if totals.rows == 0:
             raise ValueError("PowerLawFeatureSelector: the dataset has no rows")
+        if order is not None and totals.parts is None:
+            logger.warning(
+                f"PowerLawFeatureSelector: orderCol {order!r} has no two different times to order "
+                "the log by; growth is measured as in a shuffled log"
+            )
         policy = self.getHandleInvalid()
         negatives = totals.rows - totals.invalid - totals.positives
         if totals.invalid and (policy == "error" or not totals.positives or not negatives):

@@ -98,7 +98,7 @@ def _auc(scored: DataFrame, label: str, rows: int) -> Estimate:
         return auc_estimate(frame["label"], frame["logit"])
     # By default Spark thins the curve to 1000 points.
     exact = BinaryClassificationEvaluator(labelCol=label, numBins=0).evaluate(scored)
-    frame = pairs.sample(RANKED_ROWS / rows, seed=0).toPandas()
+    frame = pairs.sample(fraction=RANKED_ROWS / rows, seed=0).toPandas()
     error = auc_estimate(frame["label"], frame["logit"]).standard_error
     return Estimate(exact, error * math.sqrt(len(frame) / rows))
 

@@ -105,7 +105,7 @@ def field(dataset: DataFrame, name: str, role: str, types: tuple[type, ...]) -> 
         allowed = ", ".join(kind.__name__.removesuffix("Type").lower() for kind in types)
         raise TypeError(
             f"column {name!r} ({role}) has type {found.dataType.simpleString()}; "
-            f"it must be {allowed}: cast it first"
+            f"it must be {allowed}: convert it first (try_cast makes null what cannot be read)"
         )
     return found
 

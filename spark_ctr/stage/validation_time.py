@@ -6,10 +6,10 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
-from spark_ctr.stage.columns import column, field_of
-from spark_ctr.stage.times import wall_clock_micros
+from spark_ctr.stage.columns import TIMESTAMP_TYPES, column, field_of
+from spark_ctr.stage.times import read_time, wall_clock_micros
 
-TIME_TYPES = (T.NumericType, T.TimestampType, T.TimestampNTZType, T.DateType)
+TIME_TYPES = (T.NumericType, *TIMESTAMP_TYPES)
 # The sketch is off by at most 1 / _ACCURACY of the rows; twice that much is searched exactly.
 _ACCURACY = 10_000
 _SLACK = 2 / _ACCURACY
@@ -18,13 +18,14 @@ _SLACK = 2 / _ACCURACY
 def time_of(dataset: DataFrame, name: str) -> Column:
     """Return a column's time as a number that sorts alike; null where it is null or not finite.
 
-    Timestamps become microseconds, dates days, decimals doubles.
+    Timestamps and texts, as `read_time` has them, become microseconds, dates days, decimals
+    doubles.
     """
     kind, value = field_of(dataset, name).dataType, column(name)
     if isinstance(kind, T.DateType):
         return F.unix_date(value)
-    if isinstance(kind, T.TimestampType):
-        return F.unix_micros(value)
+    if isinstance(kind, (T.TimestampType, T.StringType)):
+        return F.unix_micros(read_time(dataset, name))
     if isinstance(kind, T.TimestampNTZType):
         return wall_clock_micros(value)
     if isinstance(kind, T.IntegralType):

@@ -81,14 +81,25 @@ def test_plan_and_budget_survive_saving(undecided, tmp_path):
     assert loaded.plotBudget().get_lines()
 
 
-def test_days_of_unequal_size_are_an_order(rare):
+@pytest.mark.parametrize("kind", ["date", "string"])
+def test_days_of_unequal_size_are_an_order(rare, kind):
     log = rare.withColumn("new", F.concat(F.lit("v"), F.floor(F.col("row") / 2)))
     selector = PowerLawFeatureSelector(
         inputCols=["ad", "new"], labelCol="click", budget=100, orderCol="day"
     )
-    ad, new = selector.fit(log).decisions
+    ad, new = selector.fit(log.withColumn("day", F.col("day").cast(kind))).decisions
     assert ad["unseen_share"] == 0.0
     assert new["unseen_share"] == pytest.approx(1.0)
+
+
+def test_an_order_that_orders_nothing_is_said_to_be(rare, caplog):
+    selector = PowerLawFeatureSelector(
+        inputCols=["ad"], labelCol="click", budget=100, orderCol="site"
+    )
+    in_order = selector.fit(rare).decisions
+    assert "orderCol 'site' has no two different times" in caplog.text
+    selector.clear("orderCol")
+    assert selector.fit(rare).decisions == in_order
 
 
 def test_a_column_reduced_to_nothing_gets_no_table(rare):

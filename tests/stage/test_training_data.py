@@ -77,13 +77,14 @@ def test_the_latest_rows_are_held_out(log):
         "wall clock": "cast(time as timestamp_ntz)",
         "day": "cast(day * 7 as int)",
         "decimal": "cast(day as decimal(20, 10))",
+        "text": "cast(cast(time as timestamp_ntz) as string)",
         "date": "to_date(from_utc_timestamp(time, 'UTC') - interval 4 hours)",
     }
     data = log.select("row", *[F.expr(time).alias(name) for name, time in times.items()])
     late = [latest_rows(data, name, 0.1).alias(f"late{i}") for i, name in enumerate(times)]
     marked = data.select("row", *late).toPandas()
     # The last day holds 160 rows, the two last ones 3,040.
-    for i, held_out in enumerate((400, 400, 400, 400, 160)):
+    for i, held_out in enumerate((400, 400, 400, 400, 400, 160)):
         assert sorted(marked["row"][marked[f"late{i}"]]) == list(range(ROWS - held_out, ROWS))
 
 
