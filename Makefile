@@ -8,6 +8,9 @@ PY := .venvs/default/bin/python
 EXTRAS := dev gpu simd
 JVM_SOURCES := jvm_udfs/build_jar.py $(shell find jvm_udfs/src/main -type f)
 export PYTHONPATH := $(CURDIR)
+# Importing torch without compiled files takes twice as long, in every process that is started.
+export PYTHONDONTWRITEBYTECODE :=
+export PYTHONPYCACHEPREFIX := $(CURDIR)/build/pycache
 
 .PHONY: help test test-all $(LEGS:%=test-%) test-benchmarks test-jvm lint format demo setup wheel constraints clean tools
 .NOTPARALLEL:

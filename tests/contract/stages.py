@@ -69,8 +69,9 @@ class Case:
         Part of the error for a label of one class; None for a stage without a label.
     nested : tuple of (Param, function of Names)
         Params of a meta-estimator that take a fitted model, and the estimator to fit for it.
-    spared : bool
-        Whether another case is of its kind, so that most checks of it are for `make test-all`.
+    spared, once : bool
+        Whether another case is of its kind, so that most checks of it are for `make test-all`; or
+        another one does all that it does, so that they are for one run of the contract.
     """
 
     make: Callable[[Names], Any]
@@ -88,6 +89,7 @@ class Case:
     single_class: str | None = None
     nested: tuple[tuple[str, Callable[[Names], Any]], ...] = ()
     spared: bool = False
+    once: bool = False
     check_values: Callable[[DataFrame, Any], None] = field(default=lambda out, model: None)
 
     @property
@@ -334,6 +336,7 @@ CASES = [
         CTRClassificationModel,
         "",
         grid=lambda stage: [{stage.dropout: 0.0}, {stage.dropout: 0.5}],
+        once=True,  # the quantiser trains one
     ),
     _ctr_case(
         _distiller,
@@ -372,7 +375,8 @@ def sparing(rows: Iterable[Any], spared: Callable[..., bool] | None = None) -> l
     for row in rows:
         parts = row if isinstance(row, tuple) else (row,)
         full = parts[0].spared or (spared is not None and spared(*parts))
-        found.append(pytest.param(*parts, marks=[pytest.mark.full] if full else []))
+        marks = [pytest.mark.full] * full + [pytest.mark.once] * parts[0].once
+        found.append(pytest.param(*parts, marks=marks))
     return found
 
 

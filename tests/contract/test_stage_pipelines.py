@@ -150,6 +150,7 @@ def test_cross_validation(case: Case, data: Any, tmp_path: Path) -> None:
     _validated(stage, case.grid(stage), data, tmp_path)
 
 
+@pytest.mark.once
 def test_cross_validation_of_a_pipeline(
     chain: tuple[Pipeline, PipelineModel], clicks: Any, tmp_path: Path
 ) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
+import io
 from pathlib import Path
 
 import pytest
-from job_process import JOB, run
+from job_process import JOB
 
 COLUMNS = (
     *("request_id", "timestamp", "click", "conversion"),
@@ -39,11 +41,11 @@ def log(spark, tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def generated(log, tmp_path_factory):
-    """The job's output on the Parquet log."""
+def generated(job, log, tmp_path_factory):
+    """What the job says of the Parquet log, and its output."""
     output = tmp_path_factory.mktemp("output")
-    done = run(
-        *("--input", log / "log.parquet", "--slot", "slot", "--epochs", "2"),
-        *("--output", output, "--row-budget", "2000"),
-    )
-    return done, output
+    words = ["--input", f"{log}/log.parquet", "--slot", "slot", "--epochs", "2"]
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+        job.main([*words, "--output", str(output), "--row-budget", "2000"])
+    return said.getvalue(), output

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.skipif(
 
 
 def test_leaves_model_scores_and_both_reports(generated, log):
-    done, output = generated
+    said, output = generated
     report = json.loads((output / "report.json").read_text())
     assert (output / "report.html").read_text().count("<h2>") > 8
     for name in MODELS:
@@ -28,7 +28,7 @@ def test_leaves_model_scores_and_both_reports(generated, log):
         assert 0 < facts["auc"] < 1
         assert facts["log_loss"] > 0 and facts["bytes"] > 0
         assert facts["microseconds_per_row"] > 0
-        assert name in done.stdout
+        assert name in said
     sizes = [report["models"][name]["bytes"] for name in MODELS]
     assert sizes == sorted(sizes, reverse=True)
     scored = pq.read_table(output / "scored")
@@ -48,9 +48,9 @@ def test_time_orders_the_split(generated, log):
 
 
 def test_columns_are_explained(generated):
-    done, output = generated
-    assert "conversion_probability" in done.stderr
-    assert "perhaps known only afterwards" in done.stderr
+    said, output = generated
+    assert "conversion_probability" in said
+    assert "perhaps known only afterwards" in said
     report = json.loads((output / "report.json").read_text())
     roles = {role["column"]: role["role"] for role in report["columns"]}
     assert (roles["click"], roles["timestamp"], roles["slot"]) == ("label", "time", "categorical")
@@ -86,6 +86,7 @@ def test_the_command_line_is_checked_first(job, capsys):
 
 
 @pytest.mark.once
+@pytest.mark.full  # test_raw_log runs it on two workers
 def test_two_workers_give_the_same_scores(generated, log, tmp_path):
     run(
         *("--input", log / "log.parquet", "--slot", "slot", "--epochs", "2"),

@@ -7,6 +7,8 @@ import os
 
 import pytest
 
+from spark_ctr.feature import infer_roles
+
 pytestmark = [
     pytest.mark.once,
     pytest.mark.skipif(
@@ -16,9 +18,16 @@ pytestmark = [
 ]
 
 
-@pytest.mark.parametrize("kind", ["csv", "json"])
-def test_other_formats(job, log, tmp_path, kind):
-    words = ["--input", f"{log}/log.{kind}", "--label", "conversion", "--categorical", "slot"]
+def test_columns_of_json_have_the_roles_of_parquet(job, spark, log):
+    def roles(kind):
+        read = job.read(spark, f"{log}/log.{kind}", None)
+        return {role.column: role.role for role in infer_roles(read, {"click": "label"})}
+
+    assert roles("json") == roles("parquet")
+
+
+def test_csv_and_words_for_every_column(job, log, tmp_path):
+    words = ["--input", f"{log}/log.csv", "--label", "conversion", "--categorical", "slot"]
     words += ["--numeric", "price", "--ignore", "*", "--time", "timestamp", "--split", "random"]
     job.main([*words, "--epochs", "1", "--output", f"{tmp_path}/out"])
     report = json.loads((tmp_path / "out" / "report.json").read_text())

@@ -98,7 +98,7 @@ def test_an_order_that_orders_nothing_is_said_to_be(rare, caplog):
     )
     in_order = selector.fit(rare).decisions
     assert "orderCol 'site' has no two different times" in caplog.text
-    selector.clear("orderCol")
+    selector.clear(selector.orderCol)
     assert selector.fit(rare).decisions == in_order
 
 

@@ -46,7 +46,7 @@ def probe(mode: str, jar: str, folder: Path) -> dict:
     return json.loads(done.stdout.splitlines()[-1])
 
 
-@pytest.fixture(scope="module", params=["classic", "connect"])
+@pytest.fixture(scope="module", params=["classic", pytest.param("connect", marks=pytest.mark.once)])
 def seen(request, jar, tmp_path_factory) -> dict:
     """Observations of one session per kind."""
     if request.param == "connect":

@@ -13,6 +13,7 @@ from small_models import click_rows, scores
 
 from spark_ctr.quantization import MixedPrecisionQuantizer
 
+pytestmark = pytest.mark.once
 SCORES = json.loads((FORMAT1 / "scores.json").read_text())
 
 

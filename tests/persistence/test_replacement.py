@@ -68,6 +68,7 @@ def visible(folder: Path) -> set[str]:
     return {str(p.parent.relative_to(folder)) for p in names if p.name[0] not in "._"}
 
 
+@pytest.mark.once
 def test_a_killed_save_of_a_stage_leaves_old_or_new(
     models: dict[str, Any], disk: None, tmp_path: Path
 ) -> None:
@@ -86,6 +87,7 @@ def test_a_killed_save_of_a_stage_leaves_old_or_new(
     assert HashedEmbeddingEncoderModel.load(path).uid == "new"
 
 
+@pytest.mark.once
 def test_a_killed_save_of_a_pipeline_leaves_all_stages_old_or_all_new(
     models: dict[str, Any], disk: None, tmp_path: Path
 ) -> None:
@@ -105,6 +107,7 @@ def test_a_killed_save_of_a_pipeline_leaves_all_stages_old_or_all_new(
     assert len(found) >= 14
 
 
+@pytest.mark.once
 def test_a_first_save_that_is_killed_is_no_model(
     models: dict[str, Any], disk: None, tmp_path: Path
 ) -> None:
