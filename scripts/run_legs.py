@@ -76,8 +76,9 @@ _PARAMS = ("tests/contract/test_stage_params.py",)
 # The longest first, so that none is left for last.
 RUNS = (
     Run("default", "all but the contract", ("tests",), _APART, _LONG, once=True),
-    Run("newest", "classic", ("tests",), TOOLS, TORCH),
     Run("default", "contract", CONTRACT, once=True),
+    # The leg's run on Connect has these parts of the contract.
+    Run("newest", "classic", ("tests",), TOOLS, (*TORCH, *PLANS[1:])),
     # Its NumPy, pandas and torch are those of the default leg.
     Run("spark35", "classic", ("tests",), (*TORCH, *WITHOUT_SPARK, *TOOLS)),
     # Params are the same objects on Connect.

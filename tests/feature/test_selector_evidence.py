@@ -5,6 +5,8 @@ from pyspark.sql import functions as F
 
 from spark_ctr.feature import HashedEmbeddingEncoder, PowerLawFeatureSelector
 
+pytestmark = pytest.mark.once
+
 
 @pytest.fixture(scope="module")
 def rare(spark):

@@ -14,6 +14,8 @@ from spark_ctr.quantization import MixedPrecisionQuantizer, QuantizedCTRClassifi
 from spark_ctr.stage.training_data import training_data
 from spark_ctr.training.feeds import open_feed
 
+pytestmark = pytest.mark.once
+
 
 @pytest.fixture(scope="module")
 def weighted(small_clicks):

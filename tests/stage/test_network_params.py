@@ -11,6 +11,8 @@ from spark_ctr.networks import Inputs, Table
 from spark_ctr.quantization import MixedPrecisionQuantizer
 from spark_ctr.stage.columns import with_metadata
 
+pytestmark = pytest.mark.once
+
 INPUTS = Inputs((Table("site", 6, 4), Table("ad", 5, 4)), ("age",))
 PLAIN = "tests.networks.own_networks:Plain"
 
@@ -48,7 +50,6 @@ def test_a_module_of_ones_own_trains_is_saved_and_scores(data, tmp_path):
         MixedPrecisionQuantizer(classifier=loaded).fit(data)
 
 
-@pytest.mark.once
 def test_the_average_of_weights_is_kept_unless_told_otherwise(data):
     network, last, averaged = (
         dict(classifier("lr", batchSize=8, seed=3, **p).fit(data).torchNetwork.named_parameters())

@@ -11,6 +11,8 @@ from spark_ctr.stage.columns import with_metadata
 from spark_ctr.stage.training_data import training_data
 from spark_ctr.training.feeds import open_feed
 
+pytestmark = pytest.mark.once
+
 INPUTS = Inputs(
     (
         Table("site", 6, 4, slots=2),

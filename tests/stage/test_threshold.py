@@ -9,6 +9,8 @@ from small_classifier import classifier
 from spark_ctr.classification import CTRClassificationModel
 from spark_ctr.quantization import MixedPrecisionQuantizer
 
+pytestmark = pytest.mark.once
+
 
 @pytest.fixture(scope="module")
 def held_out(small_clicks):
