@@ -11,7 +11,7 @@ from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
 from spark_ctr.feature.category_text import texts_of
-from spark_ctr.stage.columns import CATEGORICAL_TYPES, TIMESTAMP_TYPES, column
+from spark_ctr.stage.columns import CATEGORICAL_TYPES, TIMESTAMP_TYPES, column, name_key
 from spark_ctr.stage.session import check_running
 from spark_ctr.stage.times import names_hour, read_time
 
@@ -125,7 +125,8 @@ def infer_roles(
         If a named or ignored column is missing, there are no rows, or no label is recognised.
     """
     check_running(dataset)
-    named, ignored = dict(named or {}), set(ignore)
+    named = {_spelled(dataset, name): role for name, role in (named or {}).items()}
+    ignored = {_spelled(dataset, name) for name in ignore}
     _check_present(dataset, [*named, *(ignored - {"*"})])
     if LABEL not in named.values():
         named |= _label(dataset, set(named) | ignored)
@@ -151,6 +152,14 @@ def infer_roles(
             found = ColumnRole(field.name, *_role(field, facts[field.name], outcomes, time))
         roles.append(found)
     return roles
+
+
+def _spelled(dataset: DataFrame, name: str) -> str:
+    """Return a name as the dataset spells it, if the session takes the two for one."""
+    if name in dataset.columns:
+        return name
+    key = name_key(dataset)
+    return next((own for own in dataset.columns if key(own) == key(name)), name)
 
 
 def _named_reason(field: T.StructField, role: str, facts: dict[str, dict[str, int]]) -> str:

@@ -15,6 +15,18 @@ def roles_of(log, **more) -> dict[str, str]:
     return {found.column: found.role for found in infer_roles(log, **more)}
 
 
+def test_names_are_found_as_the_session_finds_them(spark):
+    log = spark.createDataFrame([("a", 1, 0), ("b", 2, 1)] * 9, "Site string, n int, Click int")
+    words = {"named": {"click": "label", "SITE": "categorical"}, "ignore": ["N"]}
+    assert roles_of(log, **words) == {"Site": "categorical", "n": "left out", "Click": "label"}
+    spark.conf.set("spark.sql.caseSensitive", "true")
+    try:
+        with pytest.raises(ValueError, match="no column 'N', 'SITE', 'click'"):
+            roles_of(log, **words)
+    finally:
+        spark.conf.unset("spark.sql.caseSensitive")
+
+
 @pytest.fixture(scope="module")
 def log(spark):
     start = datetime.datetime(2024, 1, 1, tzinfo=datetime.UTC)
