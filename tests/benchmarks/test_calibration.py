@@ -54,3 +54,9 @@ def test_one_trained_network_is_scored_with_every_map(log):
         assert 0.3 < values[system, "calibration ratio"] < 3
     again = {(s, m): v for s, m, v in recalibration.both(log, 0, ARGUMENTS)}
     assert again == values
+
+
+def test_labels_of_a_drawn_log_are_probabilities():
+    found = recalibration.measured(np.array([0.1, 0.3]), np.array([0.0, 0.0]))
+    assert found["calibration ratio"] == pytest.approx(2.5)
+    assert "slope" not in found
