@@ -25,6 +25,8 @@ logger = logging.getLogger("spark_ctr")
 # A save elsewhere that is not done yet writes more often; killed ones are older in the end.
 _STALE_SECONDS = 3600.0
 _CONTENT = re.compile(r"(?:versions/|stages/\d+_)([0-9a-f]{12})/")
+# What other writers left, one by one where folders of ours lie beside them.
+_OTHER = re.compile(r"(?:(?:versions|stages)/)?[^/]+")
 
 
 class Replacement:
@@ -132,14 +134,15 @@ class Replacement:
         folders: dict[str, float] = {}
         for path, time in written.items():
             content = _CONTENT.match(path)
-            name = content[0].rstrip("/") if content else path.split("/")[0]
+            name = (content or _OTHER.match(path))[0].rstrip("/")  # type: ignore[index]
             if name == METADATA or (content and content[1] == self.save_id):
                 continue
             old = not content or content[1] in replaced
             folders[name] = max(folders.get(name, 0.0), 0.0 if old else time)
-        for name, time in sorted(folders.items()):
-            if time < newest - _STALE_SECONDS:
-                self._remove(name)
+        gone = {name for name, time in folders.items() if time < newest - _STALE_SECONDS}
+        kept = {p.split("/")[0] for p in written if gone.isdisjoint(_folders_of(p))}
+        for name in sorted({n if (top := n.split("/")[0]) in kept else top for n in gone}):
+            self._remove(name)
         for file in sorted({line.file for line in self._earlier}):
             self._remove(f"{METADATA}/{file}")
 
@@ -148,3 +151,8 @@ class Replacement:
             self._files.remove(name)
         except Exception as error:  # as above; what is left is never read
             logger.warning("could not remove %s/%s: %s", self._files.path, name, reason_of(error))
+
+
+def _folders_of(path: str) -> set[str]:
+    parts = path.split("/")
+    return {"/".join(parts[:depth]) for depth in (1, 2)}

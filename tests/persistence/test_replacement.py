@@ -142,11 +142,19 @@ def test_what_was_replaced_is_removed(models: dict[str, Any], spark: Any, tmp_pa
     assert {p.name for p in path.iterdir() if p.name[0] != "."} <= {"metadata", "versions"}
 
 
-def test_spark_ml_reads_a_pipeline(models: dict[str, Any], spark: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize("before", ["nothing", "ours", "Spark ML's"])
+def test_spark_ml_reads_a_pipeline(
+    models: dict[str, Any], spark: Any, tmp_path: Path, before: str
+) -> None:
     indexer = StringIndexer(inputCol="site", outputCol="index").fit(click_rows(spark))
     pipeline = PipelineModel([indexer, PipelineModel([models["encoder"]])])
-    spark_ctr.save(pipeline, str(tmp_path / "model"))
+    if before == "ours":
+        spark_ctr.save(pipeline, str(tmp_path / "model"))
+    elif before != "nothing":
+        pipeline.write().save(str(tmp_path / "model"))
     spark_ctr.save(pipeline, str(tmp_path / "model"), overwrite=True)
+    folders = {p.name[:14] for p in (tmp_path / "model" / "stages").iterdir()}
+    assert len(folders) == 2, "one folder a stage, of the new save alone"
     for load in (PipelineModel.load, spark_ctr.load):
         loaded = load(str(tmp_path / "model"))
         assert loaded.uid == pipeline.uid
