@@ -8,7 +8,7 @@ PY := .venvs/default/bin/python
 EXTRAS := dev gpu simd
 JVM_SOURCES := jvm_udfs/build_jar.py $(shell find jvm_udfs/src/main -type f)
 export PYTHONPATH := $(CURDIR)
-# Importing torch without compiled files takes twice as long, in every process that is started.
+# Without compiled files every process that is started compiles torch anew.
 export PYTHONDONTWRITEBYTECODE :=
 export PYTHONPYCACHEPREFIX := $(CURDIR)/build/pycache
 

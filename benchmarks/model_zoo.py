@@ -135,10 +135,15 @@ GRID = {"embeddingRegularization": [1e-3, 1e-2, 5e-2], "dropout": [0.2, 0.4]}
 
 
 def scores(label: np.ndarray, logit: np.ndarray) -> dict[str, float]:
-    """AUC and log loss expected of labels with these probabilities, be they 0, 1 or between."""
+    """AUC, log loss and predicted over expected clicks of labels, or of their probabilities."""
     both, twice = np.repeat([1.0, 0.0], len(label)), np.tile(logit, 2)
     auc = roc_auc(both, twice, np.concatenate([label, 1.0 - label]))
-    return {"auc": auc, "log_loss": float(np.mean(np.logaddexp(0.0, logit) - label * logit))}
+    predicted = 0.5 * (1 + np.tanh(0.5 * logit))
+    return {
+        "auc": auc,
+        "log_loss": float(np.mean(np.logaddexp(0.0, logit) - label * logit)),
+        "calibration ratio": float(predicted.sum() / label.sum()),
+    }
 
 
 def feed(rows: Rows, batch_size: int, seed: int) -> ArrayFeed:

@@ -42,9 +42,6 @@ PLAIN, NARROW = "plain", "without dropout"
 def measured(label: np.ndarray, logit: np.ndarray) -> dict[str, float]:
     """Figures of logits of the scored rows."""
     found = scores(label, logit)
-    # Labels of the drawn log are probabilities.
-    probability = 0.5 * (1 + np.tanh(0.5 * logit))
-    found["calibration ratio"] = float(probability.sum() / label.sum())
     if set(np.unique(label)) <= {0.0, 1.0}:
         found["slope"] = recalibrate(label, logit).slope
     return found

@@ -34,9 +34,9 @@ TOOLS = tuple(
 )
 CONTRACT = ("tests/contract",)
 # What Connect does with plans differs between versions; what rows are invalid does not.
-PLANS = tuple(
-    f"tests/contract/test_stage_{part}.py"
-    for part in ("determinism", "persistence", "pipelines", "streaming")
+_DETERMINISM = ("tests/contract/test_stage_determinism.py",)
+_PLANS = tuple(
+    f"tests/contract/test_stage_{part}.py" for part in ("persistence", "pipelines", "streaming")
 )
 
 
@@ -78,13 +78,13 @@ RUNS = (
     Run("default", "all but the contract", ("tests",), _APART, _LONG, once=True),
     Run("default", "contract", CONTRACT, once=True),
     # The leg's run on Connect has these parts of the contract.
-    Run("newest", "classic", ("tests",), TOOLS, (*TORCH, *PLANS[1:])),
+    Run("newest", "classic", ("tests",), TOOLS, (*TORCH, *_PLANS)),
     # Its NumPy, pandas and torch are those of the default leg.
     Run("spark35", "classic", ("tests",), (*TORCH, *WITHOUT_SPARK, *TOOLS)),
     # Params are the same objects on Connect.
     Run("default", "connect", CONTRACT, (), _PARAMS, mode="connect"),
     Run("default", "without Spark", (*TORCH, *WITHOUT_SPARK), once=True),
-    Run("newest", "connect", PLANS, mode="connect", defaults=True),
+    Run("newest", "connect", (*_DETERMINISM, *_PLANS), mode="connect", defaults=True),
     Run("newest", "feeds", FEEDS),
 )
 LEGS = tuple(dict.fromkeys(run.leg for run in RUNS))

@@ -17,8 +17,8 @@ _JARS, _MEMORY = "spark.jars", "spark.driver.memory"
 _PYTHON, _LEVEL = "spark.pyspark.python", "spark.log.level"
 # Rows that a Python worker holds at once when it scores; as many as a batch of validation.
 _ARROW_BATCH = ("spark.sql.execution.arrow.maxRecordsPerBatch", "8192")
-# Spark 4 asks the JVM five times for each column expression, to name its line of Python in errors:
-# building a plan of many columns takes two and a half times as long.
+# To name its line of Python in errors, Spark 4 asks the JVM several times for each column
+# expression, and plans of many columns take their time.
 _CALL_SITES = ("spark.python.sql.dataFrameDebugging.enabled", "false")
 _MIB = 2**20
 _LEAST_MIB, _MOST_MIB = 1024, 16 * 1024

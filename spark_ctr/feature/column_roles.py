@@ -11,7 +11,7 @@ from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
 from spark_ctr.feature.category_text import texts_of
-from spark_ctr.stage.columns import CATEGORICAL_TYPES, TIMESTAMP_TYPES, column, name_key
+from spark_ctr.stage.columns import CATEGORICAL_TYPES, TIMESTAMP_TYPES, column, fields_named
 from spark_ctr.stage.session import check_running
 from spark_ctr.stage.times import names_hour, read_time
 
@@ -156,10 +156,8 @@ def infer_roles(
 
 def _spelled(dataset: DataFrame, name: str) -> str:
     """Return a name as the dataset spells it, if the session takes the two for one."""
-    if name in dataset.columns:
-        return name
-    key = name_key(dataset)
-    return next((own for own in dataset.columns if key(own) == key(name)), name)
+    found = fields_named(dataset, name)
+    return found[0].name if found and name not in dataset.columns else name
 
 
 def _named_reason(field: T.StructField, role: str, facts: dict[str, dict[str, int]]) -> str:

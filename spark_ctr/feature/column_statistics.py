@@ -20,7 +20,7 @@ from spark_ctr.stage.columns import column
 from spark_ctr.stage.raw_rows import raw_columns, raw_hash
 from spark_ctr.stage.validation_time import time_of
 
-_GROUPED = 100
+_GROUPED = 100  # of more rows than so many times the sample, a share is left before grouping
 _PART = "spark_ctr part"  # the part of the log, which counts rows and labels in the same pass
 
 
@@ -148,15 +148,12 @@ def sample_relevance(
         dataset = dataset.where(_uniform(raw_hash(dataset, raw, seed)) < share * _GROUPED)
         share = 1 / _GROUPED
     codes = [_code(dataset, name).alias(f"h{i}") for i, name in enumerate(scalar)]
-    kept = dataset.select(valid_label(label).alias("label"), *codes).where("label IS NOT NULL")
-    copies = F.lit(1)
-    if share < 1:
-        names_of = kept.columns
-        kept = kept.groupBy(*names_of).count()
-        # the order of the columns has no part in the draw
-        content = F.xxhash64(F.array_sort(F.array(*names_of[1:])), "label", F.lit(seed))
-        copies = F.floor(F.col("count") * F.lit(share) + _uniform(content)).cast("int")
-    kept = kept.withColumn("count", copies).where("count > 0")
+    labelled = dataset.select(valid_label(label).alias("label"), *codes).where("label IS NOT NULL")
+    different = labelled.groupBy(*labelled.columns).count()
+    # the order of the columns has no part in the draw
+    content = F.xxhash64(F.array_sort(F.array(*labelled.columns[1:])), "label", F.lit(seed))
+    copies = F.floor(F.col("count") * F.lit(share) + _uniform(content)).cast("int")
+    kept = different.withColumn("count", copies).where("count > 0")
     lists = kept.agg(*[F.collect_list(name) for name in kept.columns]).collect()[0]
     *found, times = (np.array(values) for values in lists)
     y, *columns = (np.repeat(values, times.astype(np.int64)) for values in found)
