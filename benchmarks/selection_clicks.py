@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import product
 
 import numpy as np
 import torch
@@ -114,26 +115,26 @@ def measure_clicks(
     epochs : int
         At most.
     """
-    for seed in seeds:
-        for truth in truths:
-            for world in worlds:
-                log = clicks(master, rows, world, truth)
-                case = f"clicks, {world}, {rows:,} rows, log {truth}"
-                found: dict[tuple[tuple[int, int], ...], list[float]] = {}  # by rows of the plan
-                figures = {}
-                for system, plan in plans(Counted(log, seed=truth)).items():
-                    key = tuple((c, len(v)) for c, v in plan.private.items())
-                    if key not in found:
-                        found[key] = quality(log, plan, seed, epochs)
-                    figures[system] = found[key]
-                    yield Record(case, system, "rows", plan.rows, "rows", seed)
-                    for (by, metric), value in zip(METRICS, found[key], strict=True):
-                        yield Record(f"{case}, {by}", system, metric, value, "", seed)
-                for peer in (ESTIMATE, TWICE):
-                    pairs = zip(METRICS, figures[OURS], figures[peer], strict=True)
-                    for (by, metric), ours, theirs in pairs:
-                        minus = f"{case}, {by}: minus {peer}"
-                        yield Record(minus, OURS, metric, ours - theirs, "", seed)
+    for truth, world in product(truths, worlds):
+        log = clicks(master, rows, world, truth)
+        case = f"clicks, {world}, {rows:,} rows, log {truth}"
+        compared = plans(Counted(log, seed=truth))
+        for seed in seeds:
+            found: dict[tuple[tuple[int, int], ...], list[float]] = {}  # by rows of the plan
+            figures = {}
+            for system, plan in compared.items():
+                key = tuple((c, len(v)) for c, v in plan.private.items())
+                if key not in found:
+                    found[key] = quality(log, plan, seed, epochs)
+                figures[system] = found[key]
+                yield Record(case, system, "rows", plan.rows, "rows", seed)
+                for (by, metric), value in zip(METRICS, found[key], strict=True):
+                    yield Record(f"{case}, {by}", system, metric, value, "", seed)
+            for peer in (ESTIMATE, TWICE):
+                pairs = zip(METRICS, figures[OURS], figures[peer], strict=True)
+                for (by, metric), ours, theirs in pairs:
+                    minus = f"{case}, {by}: minus {peer}"
+                    yield Record(minus, OURS, metric, ours - theirs, "", seed)
 
 
 __all__ = ["EPOCHS", "WORLDS", "measure_clicks"]
