@@ -33,10 +33,19 @@ TOOLS = tuple(
     for part in ("benchmarks", "test_check_tools.py", "test_layout.py", "test_wheel.py")
 )
 CONTRACT = ("tests/contract",)
+
+
+def _contract(*parts: str) -> tuple[str, ...]:
+    return tuple(f"tests/contract/test_stage_{part}.py" for part in parts)
+
+
 # What Connect does with plans differs between versions; what rows are invalid does not.
-_DETERMINISM = ("tests/contract/test_stage_determinism.py",)
-_PLANS = tuple(
-    f"tests/contract/test_stage_{part}.py" for part in ("persistence", "pipelines", "streaming")
+_PLANS = _contract("determinism", "persistence", "pipelines", "streaming", "tuning")
+# Made of expressions and files of kinds that other tests have in every leg.
+_OF_KINDS = (
+    *("tests/datasets", "tests/jvm/test_build_jar.py", "tests/persistence"),
+    *(f"tests/feature/test_{part}.py" for part in ("encoder_growth", "standardisation")),
+    *(f"tests/stage/test_{part}.py" for part in ("training_data", "training_rows")),
 )
 
 
@@ -54,6 +63,8 @@ class Run:
         Kind of Spark session of the tests.
     once : bool
         Whether tests marked "once" run here.
+    jar : bool
+        Whether the session has the JVM functions, on Connect; on classic Spark tests start one.
     defaults : bool
         Whether Spark keeps its defaults, code generation among them, which few rows do not repay;
         one run does, and so do the sessions that tests start in processes of their own.
@@ -66,25 +77,35 @@ class Run:
     spared: tuple[str, ...] = ()
     mode: str = "classic"
     once: bool = False
+    jar: bool = False
     defaults: bool = False
 
 
 _APART = (*CONTRACT, *TORCH, *WITHOUT_SPARK)
 # All stages of the main job and its peer take two minutes, see `make test-benchmarks` too.
 _LONG = ("tests/benchmarks/test_main_job.py",)
-_PARAMS = ("tests/contract/test_stage_params.py",)
 # The longest first, so that none is left for last.
 RUNS = (
     Run("default", "all but the contract", ("tests",), _APART, _LONG, once=True),
     Run("default", "contract", CONTRACT, once=True),
-    # The leg's run on Connect has these parts of the contract.
-    Run("newest", "classic", ("tests",), TOOLS, (*TORCH, *_PLANS)),
-    # Its NumPy, pandas and torch are those of the default leg.
-    Run("spark35", "classic", ("tests",), (*TORCH, *WITHOUT_SPARK, *TOOLS)),
-    # Params are the same objects on Connect.
-    Run("default", "connect", CONTRACT, (), _PARAMS, mode="connect"),
+    # Its NumPy, pandas and torch are those of the default leg, and invalid rows are Python's work.
+    Run(
+        *("spark35", "classic", ("tests",), (*TORCH, *WITHOUT_SPARK, *TOOLS)),
+        (*_OF_KINDS, *_contract("determinism", "invalid_rows", "params", "tuning")),
+    ),
+    Run("newest", "classic", ("tests",), TOOLS, (*TORCH, *CONTRACT, *_OF_KINDS)),
+    Run(
+        *("newest", "connect", CONTRACT, (), _contract("invalid_rows", "params", "schema")),
+        mode="connect",
+        defaults=True,
+    ),
+    Run(
+        *("default", "connect", (*CONTRACT, "tests/jvm/test_functions.py"), ()),
+        (*_PLANS, *_contract("params")),
+        mode="connect",
+        jar=True,
+    ),
     Run("default", "without Spark", (*TORCH, *WITHOUT_SPARK), once=True),
-    Run("newest", "connect", (*_DETERMINISM, *_PLANS), mode="connect", defaults=True),
     Run("newest", "feeds", FEEDS),
 )
 LEGS = tuple(dict.fromkeys(run.leg for run in RUNS))
@@ -120,16 +141,17 @@ def pytest_run(run: Run, everything: bool) -> Outcome:
     durations.unlink(missing_ok=True)
     command = [str(ROOT / ".venvs" / run.leg / "bin" / "python"), "-m", "pytest", "-q", "-rs"]
     command += ["-p", "no:cacheprovider", f"--junitxml={durations}", *run.paths]
-    unwanted = [] if run.once else ["once"]
     command += [f"--ignore={path}" for path in run.ignored]
+    unwanted = []
     if not everything:
         command += [f"--ignore={path}" for path in run.spared]
-        unwanted += ["full"]
+        unwanted = ["full"] if run.once else ["full", "once"]
     command += ["-m", " and ".join(f"not {mark}" for mark in unwanted)] if unwanted else []
     environment = dict(
         os.environ,
         PYTHONPATH=str(ROOT),
         SPARK_CTR_TEST_MODE=run.mode,
+        SPARK_CTR_TEST_JAR=str(int(run.jar)),
         SPARK_CTR_TEST_DEFAULTS=str(int(run.defaults)),
         OMP_NUM_THREADS="1",  # two runs share two cores
     )

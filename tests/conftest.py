@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,8 +18,13 @@ settings.load_profile("untimed")
 os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
 os.environ.setdefault("PYSPARK_DRIVER_PYTHON", sys.executable)
 os.environ.setdefault("PYTHONHASHSEED", "0")
-# Half the time: jobs this small are over before the JVM's second compiler pays.
-os.environ.setdefault("JDK_JAVA_OPTIONS", "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC")
+# Half the time: jobs this small are over before the JVM's second compiler pays, or checks of the
+# classes that Spark ships.
+os.environ.setdefault(
+    "JDK_JAVA_OPTIONS",
+    "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
+    " -XX:+UnlockDiagnosticVMOptions -XX:-BytecodeVerificationRemote",
+)
 
 CONNECT = os.environ.get("SPARK_CTR_TEST_MODE", "classic") == "connect"
 if CONNECT:
@@ -41,17 +47,33 @@ if os.environ.get("SPARK_CTR_TEST_DEFAULTS", "0") != "1":
     }
 
 
+_PORT = "spark.connect.grpc.binding.port"
+
+
 def spark_session():
     """Return the session of the mode under test."""
     import pyspark
     from pyspark.sql import SparkSession
+
+    from spark_ctr.jvm import session_settings
 
     if CONNECT and pyspark.__version__ < "4":
         pytest.skip("Spark Connect has pyspark.ml from 4.0 on")
     builder = SparkSession.builder.appName("spark_ctr tests")
     for name, value in SETTINGS.items():
         builder = builder.config(name, value)
-    return (builder.remote("local[2]") if CONNECT else builder.master("local[2]")).getOrCreate()
+    if not CONNECT:
+        return builder.config(_PORT, _free_port()).master("local[2]").getOrCreate()
+    if os.environ.get("SPARK_CTR_TEST_JAR", "0") == "1":
+        for name, value in session_settings().items():
+            builder = builder.config(name, value)
+    return builder.remote("local[2]").getOrCreate()
+
+
+def _free_port() -> str:
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        return str(free.getsockname()[1])
 
 
 @pytest.fixture(scope="session")
@@ -60,6 +82,18 @@ def spark() -> Iterator:
     session = spark_session()
     yield session
     session.stop()
+
+
+@pytest.fixture(scope="session")
+def connect_server(spark) -> str:
+    """Address of a Connect server in the JVM of the tests, which is warm."""
+    import pyspark
+
+    if CONNECT or pyspark.__version__ < "4":
+        pytest.skip("classic Spark starts a Connect server from 4.0 on")
+    service = spark._jvm.org.apache.spark.sql.connect.service.SparkConnectService
+    service.start(spark._jsc.sc())
+    return f"sc://localhost:{spark.conf.get(_PORT)}"
 
 
 @pytest.fixture(scope="session")

@@ -9,9 +9,11 @@ from typing import Any
 
 import pytest
 from click_rows import ClickRows, raw_rows
+from pyspark.ml import Pipeline, PipelineModel
 from stages import CASES, Case, sparing
 
-from spark_ctr.feature import HashedEmbeddingEncoder
+from spark_ctr.classification import CTRClassifier
+from spark_ctr.feature import ClickLogCleaner, HashedEmbeddingEncoder, PowerLawFeatureSelector
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -34,6 +36,20 @@ def clicks(spark: Any, tmp_path_factory: pytest.TempPathFactory) -> ClickRows:
     )
     encoder.fit(raw).transform(raw).write.parquet(f"{folder}/encoded")
     return ClickRows(raw, spark.read.parquet(f"{folder}/encoded"))
+
+
+@pytest.fixture(scope="session")
+def chain(clicks: Any) -> tuple[Pipeline, PipelineModel]:
+    """The whole pipeline and its model."""
+    cleaner = ClickLogCleaner(
+        categoricalCols=["site", "device"], numericCols=["price"], numBuckets=3
+    )
+    selector = PowerLawFeatureSelector(budget=64, minRelevance=0.0, alternatives=[])
+    classifier = CTRClassifier(
+        network="lr", maxIter=1, batchSize=32, device="cpu", verbose=False, validationFraction=0.2
+    )
+    pipeline = Pipeline(stages=[cleaner, selector, HashedEmbeddingEncoder(), classifier])
+    return pipeline, pipeline.fit(clicks.raw)
 
 
 @dataclass(frozen=True)

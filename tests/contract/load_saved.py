@@ -1,6 +1,6 @@
 """Load saved stages in a process of its own and check them against what their maker wrote down.
 
-Usage: python load_saved.py FOLDER, with FOLDER/manifest.json.
+Usage: python load_saved.py FOLDER, with FOLDER/manifest.json and SPARK_REMOTE.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ def described(stage: Any) -> dict[str, Any]:
 def main(folder: str) -> None:
     """Load and compare; an AssertionError names the stage that differs."""
     from click_rows import assert_same_rows, rows_of
-    from conftest import spark_session
+    from pyspark.sql import SparkSession
 
-    spark = spark_session()
+    spark = SparkSession.builder.getOrCreate()
     manifest = json.loads(Path(folder, "manifest.json").read_text())
     for entry in manifest:
         module, name = entry["class"].split(":")

@@ -361,6 +361,9 @@ CASES = [
     ),
 ]
 
+# Those that need no other stage before them.
+ALONE = [case for case in CASES if case.data == "encoded"]
+
 
 def sparing(rows: Iterable[Any], spared: Callable[..., bool] | None = None) -> list[Any]:
     """Return parameters of tests, cases or tuples that begin with one; the spared ones are full.

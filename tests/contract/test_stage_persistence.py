@@ -38,8 +38,8 @@ def _public(cls: type) -> str:
 
 
 @pytest.mark.once
-def test_loads_in_a_fresh_process(
-    saved: Saved, clicks: Any, fitted: Callable[[Case], Any], tmp_path: Path
+def test_loads_in_a_fresh_process_on_connect(
+    saved: Saved, clicks: Any, fitted: Callable[[Case], Any], connect_server: str, tmp_path: Path
 ) -> None:
     manifest = []
     for case in CASES:
@@ -75,7 +75,7 @@ def test_loads_in_a_fresh_process(
     (tmp_path / "manifest.json").write_text(json.dumps(manifest))
     child = subprocess.run(
         [sys.executable, str(Path(__file__).with_name("load_saved.py")), str(tmp_path)],
-        env=os.environ | {"PYTHONPATH": str(REPOSITORY)} | _server(),
+        env=os.environ | {"PYTHONPATH": str(REPOSITORY), "SPARK_REMOTE": connect_server},
         cwd=tmp_path,
         capture_output=True,
         text=True,
@@ -84,11 +84,6 @@ def test_loads_in_a_fresh_process(
     )
     assert child.returncode == 0, child.stderr[-3000:]
     assert f"loaded {len(manifest)} stages" in child.stdout
-
-
-def _server() -> dict[str, str]:
-    """Nothing on classic Spark; on Connect the child is a new client of a server of its own."""
-    return {"SPARK_TESTING": "1"} if os.environ.get("SPARK_CTR_TEST_MODE") == "connect" else {}
 
 
 def test_saved_stage_is_what_was_saved(case: Case, tmp_path: Path) -> None:

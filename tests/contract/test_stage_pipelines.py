@@ -1,4 +1,4 @@
-"""Extra ParamMaps, nested stages, Pipeline and CrossValidator."""
+"""Extra ParamMaps, nested stages and Pipeline."""
 
 from __future__ import annotations
 
@@ -9,15 +9,9 @@ from typing import Any
 import pytest
 from click_rows import assert_same_rows, rows_of
 from pyspark.ml import Pipeline, PipelineModel
-from pyspark.ml.evaluation import BinaryClassificationEvaluator
-from pyspark.ml.tuning import CrossValidator, CrossValidatorModel
-from stages import CASES, Case, nested_params, sparing
-
-from spark_ctr.classification import CTRClassifier
-from spark_ctr.feature import ClickLogCleaner, HashedEmbeddingEncoder, PowerLawFeatureSelector
+from stages import ALONE, CASES, Case, nested_params, sparing
 
 NESTED = [case for case in CASES if case.nested]
-ALONE = [case for case in CASES if case.data == "encoded"]
 EACH_NESTED = pytest.mark.parametrize("case", sparing(NESTED), ids=lambda case: case.name)
 
 
@@ -84,20 +78,6 @@ def test_nested_stage_must_be_set(case: Case, data: Any) -> None:
             stage.fit(data)
 
 
-@pytest.fixture(scope="module")
-def chain(clicks: Any) -> tuple[Pipeline, PipelineModel]:
-    """The whole pipeline and its model."""
-    cleaner = ClickLogCleaner(
-        categoricalCols=["site", "device"], numericCols=["price"], numBuckets=3
-    )
-    selector = PowerLawFeatureSelector(budget=64, minRelevance=0.0, alternatives=[])
-    classifier = CTRClassifier(
-        network="lr", maxIter=1, batchSize=32, device="cpu", verbose=False, validationFraction=0.2
-    )
-    pipeline = Pipeline(stages=[cleaner, selector, HashedEmbeddingEncoder(), classifier])
-    return pipeline, pipeline.fit(clicks.raw)
-
-
 def test_pipeline_survives_saving(
     chain: tuple[Pipeline, PipelineModel], clicks: Any, tmp_path: Path
 ) -> None:
@@ -122,40 +102,3 @@ def test_every_stage_survives_in_a_pipeline(
         assert type(stage) is case.stage
         assert type(model) is case.model
         assert case.fingerprint(model) == case.fingerprint(fitted(case))
-
-
-def _validated(estimator: Any, grid: Any, data: Any, folder: Path) -> None:
-    validator = CrossValidator(
-        estimator=estimator,
-        estimatorParamMaps=grid,
-        evaluator=BinaryClassificationEvaluator(),
-        numFolds=2,
-        seed=1,
-    )
-    model = validator.fit(data)
-    assert len(model.avgMetrics) == 2
-    assert all(0.0 <= metric <= 1.0 for metric in model.avgMetrics)
-    model.save(f"{folder}/cv")
-    loaded = CrossValidatorModel.load(f"{folder}/cv")
-    assert loaded.avgMetrics == model.avgMetrics
-    assert loaded.getEstimatorParamMaps() == grid
-    assert_same_rows(rows_of(loaded.transform(data)), rows_of(model.transform(data)))
-
-
-@pytest.mark.parametrize(
-    "case", sparing(ALONE, lambda case: not case.nested), ids=lambda case: case.name
-)
-def test_cross_validation(case: Case, data: Any, tmp_path: Path) -> None:
-    stage = case.make(str)
-    _validated(stage, case.grid(stage), data, tmp_path)
-
-
-@pytest.mark.once
-def test_cross_validation_of_a_pipeline(
-    chain: tuple[Pipeline, PipelineModel], clicks: Any, tmp_path: Path
-) -> None:
-    stages = chain[0].getStages()
-    grids = [case.grid(s) for s in stages for case in CASES if case.stage is type(s)][:3]
-    grid = [cleaner | selector | encoder for cleaner, selector, encoder in zip(*grids, strict=True)]
-    assert [len(point) for point in grid] == [3, 3]
-    _validated(chain[0], grid, clicks.raw, tmp_path)

@@ -6,7 +6,6 @@ import json
 import os
 
 import pyarrow.parquet as pq
-import pyspark
 import pytest
 from job_process import run, scores, submit
 
@@ -86,7 +85,7 @@ def test_the_command_line_is_checked_first(job, capsys):
 
 
 @pytest.mark.once
-@pytest.mark.full  # test_raw_log runs it on two workers
+@pytest.mark.full  # test_raw_log runs it on a worker, others train on two
 def test_two_workers_give_the_same_scores(generated, log, tmp_path):
     run(
         *("--input", log / "log.parquet", "--slot", "slot", "--epochs", "2"),
@@ -97,13 +96,10 @@ def test_two_workers_give_the_same_scores(generated, log, tmp_path):
 
 
 @pytest.mark.once
-def test_connect_gives_the_same_scores(generated, log, tmp_path):
-    if pyspark.__version__.startswith("3."):
-        pytest.skip("PySpark 3.5 has no spark.ml on Connect")
+def test_connect_gives_the_same_scores(generated, log, connect_server, tmp_path):
     run(
         *("--input", log / "log.parquet", "--slot", "slot", "--epochs", "2"),
         *("--output", tmp_path, "--row-budget", "2000"),
-        SPARK_REMOTE="local[2]",
-        SPARK_TESTING="1",  # a free port
+        SPARK_REMOTE=connect_server,
     )
     assert scores(tmp_path) == scores(generated[1])

@@ -1,6 +1,6 @@
 """A Python process of its own that starts Spark with the jar and prints what it saw, as JSON.
 
-Usage: python probe_functions.py (classic|connect) JAR-or-empty
+Usage: python probe_functions.py JAR-or-empty
 """
 
 import json
@@ -91,18 +91,16 @@ def observe(spark: SparkSession) -> dict:
 
 
 def main() -> None:
-    """Start the session that the command line asks for, observe it, print."""
-    mode, jar = sys.argv[1:]
-    builder = SparkSession.builder.config("spark.ui.enabled", "false")
+    """Start a session with the jar, observe it, print."""
+    jar = sys.argv[1]
+    builder = SparkSession.builder.master("local[1]").config("spark.ui.enabled", "false")
     if jar:
         settings = session_settings()
         assert settings["spark.jars"] == jar
         for name, value in settings.items():
             builder = builder.config(name, value)
-    builder = builder.master("local[1]") if mode == "classic" else builder.remote("local[1]")
     spark = builder.getOrCreate()
     observed = observe(spark)
-    observed["connect"] = "connect" in type(spark).__module__
     spark.stop()
     print(json.dumps(observed))
 

@@ -7,17 +7,15 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-import pyspark
 import pytest
 from golden import GOLDEN, counts, golden_rows, kinds, log_to_count
-from probe_functions import PLAN
+from probe_functions import PLAN, observe
 
 from spark_ctr.hashing import value_hash
 from spark_ctr.jvm import has_jvm_functions, jar_path
 
 ROOT = Path(__file__).resolve().parents[2]
 PROBE = Path(__file__).with_name("probe_functions.py")
-SPARK_MAJOR = int(pyspark.__version__.split(".")[0])
 
 
 @pytest.fixture(scope="module")
@@ -29,15 +27,12 @@ def jar() -> str:
     return jar_path()
 
 
-def probe(mode: str, jar: str, folder: Path) -> dict:
+def probe(jar: str, folder: Path) -> dict:
     """What a fresh Python process sees in a session that it starts with the jar."""
-    environment = dict(os.environ, PYTHONPATH=str(ROOT), PYSPARK_PYTHON=sys.executable)
-    # With it a local Connect server takes a free port instead of 15002, which may be in use.
-    environment["SPARK_TESTING"] = "1"
     done = subprocess.run(
-        [sys.executable, str(PROBE), mode, jar],
+        [sys.executable, str(PROBE), jar],
         cwd=folder,
-        env=environment,
+        env=dict(os.environ, PYTHONPATH=str(ROOT), PYSPARK_PYTHON=sys.executable),
         capture_output=True,
         text=True,
         timeout=300,
@@ -46,16 +41,22 @@ def probe(mode: str, jar: str, folder: Path) -> dict:
     return json.loads(done.stdout.splitlines()[-1])
 
 
-@pytest.fixture(scope="module", params=["classic", pytest.param("connect", marks=pytest.mark.once)])
-def seen(request, jar, tmp_path_factory) -> dict:
-    """Observations of one session per kind."""
-    if request.param == "connect":
-        if SPARK_MAJOR < 4:
-            pytest.skip("PySpark starts a local Connect server with a jar from 4.0 on")
-        pytest.importorskip("grpc", reason="Spark Connect needs grpcio")
-    observed = probe(request.param, jar, tmp_path_factory.mktemp(request.param))
-    assert observed["connect"] == (request.param == "connect")
-    return observed
+@pytest.fixture(scope="module")
+def seen(spark, jar, tmp_path_factory) -> dict:
+    """Observations of a session with the jar: on Connect that of the tests."""
+    if "connect" not in type(spark).__module__:
+        return probe(jar, tmp_path_factory.mktemp("probe"))
+    if not has_jvm_functions(spark):
+        pytest.skip("this run's session on Connect is one without the jar")
+    return json.loads(json.dumps(observe(spark)))
+
+
+@pytest.fixture
+def plain(spark):
+    """The session of the tests, where it is one without the jar."""
+    if has_jvm_functions(spark):
+        pytest.skip("this run's session is one with the jar")
+    return spark
 
 
 def test_session_with_the_jar_has_the_function(seen):
@@ -117,9 +118,8 @@ def test_golden_rows_with_the_jar(seen):
         assert found == {"rows": golden["rows"], "bags": golden["bags"]}
 
 
-def test_golden_rows_without_the_jar(spark):
-    assert not has_jvm_functions(spark)
-    for golden, found in zip(GOLDEN["plans"], golden_rows(spark), strict=True):
+def test_golden_rows_without_the_jar(plain):
+    for golden, found in zip(GOLDEN["plans"], golden_rows(plain), strict=True):
         assert found == {"rows": golden["rows"], "bags": golden["bags"]}
 
 
@@ -144,8 +144,8 @@ def test_counts_with_the_jar(seen, counted):
     assert seen["counts"] == counted
 
 
-def test_counts_without_the_jar(spark, counted):
-    assert counts(spark) == counted
+def test_counts_without_the_jar(plain, counted):
+    assert counts(plain) == counted
 
 
 def _kinds(counted: list[list]) -> list[list]:
@@ -157,10 +157,10 @@ def test_kinds_with_the_jar(seen, counted):
     assert seen["kinds"] == _kinds(counted)
 
 
-def test_kinds_without_the_jar(spark, counted):
-    assert kinds(spark) == _kinds(counted)
+def test_kinds_without_the_jar(plain, counted):
+    assert kinds(plain) == _kinds(counted)
 
 
 @pytest.mark.full  # test_golden_rows_without_the_jar sees it in the session of the tests
 def test_without_the_jar_there_are_no_jvm_functions(tmp_path):
-    assert probe("classic", "", tmp_path) == {"has": False, "connect": False}
+    assert probe("", tmp_path) == {"has": False}
