@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from spark_ctr.networks.embedding import embedding_modules
+from spark_ctr.training.adamw import AdamW
 from spark_ctr.training.row_gradients import coalesce_rows
 from spark_ctr.training.rowwise import OPTIMIZERS
 
@@ -57,15 +57,9 @@ class Optimizers:
         rest = {name: p for name, p in named.items() if id(p) not in tables}
         losses = {f"loss.{i}": p for i, p in enumerate(extra) if p.requires_grad}
         self._rest = {**rest, **losses}
-        groups: list[dict[str, Any]] = [
-            {"params": [p for p in rest.values() if p.ndim >= 2], "weight_decay": weight_decay},
-            {
-                "params": [p for p in rest.values() if p.ndim < 2] + list(losses.values()),
-                "weight_decay": 0.0,
-            },
-        ]
-        groups = [group for group in groups if group["params"]]
-        self._adamw = torch.optim.AdamW(groups, lr=learning_rate, fused=True) if groups else None
+        matrices = [p for p in rest.values() if p.ndim >= 2]
+        vectors = [p for p in rest.values() if p.ndim < 2] + list(losses.values())
+        self._adamw = AdamW([(matrices, weight_decay), (vectors, 0.0)])
         self._rowwise = OPTIMIZERS[optimizer](self._tables, embedding_l2, moved)
         self.learning_rate = learning_rate
 
@@ -86,15 +80,12 @@ class Optimizers:
             weight.grad = grad
         if self._clip_norm is not None:
             self._clip(self._clip_norm)
-        if self._adamw is not None:
-            self._adamw.step()
+        self._adamw.step(self.learning_rate)
         self._rowwise.step(self.learning_rate)
 
     def set_learning_rate(self, value: float) -> None:
         """Take steps with this learning rate from now on."""
         self.learning_rate = value
-        for group in self._adamw.param_groups if self._adamw is not None else ():
-            group["lr"] = value
 
     def state_dict(self) -> dict[str, Tensor]:
         """Return the learning rate, the steps and the moments, ``PARAMETER:MOMENT`` each.
@@ -107,7 +98,7 @@ class Optimizers:
             _STEPS: torch.tensor(self._rowwise.steps),
         }
         for name, parameter in self._rest.items():
-            for key, value in (self._adamw.state[parameter] if self._adamw else {}).items():
+            for key, value in self._adamw.state.get(parameter, {}).items():
                 state[f"{name}:{key}"] = value
         for name, moments in self._rowwise.state.items():
             state |= {f"{name}:{key}": value for key, value in moments.items()}
@@ -136,8 +127,8 @@ class Optimizers:
         for name, moments in found.items():
             parameter = known[name]
             is_table = name in self._tables
-            new = self._rowwise.initial_state if is_table else _adamw_state
-            expected = new(parameter)
+            optimizer = self._rowwise if is_table else self._adamw
+            expected = optimizer.initial_state(parameter)
             shapes = {key: tuple(value.shape) for key, value in moments.items()}
             wanted = {key: tuple(value.shape) for key, value in expected.items()}
             if shapes != wanted:
@@ -146,7 +137,7 @@ class Optimizers:
                 expected[key].copy_(value)
             if is_table:
                 self._rowwise.state[name] = expected
-            elif self._adamw is not None:
+            else:
                 self._adamw.state[parameter] = expected
         self._rowwise.steps = int(state[_STEPS])
         self.set_learning_rate(float(state[_LEARNING_RATE]))
@@ -163,12 +154,3 @@ class Optimizers:
         factor = (clip_norm / (norm + 1e-6)).clamp_max(1.0)
         for value in values:
             value.mul_(factor)
-
-
-def _adamw_state(parameter: Tensor) -> dict[str, Tensor]:
-    """State of a parameter in a fused torch.optim.AdamW before its first step."""
-    return {
-        "step": torch.zeros((), device=parameter.device),
-        "exp_avg": torch.zeros_like(parameter),
-        "exp_avg_sq": torch.zeros_like(parameter),
-    }

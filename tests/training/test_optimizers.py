@@ -2,6 +2,8 @@
 
 import copy
 import math
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -9,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spark_ctr.networks import PADDING, Inputs, Table, build_network
+from spark_ctr.training.adamw import AdamW
 from spark_ctr.training.loss import click_loss
 from spark_ctr.training.optimizers import Optimizers
 from spark_ctr.training.row_gradients import coalesce_rows
@@ -250,3 +253,46 @@ def test_weight_decay_spares_tables_and_biases(inputs):
         decayed = parameter.ndim == 2 and not name.startswith("embedding.")
         factor = 1 - 0.1 * 0.5 if decayed else 1.0
         torch.testing.assert_close(parameter.detach(), before[name] * factor)
+
+
+def test_all_but_tables_take_the_steps_of_torchs_adamw():
+    draw = torch.Generator().manual_seed(0)
+    shapes = [(7, 5), (5,), (3, 7)]
+    ours, theirs = (
+        [torch.nn.Parameter(torch.randn(shape, generator=draw)) for shape in shapes] for _ in "ab"
+    )
+    for one, other in zip(ours, theirs, strict=True):
+        other.data.copy_(one.data)
+    adamw = AdamW([(ours[::2], 0.1), (ours[1:2], 0.0), ([], 0.1)])
+    groups = [
+        {"params": theirs[::2], "weight_decay": 0.1},
+        {"params": theirs[1:2], "weight_decay": 0.0},
+    ]
+    peer = torch.optim.AdamW(groups, fused=True)
+    for step in range(5):
+        for one, other in zip(ours, theirs, strict=True):
+            one.grad = torch.randn(one.shape, generator=draw)
+            other.grad = one.grad.clone()
+        if step == 2:
+            ours[2].grad = theirs[2].grad = None
+        for group in peer.param_groups:
+            group["lr"] = 0.01 / (step + 1)
+        adamw.step(0.01 / (step + 1))
+        peer.step()
+        for one, other in zip(ours, theirs, strict=True):
+            assert torch.equal(one, other)
+            assert adamw.state[one].keys() == peer.state[other].keys()
+
+
+def test_training_does_not_load_torchs_compiler():
+    code = """
+import sys
+import torch
+from spark_ctr.training.optimizers import Optimizers
+network = torch.nn.Linear(2, 1)
+network(torch.ones(3, 2)).sum().backward()
+Optimizers(network, (), 0.1, 0.1, 0.0, 1.0).step()
+print("torch._dynamo" in sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
