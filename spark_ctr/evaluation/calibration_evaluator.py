@@ -154,7 +154,6 @@ class CalibrationEvaluator(_CalibrationParams, PersistentStage, Evaluator):
                 F.sum("y").alias("clicks"),
                 F.sum("loss").alias("loss"),
             )
-            .orderBy("bin")
             .collect()
         )
         if not found:
@@ -167,4 +166,4 @@ class CalibrationEvaluator(_CalibrationParams, PersistentStage, Evaluator):
                 f"1, or a probability in {probability!r} outside [0, 1]; drop or mend them"
                 + (f"; {unusual}" if unusual else "")
             )
-        return found
+        return sorted(found, key=lambda row: row["bin"])
