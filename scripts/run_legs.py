@@ -64,7 +64,7 @@ class Run:
     once : bool
         Whether tests marked "once" run here.
     jar : bool
-        Whether the session has the JVM functions, on Connect; on classic Spark tests start one.
+        Whether the session of the tests has the JVM functions.
     defaults : bool
         Whether Spark keeps its defaults, code generation among them, which few rows do not repay;
         one run does, and so do the sessions that tests start in processes of their own.
@@ -88,12 +88,12 @@ _LONG = ("tests/benchmarks/test_main_job.py",)
 RUNS = (
     Run("default", "all but the contract", ("tests",), _APART, _LONG, once=True),
     Run("default", "contract", CONTRACT, once=True),
-    # Its NumPy, pandas and torch are those of the default leg, and invalid rows are Python's work.
+    # Its NumPy, pandas and torch, and what they make of invalid rows, are the default leg's.
     Run(
         *("spark35", "classic", ("tests",), (*TORCH, *WITHOUT_SPARK, *TOOLS)),
-        (*_OF_KINDS, *_contract("determinism", "invalid_rows", "params", "tuning")),
+        (*_OF_KINDS, *_contract("determinism", "invalid_rows", "params", "pipelines", "tuning")),
     ),
-    Run("newest", "classic", ("tests",), TOOLS, (*TORCH, *CONTRACT, *_OF_KINDS)),
+    Run("newest", "classic", ("tests",), TOOLS, (*TORCH, *CONTRACT, *_OF_KINDS), jar=True),
     Run(
         *("newest", "connect", CONTRACT, (), _contract("invalid_rows", "params", "schema")),
         mode="connect",

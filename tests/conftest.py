@@ -62,12 +62,12 @@ def spark_session():
     builder = SparkSession.builder.appName("spark_ctr tests")
     for name, value in SETTINGS.items():
         builder = builder.config(name, value)
-    if not CONNECT:
-        return builder.config(_PORT, _free_port()).master("local[2]").getOrCreate()
     if os.environ.get("SPARK_CTR_TEST_JAR", "0") == "1":
         for name, value in session_settings().items():
             builder = builder.config(name, value)
-    return builder.remote("local[2]").getOrCreate()
+    if CONNECT:
+        return builder.remote("local[2]").getOrCreate()
+    return builder.config(_PORT, _free_port()).master("local[2]").getOrCreate()
 
 
 def _free_port() -> str:

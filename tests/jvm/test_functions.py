@@ -1,4 +1,4 @@
-"""The JVM functions as a Python user gets it: the jar in ``spark.jars`` of a fresh session."""
+"""The JVM functions as a Python user gets them: by the jar in a session's ``spark.jars``."""
 
 import json
 import os
@@ -43,12 +43,12 @@ def probe(jar: str, folder: Path) -> dict:
 
 @pytest.fixture(scope="module")
 def seen(spark, jar, tmp_path_factory) -> dict:
-    """Observations of a session with the jar: on Connect that of the tests."""
-    if "connect" not in type(spark).__module__:
-        return probe(jar, tmp_path_factory.mktemp("probe"))
-    if not has_jvm_functions(spark):
+    """Observations of a session with the jar: that of the tests, or one of its own."""
+    if has_jvm_functions(spark):
+        return json.loads(json.dumps(observe(spark)))
+    if "connect" in type(spark).__module__:
         pytest.skip("this run's session on Connect is one without the jar")
-    return json.loads(json.dumps(observe(spark)))
+    return probe(jar, tmp_path_factory.mktemp("probe"))
 
 
 @pytest.fixture
