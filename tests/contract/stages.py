@@ -361,7 +361,7 @@ CASES = [
     ),
 ]
 
-# Those that need no other stage before them.
+# Those that predict, and so can be cross-validated by themselves.
 ALONE = [case for case in CASES if case.data == "encoded"]
 
 

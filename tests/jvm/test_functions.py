@@ -46,6 +46,7 @@ def seen(spark, jar, tmp_path_factory) -> dict:
     """Observations of a session with the jar: that of the tests, or one of its own."""
     if has_jvm_functions(spark):
         return json.loads(json.dumps(observe(spark)))
+    assert os.environ.get("SPARK_CTR_TEST_JAR", "0") == "0", "this run's session lacks the jar"
     if "connect" in type(spark).__module__:
         pytest.skip("this run's session on Connect is one without the jar")
     return probe(jar, tmp_path_factory.mktemp("probe"))
