@@ -42,7 +42,12 @@ from spark_ctr.classification import CTRClassifier
 from spark_ctr.networks import Network, build_network
 from spark_ctr.networks.output_bias import start_at
 from spark_ctr.training import predict, train
-from spark_ctr.training.metrics import log_odds, roc_auc
+from spark_ctr.training.metrics import (
+    calibration_of_logits,
+    log_loss_of_logits,
+    log_odds,
+    roc_auc,
+)
 from spark_ctr.training.precision_context import PRECISIONS
 from spark_ctr.training.settings import TrainingSettings
 
@@ -136,13 +141,16 @@ GRID = {"embeddingRegularization": [1e-3, 1e-2, 5e-2], "dropout": [0.2, 0.4]}
 
 def scores(label: np.ndarray, logit: np.ndarray) -> dict[str, float]:
     """AUC, log loss and predicted over expected clicks of labels, or of their probabilities."""
-    both, twice = np.repeat([1.0, 0.0], len(label)), np.tile(logit, 2)
-    auc = roc_auc(both, twice, np.concatenate([label, 1.0 - label]))
-    predicted = 0.5 * (1 + np.tanh(0.5 * logit))
+    # Every row as a click and as none, by the weight of either.
+    rows = (
+        np.repeat([1.0, 0.0], len(label)),
+        np.tile(logit, 2),
+        np.concatenate([label, 1.0 - label]),
+    )
     return {
-        "auc": auc,
-        "log_loss": float(np.mean(np.logaddexp(0.0, logit) - label * logit)),
-        "calibration ratio": float(predicted.sum() / label.sum()),
+        "auc": roc_auc(*rows),
+        "log_loss": log_loss_of_logits(*rows),
+        "calibration ratio": calibration_of_logits(*rows),
     }
 
 

@@ -39,6 +39,7 @@ from scipy.stats import chi2 as chi2_law
 
 from benchmarks.array_feed import ArrayFeed
 from benchmarks.frame import OURS, Record, run
+from benchmarks.model_zoo import scores
 from benchmarks.selection_clicks import EPOCHS, WORLDS, measure_clicks
 from benchmarks.selection_logs import Log, adult, frappe, planted, talking_data
 from benchmarks.selection_plans import Counted, Plan
@@ -46,7 +47,6 @@ from spark_ctr.networks import Inputs, Network, Table, build_network
 from spark_ctr.power_law import ColumnStats, select_columns
 from spark_ctr.report.serving_time import microseconds_per_row
 from spark_ctr.training import TrainingSettings, predict, train
-from spark_ctr.training.metrics import log_loss_of_logits, roc_auc
 
 try:
     from sklearn.feature_selection import chi2, mutual_info_classif
@@ -84,10 +84,7 @@ def quality(log: Log, plan: Plan, seed: int, epochs: int) -> dict[str, float]:
     ]
     train(network, feeds[0], feeds[1], settings)
     found = predict(network, ArrayFeed(plan.ids(log.test), log.test_label, 8192, seed))
-    return {
-        "auc": roc_auc(found.label, found.logit),
-        "log_loss": log_loss_of_logits(found.label, found.logit),
-    }
+    return scores(found.label, found.logit)
 
 
 def _records(

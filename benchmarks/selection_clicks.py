@@ -21,6 +21,7 @@ import torch
 
 from benchmarks.array_feed import ArrayFeed
 from benchmarks.frame import OURS, Record
+from benchmarks.model_zoo import scores
 from benchmarks.selection_click_logs import WORLDS, clicks
 from benchmarks.selection_logs import Log
 from benchmarks.selection_plans import Counted, Plan
@@ -28,7 +29,7 @@ from spark_ctr.networks import Inputs, Table, build_network
 from spark_ctr.networks.output_bias import start_at
 from spark_ctr.power_law import ColumnStats, select_columns
 from spark_ctr.training import TrainingSettings, train
-from spark_ctr.training.metrics import roc_auc
+from spark_ctr.training.metrics import log_odds
 
 BUDGET = 1_000_000
 DIM = 8
@@ -36,7 +37,6 @@ NETWORK = {"hidden_layers": [64, 32]}
 EPOCHS = 4
 ESTIMATE, TWICE = "estimate only", "seen twice"
 LABELS, TRUTH = "by labels", "by the truth"
-METRICS = ((TRUTH, "auc"), (TRUTH, "log_loss"), (LABELS, "auc"), (LABELS, "log_loss"))
 
 
 def estimate_only(stats: list[ColumnStats]) -> list[ColumnStats]:
@@ -58,19 +58,12 @@ def plans(counted: Counted) -> dict[str, Plan]:
     }
 
 
-def expected_auc(probability: np.ndarray, score: np.ndarray) -> float:
-    """Return the AUC expected over labels of these probabilities."""
-    label = np.repeat([1.0, 0.0], len(score))
-    weight = np.concatenate([probability, 1 - probability])
-    return roc_auc(label, np.tile(score, 2), weight)
-
-
-def quality(log: Log, plan: Plan, seed: int, epochs: int) -> list[float]:
-    """Train, choosing the epoch on a tenth of the training rows, and return `METRICS`."""
+def quality(log: Log, plan: Plan, seed: int, epochs: int) -> dict[tuple[str, str], float]:
+    """Train, choosing the epoch on a tenth of the training rows; figures by truth and by labels."""
     tables = [Table(log.columns[c], 2 + len(v), DIM) for c, v in plan.private.items()]
     network = build_network("dnn", Inputs(tuple(tables), ()), NETWORK, seed)
-    rate = float(log.train_label.mean())
-    start_at(network, float(np.log(rate / (1 - rate))))
+    clicked = float(log.train_label.sum())
+    start_at(network, log_odds(clicked, len(log.train_label) - clicked))
     order = np.random.default_rng(seed).permutation(len(log.train))
     ids, tenth = plan.ids(log.train), len(order) // 10
     settings = TrainingSettings(
@@ -90,11 +83,14 @@ def quality(log: Log, plan: Plan, seed: int, epochs: int) -> list[float]:
             network(rows, torch.zeros(len(rows), 0)).double().numpy()
             for rows in torch.from_numpy(plan.ids(log.test)).split(8192)
         ]
-    logit, truth = np.concatenate(scored), log.test_probability
-    assert truth is not None
-    label = log.test_label.astype(np.float64)
-    entropies = [float(np.mean(np.logaddexp(0, logit) - y * logit)) for y in (truth, label)]
-    return [expected_auc(truth, logit), entropies[0], roc_auc(label, logit), entropies[1]]
+    logit = np.concatenate(scored)
+    assert log.test_probability is not None
+    known = {TRUTH: log.test_probability, LABELS: log.test_label.astype(np.float64)}
+    return {
+        (by, metric): value
+        for by, label in known.items()
+        for metric, value in scores(label, logit).items()
+    }
 
 
 def measure_clicks(
@@ -120,21 +116,20 @@ def measure_clicks(
         case = f"clicks, {world}, {rows:,} rows, log {truth}"
         compared = plans(Counted(log, seed=truth))
         for seed in seeds:
-            found: dict[tuple[tuple[int, int], ...], list[float]] = {}  # by rows of the plan
+            found: dict[tuple[tuple[int, int], ...], dict[tuple[str, str], float]] = {}
             figures = {}
             for system, plan in compared.items():
-                key = tuple((c, len(v)) for c, v in plan.private.items())
+                key = tuple((c, len(v)) for c, v in plan.private.items())  # plans may agree
                 if key not in found:
                     found[key] = quality(log, plan, seed, epochs)
                 figures[system] = found[key]
                 yield Record(case, system, "rows", plan.rows, "rows", seed)
-                for (by, metric), value in zip(METRICS, found[key], strict=True):
+                for (by, metric), value in found[key].items():
                     yield Record(f"{case}, {by}", system, metric, value, "", seed)
             for peer in (ESTIMATE, TWICE):
-                pairs = zip(METRICS, figures[OURS], figures[peer], strict=True)
-                for (by, metric), ours, theirs in pairs:
+                for (by, metric), ours in figures[OURS].items():
                     minus = f"{case}, {by}: minus {peer}"
-                    yield Record(minus, OURS, metric, ours - theirs, "", seed)
+                    yield Record(minus, OURS, metric, ours - figures[peer][by, metric], "", seed)
 
 
 __all__ = ["EPOCHS", "WORLDS", "measure_clicks"]

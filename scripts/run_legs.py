@@ -90,18 +90,29 @@ RUNS = (
     Run("default", "contract", CONTRACT, once=True),
     # Its NumPy, pandas and torch, and what they make of invalid rows, are the default leg's.
     Run(
-        *("spark35", "classic", ("tests",), (*TORCH, *WITHOUT_SPARK, *TOOLS)),
-        (*_OF_KINDS, *_contract("determinism", "invalid_rows", "params", "pipelines", "tuning")),
+        leg="spark35",
+        name="classic",
+        paths=("tests",),
+        ignored=(*TORCH, *WITHOUT_SPARK, *TOOLS),
+        spared=(
+            *_OF_KINDS,
+            *_contract("determinism", "invalid_rows", "params", "pipelines", "tuning"),
+        ),
     ),
     Run("newest", "classic", ("tests",), TOOLS, (*TORCH, *CONTRACT, *_OF_KINDS), jar=True),
     Run(
-        *("newest", "connect", CONTRACT, (), _contract("invalid_rows", "params", "schema")),
+        leg="newest",
+        name="connect",
+        paths=CONTRACT,
+        spared=_contract("invalid_rows", "params", "schema"),
         mode="connect",
         defaults=True,
     ),
     Run(
-        *("default", "connect", (*CONTRACT, "tests/jvm/test_functions.py"), ()),
-        (*_PLANS, *_contract("params")),
+        leg="default",
+        name="connect",
+        paths=(*CONTRACT, "tests/jvm/test_functions.py"),
+        spared=(*_PLANS, *_contract("params")),
         mode="connect",
         jar=True,
     ),
@@ -142,10 +153,10 @@ def pytest_run(run: Run, everything: bool) -> Outcome:
     command = [str(ROOT / ".venvs" / run.leg / "bin" / "python"), "-m", "pytest", "-q", "-rs"]
     command += ["-p", "no:cacheprovider", f"--junitxml={durations}", *run.paths]
     command += [f"--ignore={path}" for path in run.ignored]
-    unwanted = []
+    unwanted = [] if run.once else ["once"]
     if not everything:
         command += [f"--ignore={path}" for path in run.spared]
-        unwanted = ["full"] if run.once else ["full", "once"]
+        unwanted += ["full"]
     command += ["-m", " and ".join(f"not {mark}" for mark in unwanted)] if unwanted else []
     environment = dict(
         os.environ,

@@ -35,16 +35,16 @@ class AdamW:
     def step(self, learning_rate: float) -> None:
         """Update the parameters that have a gradient, in place."""
         for parameters, weight_decay in self._groups:
-            moved = [parameter for parameter in parameters if parameter.grad is not None]
-            if not moved:
+            gradients = [(p, p.grad) for p in parameters if p.grad is not None]
+            if not gradients:
                 continue
-            for parameter in moved:
+            for parameter, _ in gradients:
                 if parameter not in self.state:
                     self.state[parameter] = self.initial_state(parameter)
-            states = [self.state[parameter] for parameter in moved]
+            states = [self.state[parameter] for parameter, _ in gradients]
             adamw(
-                list(moved),
-                [parameter.grad for parameter in moved if parameter.grad is not None],
+                [parameter for parameter, _ in gradients],
+                [gradient for _, gradient in gradients],
                 [state["exp_avg"] for state in states],
                 [state["exp_avg_sq"] for state in states],
                 [],

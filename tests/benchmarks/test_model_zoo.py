@@ -10,7 +10,7 @@ from benchmarks.model_zoo_fuxictr import arguments_of
 from benchmarks.model_zoo_logs import Log, Rows
 from spark_ctr.classification import CTRClassifier
 from spark_ctr.networks import Inputs, Table, build_network
-from spark_ctr.training.metrics import log_loss_of_logits, roc_auc
+from spark_ctr.training.metrics import calibration_of_logits, log_loss_of_logits, roc_auc
 
 
 def test_scores_of_probabilities_are_those_expected_of_labels():
@@ -24,6 +24,7 @@ def test_scores_of_probabilities_are_those_expected_of_labels():
     found = scores(drawn, logit)
     assert found["auc"] == pytest.approx(roc_auc(drawn, logit))
     assert found["log_loss"] == pytest.approx(log_loss_of_logits(drawn, logit))
+    assert found["calibration ratio"] == pytest.approx(calibration_of_logits(drawn, logit))
 
 
 def test_rows_that_choose_the_epoch_are_not_trained_on():
