@@ -37,7 +37,7 @@ from torch import Tensor, nn
 from benchmarks.embedding_logs import SampleLog, logs_of
 from benchmarks.frame import OURS, Record, in_new_process, run
 from spark_ctr.networks import Inputs, Table, build_network
-from spark_ctr.networks.embedding import EmbeddingTables, embedding_modules
+from spark_ctr.networks.layers.embedding import EmbeddingTables, embedding_modules
 from spark_ctr.training.averaging import WeightAverage
 from spark_ctr.training.loss import weighted_bce
 from spark_ctr.training.metrics import log_loss_of_logits, roc_auc

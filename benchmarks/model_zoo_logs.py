@@ -21,7 +21,7 @@ from spark_ctr.datasets.click_log_config import CLICK, CLICK_PROBABILITY
 from spark_ctr.feature import ClickLogCleaner, HashedEmbeddingEncoder, PowerLawFeatureSelector
 from spark_ctr.jvm import session_settings
 from spark_ctr.networks import Inputs, Table
-from spark_ctr.stage.training_data import inputs_of
+from spark_ctr.rows.training_data import inputs_of
 
 FRAPPE_DIM = 10  # as published
 

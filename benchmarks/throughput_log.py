@@ -28,7 +28,7 @@ def columns(random: np.random.Generator, rows: int) -> dict[str, np.ndarray]:
 
 
 def write_log(folder: Path, rows: int, seed: int) -> None:
-    """Write some files with row groups as `spark_ctr.stage.training_data` writes them."""
+    """Write some files with row groups as `spark_ctr.rows.training_data` writes them."""
     folder.mkdir(parents=True)
     edges = np.linspace(0, rows, _FILES + 1).astype(int)
     for file, count in enumerate(np.diff(edges)):

@@ -41,6 +41,7 @@ from spark_ctr.feature import (
     infer_roles,
     read_time,
 )
+from spark_ctr.location import filesystem_of
 from spark_ctr.quantization import MixedPrecisionQuantizer
 from spark_ctr.report import (
     constant_rate,
@@ -56,7 +57,6 @@ from spark_ctr.report import (
 from spark_ctr.stage.columns import column
 from spark_ctr.stage.fit_progress import counted
 from spark_ctr.stage.labels import click_label, label_values, unusual_labels
-from spark_ctr.training.feeds.location import filesystem_of
 
 HELD_OUT = "held_out_for_validation"
 LABEL = "label_0_or_1"

@@ -11,28 +11,36 @@ import pytest
 ROOT = Path(__file__).parents[1] / "spark_ctr"
 
 # Packages of spark_ctr that a package may import, besides itself: stages -> domain -> kernels.
-DOMAIN = {
+DOMAIN: dict[str, set[str]] = {
     "kernels": set(),
-    "hashing": set(),
+    "tables": set(),
+    "location": set(),
+    "hashing": {"tables"},
     "power_law": set(),
-    "networks": {"hashing"},
-    "training": {"networks"},
-    "precision": {"hashing", "kernels", "networks", "training"},
+    "networks": {"tables"},
+    "training": {"location", "networks", "tables"},
+    "precision": {"kernels", "networks", "tables", "training"},
 }
-STAGE = {"stage", "version", *DOMAIN}
+KIT = {"stage", "version", *DOMAIN}
+TRAINED = {"estimator", "rows", *KIT}
 ALLOWED: dict[str, set[str]] = {
     **DOMAIN,
     "version": set(),
     "jvm": {"version"},
     "session_builder": {"jvm", "version"},
     "datasets": {"jvm", "version"},
-    "stage": {"jvm", *STAGE},
-    "feature": {"jvm", *STAGE},
-    "classification": STAGE,
-    "evaluation": STAGE,
-    "distillation": {"classification", *STAGE},
-    "quantization": {"classification", "distillation", *STAGE},
+    "stage": {"networks", "version"},
+    "rows": KIT - {"precision"},
+    "feature": {"jvm", *KIT},
+    "estimator": {"rows", *KIT},
+    "evaluation": KIT,
+    "classification": TRAINED,
+    "distillation": {"classification", *TRAINED},
+    "quantization": {"classification", "distillation", *TRAINED},
 }
+# Packages that must load without torch, and without Spark, whatever they import.
+WITHOUT_TORCH = ("kernels", "tables", "location", "hashing", "power_law")
+WITHOUT_SPARK = tuple(DOMAIN)
 SPARK = {"pyspark", "py4j"}
 PICKLES = {"pickle", "_pickle", "cloudpickle", "dill", "joblib", "shelve", "marshal"}
 # Classic Spark only, or the JVM behind it.
@@ -101,14 +109,34 @@ def test_imports_go_one_way(package: str) -> None:
     assert not wrong
 
 
-@pytest.mark.parametrize("package", DOMAIN)
-def test_domain_needs_no_spark(package: str) -> None:
-    assert not [file for file in files_of(package) if libraries(file) & SPARK]
+def modules_behind(file: str) -> set[str]:
+    """Top-level names of all that importing a file imports, through spark_ctr's own modules too."""
+    found: set[str] = set()
+    open_files, seen = [file], {file}
+    while open_files:
+        for name in imports(open_files.pop()):
+            found.add(name.split(".")[0])
+            for own in own_files(name) - seen:
+                seen.add(own)
+                open_files.append(own)
+    return found
 
 
-@pytest.mark.parametrize("package", ["kernels", "power_law"])
-def test_needs_no_torch(package: str) -> None:
-    assert not [file for file in files_of(package) if "torch" in libraries(file)]
+def own_files(module: str) -> set[str]:
+    """Files that Python runs to import a module of spark_ctr: its own and those of its packages."""
+    parts = module.split(".")[1:] if module.startswith("spark_ctr.") else []
+    files = {f"{'/'.join(parts[:n])}/__init__.py" for n in range(1, len(parts) + 1)}
+    return {*FILES} & (files | {f"{'/'.join(parts)}.py"})
+
+
+@pytest.mark.parametrize("package", WITHOUT_SPARK)
+def test_loads_without_spark(package: str) -> None:
+    assert not [file for file in files_of(package) if modules_behind(file) & SPARK]
+
+
+@pytest.mark.parametrize("package", WITHOUT_TORCH)
+def test_loads_without_torch(package: str) -> None:
+    assert not [file for file in files_of(package) if "torch" in modules_behind(file)]
 
 
 def test_nothing_is_pickled() -> None:

@@ -14,7 +14,7 @@ from pyspark.daemon import manager  # noqa: E402
 if "SPARK_SIMPLIFIED_TRACEBACK" in os.environ:
     import spark_ctr.networks.serialization
     import spark_ctr.precision.serialization
-    import spark_ctr.stage.scoring  # noqa: F401
+    import spark_ctr.rows.scoring  # noqa: F401
 
 if __name__ == "__main__":
     manager()

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from spark_ctr.classification.ctr_classifier import (
-    CTRClassificationModel,
-    CTRClassifier,
-    CTREstimator,
-)
-from spark_ctr.classification.params import CTRParams
-from spark_ctr.networks.inputs import Inputs
+from spark_ctr.classification.ctr_classifier import CTRClassificationModel, CTRClassifier
+from spark_ctr.estimator.estimator import CTREstimator
+from spark_ctr.estimator.params import CTRParams
+from spark_ctr.rows.training_data import TrainingData
 from spark_ctr.stage.base import Stage, number, param
 from spark_ctr.stage.meta import MetaStage, stage_of
-from spark_ctr.stage.training_data import TrainingData
+from spark_ctr.tables import Inputs
 from spark_ctr.training.distillation import DistillationLoss
 from spark_ctr.training.objective import Objective
 

@@ -18,7 +18,7 @@ from spark_ctr.power_law.budget import alike
 from spark_ctr.power_law.counted import SLICES
 from spark_ctr.stage.columns import column
 from spark_ctr.stage.raw_rows import raw_columns, raw_hash
-from spark_ctr.stage.validation_time import time_of
+from spark_ctr.stage.times import time_of
 
 _GROUPED = 100  # of more rows than so many times the sample, a share is left before grouping
 _PART = "spark_ctr part"  # the part of the log, which counts rows and labels in the same pass

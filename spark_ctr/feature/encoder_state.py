@@ -8,8 +8,8 @@ import numpy as np
 import safetensors.numpy
 
 from spark_ctr.hashing import SCHEMES
-from spark_ctr.networks.inputs import POOLINGS
 from spark_ctr.stage.saved_values import SavedValues
+from spark_ctr.tables import POOLINGS
 
 _MOST_BUCKETS = 1 << 30
 _MOST_ROWS = 2**31 - 1  # ids are int32

@@ -46,7 +46,7 @@ from spark_ctr.stage.fitting import StageEstimator, StageModel
 from spark_ctr.stage.labels import LABEL_TYPES, unusual_labels, with_click_label
 from spark_ctr.stage.params import HasInputs, HasInvalid, HasLabel, HasRandomSeed, HasVerbose
 from spark_ctr.stage.persistence import PersistentStage
-from spark_ctr.stage.validation_time import TIME_TYPES
+from spark_ctr.stage.times import TIME_TYPES
 
 logger = logging.getLogger("spark_ctr")
 

@@ -4,7 +4,9 @@ The same numbers come from Spark's built-in functions, from spark_ctr's JVM func
 here; ``tests/hashing/golden.json`` holds all three to them.
 """
 
-from .plan import PADDING, ColumnRows, row_plan
+from spark_ctr.tables import PADDING
+
+from .plan import ColumnRows, row_plan
 from .tail import SCHEMES, TailHash
 from .value_hash import seeded_hash, value_hash, value_hashes
 from .vocabulary import Vocabulary

@@ -12,8 +12,6 @@ from .tail import SCHEMES
 from .vocabulary import Vocabulary
 
 _MAGIC = b"CTR1"
-# The row number that stands for no value in an array column: the least int32.
-PADDING = -(2**31)
 
 
 @dataclass(frozen=True)

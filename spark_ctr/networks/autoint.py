@@ -7,13 +7,13 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from spark_ctr.networks.attention import FieldAttention
-from spark_ctr.networks.embedding import EmbeddingTables
-from spark_ctr.networks.inputs import Inputs
-from spark_ctr.networks.mlp import MLP
+from spark_ctr.networks.layers.attention import FieldAttention
+from spark_ctr.networks.layers.embedding import EmbeddingTables
+from spark_ctr.networks.layers.mlp import MLP
+from spark_ctr.networks.layers.numeric_fields import NumericFields, common_dim
 from spark_ctr.networks.network import Network
-from spark_ctr.networks.numeric_fields import NumericFields, common_dim
 from spark_ctr.networks.settings import Setting, flag, integer, perceptron
+from spark_ctr.tables import Inputs
 
 
 class AutoInt(Network):

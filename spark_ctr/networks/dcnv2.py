@@ -7,12 +7,12 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from spark_ctr.networks.cross import CrossNetwork
-from spark_ctr.networks.embedding import EmbeddingTables
-from spark_ctr.networks.inputs import Inputs
-from spark_ctr.networks.mlp import MLP
+from spark_ctr.networks.layers.cross import CrossNetwork
+from spark_ctr.networks.layers.embedding import EmbeddingTables
+from spark_ctr.networks.layers.mlp import MLP
 from spark_ctr.networks.network import Network
 from spark_ctr.networks.settings import Setting, integer, perceptron
+from spark_ctr.tables import Inputs
 
 
 class DCNv2(Network):

@@ -7,14 +7,14 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from spark_ctr.networks.embedding import EmbeddingTables
-from spark_ctr.networks.fm import factorization_machine
-from spark_ctr.networks.inputs import Inputs
-from spark_ctr.networks.logistic_regression import NumericTerm, scalar_tables
-from spark_ctr.networks.mlp import MLP
+from spark_ctr.networks.layers.embedding import EmbeddingTables
+from spark_ctr.networks.layers.field_pairs import factorization_machine
+from spark_ctr.networks.layers.linear_term import NumericTerm, scalar_tables
+from spark_ctr.networks.layers.mlp import MLP
+from spark_ctr.networks.layers.numeric_fields import common_dim
 from spark_ctr.networks.network import Network
-from spark_ctr.networks.numeric_fields import common_dim
 from spark_ctr.networks.settings import Setting, perceptron
+from spark_ctr.tables import Inputs
 
 
 class DeepFM(Network):

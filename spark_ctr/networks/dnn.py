@@ -7,11 +7,11 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from spark_ctr.networks.embedding import EmbeddingTables
-from spark_ctr.networks.inputs import Inputs
-from spark_ctr.networks.mlp import MLP
+from spark_ctr.networks.layers.embedding import EmbeddingTables
+from spark_ctr.networks.layers.mlp import MLP
 from spark_ctr.networks.network import Network
 from spark_ctr.networks.settings import Setting, perceptron
+from spark_ctr.tables import Inputs
 
 
 class DNN(Network):

@@ -7,13 +7,13 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from spark_ctr.networks.embedding import EmbeddingTables
-from spark_ctr.networks.fusion import BilinearFusion
-from spark_ctr.networks.gate import FeatureGate
-from spark_ctr.networks.inputs import Inputs
-from spark_ctr.networks.mlp import MLP
+from spark_ctr.networks.layers.embedding import EmbeddingTables
+from spark_ctr.networks.layers.fusion import BilinearFusion
+from spark_ctr.networks.layers.gate import FeatureGate
+from spark_ctr.networks.layers.mlp import MLP
 from spark_ctr.networks.network import Network
 from spark_ctr.networks.settings import Setting, columns, integer, perceptron, widths
+from spark_ctr.tables import Inputs
 
 
 class FinalMLP(Network):

@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from spark_ctr.networks.embedding import EmbeddingTables
-from spark_ctr.networks.inputs import Inputs, Table
+from spark_ctr.networks.layers.embedding import EmbeddingTables
 from spark_ctr.networks.network import Network
+from spark_ctr.tables import Inputs, Table
 
 # In a map of rows: a value that had no row to itself.
 _NEW = -1

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from spark_ctr.networks.inputs import Inputs
 from spark_ctr.networks.network import Network
+from spark_ctr.tables import Inputs
 
 _IMPORT_PATH = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 

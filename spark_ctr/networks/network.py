@@ -7,8 +7,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from spark_ctr.networks.inputs import PADDING, Inputs
 from spark_ctr.networks.settings import Setting
+from spark_ctr.tables import IdRange, Inputs
 
 _PLAIN = [1.0, 0.0]
 
@@ -50,13 +50,9 @@ class Network(nn.Module):
         super().__init__()
         self.inputs = inputs
         self.config = config
-        tables = inputs.slot_tables
-        # Not buffers: they stay on the CPU, where ids are checked.
-        self._rows = torch.tensor([table.rows for table in tables], dtype=torch.int64)
-        signed, padded = (any(getattr(t, kind) for t in tables) for kind in ("signed", "padded"))
-        self._lowest = torch.tensor([table.lowest for table in tables]) if signed else 0
+        # Not a buffer: it stays on the CPU, where ids are checked.
+        self._id_range = IdRange(inputs.slot_tables)
         self.register_buffer("logit_calibration", torch.tensor(_PLAIN))
-        self._padded = torch.tensor([table.padded for table in tables]) if padded else None
 
     def forward(self, ids: Tensor, numeric: Tensor) -> Tensor:
         """Compute the logit of a click.
@@ -112,21 +108,8 @@ class Network(nn.Module):
         return self._outputs(ids, numeric)
 
     def check_ids(self, ids: Tensor) -> None:
-        """Raise IndexError if an id of this CPU tensor [B, ids_width] lies outside its table.
-
-        Columns share a weight, so without it a wrong id would read another column's row.
-        """
-        outside = (ids < self._lowest) | (ids >= self._rows)
-        if self._padded is not None:
-            outside &= ~(self._padded & (ids == PADDING))
-        if outside.any():
-            row, slot = (int(i) for i in outside.nonzero()[0])
-            table = self.inputs.slot_tables[slot]
-            raise IndexError(
-                f"id {int(ids[row, slot])} of column '{table.name}' lies outside "
-                f"[{table.lowest}, {table.rows}); use the encoder that described the network's "
-                "inputs"
-            )
+        """Raise IndexError if an id of this CPU tensor [B, ids_width] lies outside its table."""
+        self._id_range.check(ids.numpy())
 
     def _outputs(self, ids: Tensor, numeric: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Return what `hidden` returns, of checked inputs."""

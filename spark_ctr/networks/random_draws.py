@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from spark_ctr.networks.dropout import Dropout, dropped
+from spark_ctr.networks.layers.dropout import Dropout, dropped
 
 # Held by whoever has put a state of its own into torch's global generators.
 _global_generators = threading.RLock()

@@ -20,11 +20,11 @@ from spark_ctr.networks.imported import (
     import_class,
     is_import_path,
 )
-from spark_ctr.networks.inputs import Inputs
 from spark_ctr.networks.logistic_regression import LogisticRegression
 from spark_ctr.networks.network import Network
 from spark_ctr.networks.random_draws import RandomDraws
 from spark_ctr.networks.settings import Setting, complete, integer
+from spark_ctr.tables import Inputs
 
 NETWORKS: dict[str, type[Network]] = {
     network.name: network

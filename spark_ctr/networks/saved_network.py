@@ -14,8 +14,8 @@ import torch
 from safetensors.torch import load
 from torch import Tensor, nn
 
-from spark_ctr.networks.batch_norm import BatchNorm
-from spark_ctr.networks.inputs import Inputs
+from spark_ctr.networks.layers.batch_norm import BatchNorm
+from spark_ctr.tables import Inputs
 
 _LATE = "logit_calibration"
 _MOST_IDS = 1 << 20  # ids of one row of data

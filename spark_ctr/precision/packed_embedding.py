@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from spark_ctr.hashing import PADDING
 from spark_ctr.kernels import index8_embedding
+from spark_ctr.tables import PADDING
 
 
 def slot_tables(tables: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

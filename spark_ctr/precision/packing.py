@@ -10,13 +10,13 @@ import torch
 from torch import nn
 
 from spark_ctr.kernels import pack_signs
-from spark_ctr.networks.inputs import UNCOMPARED
+from spark_ctr.networks.layers.numeric_fields import NumericFields
 from spark_ctr.networks.network import Network
-from spark_ctr.networks.numeric_fields import NumericFields
 from spark_ctr.precision.binary import BinaryLinear
 from spark_ctr.precision.index8 import index8_quantise, index8_range
 from spark_ctr.precision.packed import LOGIT, PACKABLE, PackedModel
 from spark_ctr.precision.qat import Index8Embedding, Index8Linear, is_fp32
+from spark_ctr.tables import UNCOMPARED
 
 _Packed = tuple[dict[str, Any], dict[str, np.ndarray]]
 

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from spark_ctr.networks.bags import Bags
-from spark_ctr.networks.embedding import EmbeddingTables
+from spark_ctr.networks.layers.bags import Bags
+from spark_ctr.networks.layers.embedding import EmbeddingTables
 from spark_ctr.networks.network import Network
 from spark_ctr.precision.binary import BinaryLinear
 from spark_ctr.precision.index8 import index8_fake_quantise, index8_range

@@ -6,9 +6,9 @@ import json
 
 from safetensors.numpy import load
 
-from spark_ctr.networks.inputs import Inputs
 from spark_ctr.precision.packed import PACKABLE, PackedModel
 from spark_ctr.precision.packed_structure import check_header, check_numbers, check_structure
+from spark_ctr.tables import Inputs
 
 _MOST_IDS = 1 << 20  # ids of one row of data
 

@@ -10,26 +10,22 @@ from typing import Any
 import numpy as np
 from pyspark.ml.param import TypeConverters
 
-from spark_ctr.classification.ctr_classifier import (
-    CTRClassificationModel,
-    CTRClassifier,
-    CTREstimator,
-    CTRModel,
-    TrainingSummary,
-    saved_summary,
-)
-from spark_ctr.classification.params import CTRParams
-from spark_ctr.classification.training_run import open_feeds, validation_points
+from spark_ctr.classification.ctr_classifier import CTRClassificationModel, CTRClassifier
 from spark_ctr.distillation.layerwise_distiller import LayerwiseDistiller
-from spark_ctr.networks.inputs import Inputs
+from spark_ctr.estimator.estimator import CTREstimator
+from spark_ctr.estimator.model import CTRModel
+from spark_ctr.estimator.params import CTRParams
+from spark_ctr.estimator.run import open_feeds, validation_points
+from spark_ctr.estimator.summary import TrainingSummary, saved_summary
 from spark_ctr.precision.fine_tuning import QuantizationLoss, fine_tune
 from spark_ctr.precision.packed import PackedModel
 from spark_ctr.precision.packing import check_packable, pack_network
 from spark_ctr.precision.saved_model import checked_packed_from_bytes
 from spark_ctr.precision.serialization import packed_to_bytes
+from spark_ctr.rows.training_data import TrainingData
 from spark_ctr.stage.base import Stage, number, param
 from spark_ctr.stage.meta import MetaStage, stage_of
-from spark_ctr.stage.training_data import TrainingData
+from spark_ctr.tables import Inputs
 
 logger = logging.getLogger("spark_ctr")
 

@@ -13,13 +13,13 @@ from pyspark.ml.functions import vector_to_array
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from spark_ctr.classification.ctr_classifier import CTRModel
+from spark_ctr.estimator.model import CTRModel
 from spark_ctr.evaluation import CalibrationEvaluator
+from spark_ctr.location import filesystem_of
 from spark_ctr.report.serving_time import microseconds_per_row
+from spark_ctr.rows.scoring import checked_features, feature_elements
 from spark_ctr.stage.columns import column
-from spark_ctr.stage.scoring import checked_features, feature_elements
 from spark_ctr.training.auc_uncertainty import Estimate, auc_estimate
-from spark_ctr.training.feeds.location import filesystem_of
 
 TIMED_ROWS = 32_768
 RELIABILITY_POINTS = 20

@@ -6,8 +6,9 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
-from spark_ctr.stage.columns import TIMESTAMP_TYPES, column, field, quoted
+from spark_ctr.stage.columns import TIMESTAMP_TYPES, column, field, field_of, quoted
 
+TIME_TYPES = (T.NumericType, *TIMESTAMP_TYPES)
 _MICROS = 1_000_000
 _DAY = 86_400 * _MICROS
 _MAX_DAYS = 2**63 // _DAY  # Spark has dates beyond its last timestamp
@@ -119,3 +120,22 @@ def _has_zone(name: str) -> Column:
 def _on_wall_clock(moment: Column, time_zone: str) -> Column:
     offset = F.unix_micros(F.from_utc_timestamp(moment, time_zone)) - F.unix_micros(moment)
     return F.floor((F.unix_micros(moment) + offset) / _MICROS)
+
+
+def time_of(dataset: DataFrame, name: str) -> Column:
+    """Return a column's time as a number that sorts alike; null where it is null or not finite.
+
+    Timestamps and texts, as `read_time` has them, become microseconds, dates days, decimals
+    doubles.
+    """
+    kind, value = field_of(dataset, name).dataType, column(name)
+    if isinstance(kind, T.DateType):
+        return F.unix_date(value)
+    if isinstance(kind, (T.TimestampType, T.StringType)):
+        return F.unix_micros(read_time(dataset, name))
+    if isinstance(kind, T.TimestampNTZType):
+        return wall_clock_micros(value)
+    if isinstance(kind, T.IntegralType):
+        return value.cast("long")
+    number = value.cast("double")
+    return F.when(F.abs(number) < float("inf"), number)

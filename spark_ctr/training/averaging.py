@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from spark_ctr.networks.embedding import embedding_modules
+from spark_ctr.networks.layers.embedding import embedding_modules
 
 # With 4 a step's weight falls with the fourth power of its place among the steps so far: half of
 # the average comes of the last seventh of them.

@@ -18,9 +18,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from spark_ctr.location import filesystem_of
 from spark_ctr.networks.serialization import separate
 from spark_ctr.training.disk_space import free_bytes, full_disk, is_full_disk, size
-from spark_ctr.training.feeds.location import filesystem_of
 from spark_ctr.training.owners import has_owner, is_left_behind, owner
 
 logger = logging.getLogger("spark_ctr")

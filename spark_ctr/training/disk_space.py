@@ -8,7 +8,7 @@ import shutil
 
 from pyarrow import fs
 
-from spark_ctr.training.feeds.location import filesystem_of
+from spark_ctr.location import filesystem_of
 
 _SIGNS = ("no space left on device", "enospc", "disk quota exceeded", "not enough space")
 

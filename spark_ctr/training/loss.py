@@ -28,7 +28,7 @@ def weighted_bce(logits: Tensor, label: Tensor, weight: Tensor, logit_shift: flo
     logits, label, weight : Tensor, float32, [B]
     logit_shift : float
         Added to the logits: what choosing rows by their label added to the log-odds, so that the
-        logits without it are those of all rows (see `spark_ctr.stage.negative_sampling`).
+        logits without it are those of all rows (see `spark_ctr.rows.negative_sampling`).
     """
     shifted = logits + logit_shift if logit_shift else logits
     return weighted_mean(

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 import torch
 from torch import Tensor, nn
 
-from spark_ctr.networks.embedding import embedding_modules
+from spark_ctr.networks.layers.embedding import embedding_modules
 from spark_ctr.training.adamw import AdamW
 from spark_ctr.training.row_gradients import coalesce_rows
 from spark_ctr.training.rowwise import OPTIMIZERS

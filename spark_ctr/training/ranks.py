@@ -9,7 +9,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from spark_ctr.networks.embedding import embedding_modules
+from spark_ctr.networks.layers.embedding import embedding_modules
 from spark_ctr.training.row_gradients import coalesce_rows
 
 _CPU = torch.device("cpu")

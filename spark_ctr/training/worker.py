@@ -19,12 +19,12 @@ import torch
 import torch.distributed as dist
 from pyarrow import fs
 
+from spark_ctr.location import filesystem_of
 from spark_ctr.networks.network import Network
 from spark_ctr.networks.serialization import network_to_bytes, trusted_network_from_bytes
 from spark_ctr.training.checkpoints import Checkpoints
 from spark_ctr.training.device import device_of
 from spark_ctr.training.feeds import Feed, open_feed
-from spark_ctr.training.feeds.location import filesystem_of
 from spark_ctr.training.objective import Objective
 from spark_ctr.training.progress import Progress, make_progress
 from spark_ctr.training.ranks import Ranks

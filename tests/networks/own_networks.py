@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from spark_ctr.networks import Network
-from spark_ctr.networks.embedding import EmbeddingTables
+from spark_ctr.networks.layers.embedding import EmbeddingTables
 from spark_ctr.networks.settings import integer
 
 

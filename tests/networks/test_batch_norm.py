@@ -4,7 +4,7 @@ import copy
 
 import torch
 
-from spark_ctr.networks.batch_norm import BatchNorm
+from spark_ctr.networks.layers.batch_norm import BatchNorm
 
 
 def test_running_statistics_are_means_until_the_momentum_takes_over():

@@ -9,15 +9,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spark_ctr.networks import Inputs, Table
-from spark_ctr.networks.attention import FieldAttention
-from spark_ctr.networks.bilinear import BilinearInteraction
-from spark_ctr.networks.cross import CrossNetwork
-from spark_ctr.networks.fm import factorization_machine
-from spark_ctr.networks.fusion import BilinearFusion
-from spark_ctr.networks.gate import FeatureGate
-from spark_ctr.networks.mlp import MLP
-from spark_ctr.networks.numeric_fields import NumericFields
-from spark_ctr.networks.senet import FieldReweighting
+from spark_ctr.networks.layers.attention import FieldAttention
+from spark_ctr.networks.layers.bilinear import BilinearInteraction
+from spark_ctr.networks.layers.cross import CrossNetwork
+from spark_ctr.networks.layers.field_pairs import factorization_machine
+from spark_ctr.networks.layers.fusion import BilinearFusion
+from spark_ctr.networks.layers.gate import FeatureGate
+from spark_ctr.networks.layers.mlp import MLP
+from spark_ctr.networks.layers.numeric_fields import NumericFields
+from spark_ctr.networks.layers.senet import FieldReweighting
 
 CLOSE = {"rtol": 1e-4, "atol": 1e-5}
 

@@ -9,8 +9,8 @@ import torch
 from small_networks import INPUTS, SMALL, VARIANTS
 
 from spark_ctr.networks import NETWORKS, Inputs, Table, build_network
-from spark_ctr.networks.embedding import EmbeddingTables
-from spark_ctr.networks.mlp import MLP
+from spark_ctr.networks.layers.embedding import EmbeddingTables
+from spark_ctr.networks.layers.mlp import MLP
 
 GATED = {**SMALL["finalmlp"], "first_context": ["user", "site"], "second_context": ["ad"]}
 

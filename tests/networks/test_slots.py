@@ -9,7 +9,7 @@ from small_networks import SMALL
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from spark_ctr.networks import NETWORKS, PADDING, Inputs, Table, build_network
-from spark_ctr.networks.embedding import EmbeddingTables
+from spark_ctr.networks.layers.embedding import EmbeddingTables
 from spark_ctr.networks.serialization import network_from_bytes, network_to_bytes
 
 # Every kind of table, three dimensions, two shared blocks of which one has tables of both signs.

@@ -7,7 +7,8 @@ from typing import Any
 
 import spark_ctr
 
-FORMAT1 = Path(__file__).with_name("format1")
+SAVED = Path(__file__).with_name("saved")
+FORMAT1 = SAVED / "format1"
 
 
 def saved_models() -> dict[str, Any]:

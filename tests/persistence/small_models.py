@@ -26,6 +26,13 @@ def click_rows(spark: Any) -> DataFrame:
     )
 
 
+def array_rows(spark: Any) -> DataFrame:
+    """Return the rows of `click_rows` with an array column of one or two values."""
+    two = F.crc32(F.col("site")) % 2 == 0
+    words = F.when(two, F.array("site", "device")).otherwise(F.array("device"))
+    return click_rows(spark).withColumn("words", words)
+
+
 def classifier(**params: Any) -> CTRClassifier:
     """Return a classifier that trains in a blink."""
     return CTRClassifier(

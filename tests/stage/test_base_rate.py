@@ -11,7 +11,7 @@ from small_classifier import classifier
 
 from spark_ctr.classification import CTRClassificationModel
 from spark_ctr.quantization import MixedPrecisionQuantizer, QuantizedCTRClassificationModel
-from spark_ctr.stage.training_data import training_data
+from spark_ctr.rows.training_data import training_data
 from spark_ctr.training.feeds import open_feed
 
 pytestmark = pytest.mark.once

@@ -9,7 +9,7 @@ from pyspark.ml.tuning import CrossValidator
 
 from spark_ctr.classification import CTRClassificationModel, CTRClassifier
 from spark_ctr.feature import HashedEmbeddingEncoder
-from spark_ctr.stage.training_data import inputs_of
+from spark_ctr.rows.training_data import inputs_of
 
 pytestmark = pytest.mark.once
 ROWS = 3000

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from spark_ctr.classification import CTRClassifier
-from spark_ctr.classification.training_run import _feed_arguments
+from spark_ctr.estimator.run import _feed_arguments
 from spark_ctr.networks import Inputs, Table
 
 pytestmark = pytest.mark.once

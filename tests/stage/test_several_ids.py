@@ -7,8 +7,8 @@ from pyspark.sql import functions as F
 from spark_ctr.classification import CTRClassifier
 from spark_ctr.networks import PADDING, Inputs, Table
 from spark_ctr.quantization import MixedPrecisionQuantizer
+from spark_ctr.rows.training_data import training_data
 from spark_ctr.stage.columns import with_metadata
-from spark_ctr.stage.training_data import training_data
 from spark_ctr.training.feeds import open_feed
 
 pytestmark = pytest.mark.once

@@ -13,9 +13,9 @@ from small_classifier import classifier
 
 from spark_ctr.feature import ClickLogCleaner, HashedEmbeddingEncoder
 from spark_ctr.networks import Inputs, Table
-from spark_ctr.stage.feature_columns import elements, invalid_features
+from spark_ctr.rows.feature_columns import elements, invalid_features
+from spark_ctr.rows.scoring import checked_features
 from spark_ctr.stage.invalid_rows import InvalidRows
-from spark_ctr.stage.scoring import checked_features
 
 
 def log_of(spark, rows, every):

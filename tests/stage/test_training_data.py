@@ -9,9 +9,9 @@ import pytest
 from pyspark.sql import functions as F
 
 from spark_ctr.classification import CTRClassifier
+from spark_ctr.rows.training_data import training_data
+from spark_ctr.rows.validation_time import exact_cut, latest_rows
 from spark_ctr.stage.columns import with_metadata
-from spark_ctr.stage.training_data import training_data
-from spark_ctr.stage.validation_time import exact_cut, latest_rows
 from spark_ctr.training.feeds import open_feed
 
 ROWS = 4000

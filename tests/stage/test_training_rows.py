@@ -7,9 +7,9 @@ import pytest
 from pyspark.sql import functions as F
 
 from spark_ctr.classification import CTRClassifier
+from spark_ctr.rows.training_data import training_data
 from spark_ctr.stage.columns import with_metadata
 from spark_ctr.stage.raw_rows import raw_columns, raw_hash
-from spark_ctr.stage.training_data import training_data
 from spark_ctr.training.feeds import open_feed
 
 SETTINGS = {

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from spark_ctr.stage.training_files import new_folder, remove_folder
+from spark_ctr.rows.training_files import new_folder, remove_folder
 from spark_ctr.training import Checkpoints
 from spark_ctr.training.disk_space import full_disk, is_full_disk
 from spark_ctr.training.owners import has_owner, is_left_behind, owner

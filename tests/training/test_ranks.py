@@ -8,7 +8,7 @@ import torch.multiprocessing as mp
 from memory_log import INPUTS, click_rows
 
 from spark_ctr.networks import build_network
-from spark_ctr.networks.batch_norm import BatchNorm
+from spark_ctr.networks.layers.batch_norm import BatchNorm
 from spark_ctr.training import Checkpoints, Ranks, TrainingSettings, predict, train
 from spark_ctr.training.feeds.batch import Batch
 

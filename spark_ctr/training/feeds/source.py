@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow import fs
 
-from spark_ctr.training.feeds.location import Location, locate
+from spark_ctr.location import Location, locate
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,42 @@
+"""Columns that a trained stage reads and adds, checked before a job starts."""
+
+from __future__ import annotations
+
+from pyspark.sql import DataFrame
+
+from spark_ctr.estimator.params import CTRParams
+from spark_ctr.rows.training_columns import feature_fields
+from spark_ctr.stage.columns import check_distinct, check_new, metadata_of
+from spark_ctr.tables import Inputs, Table
+
+
+def check_outputs(dataset: DataFrame, params: CTRParams) -> None:
+    """Refuse prediction columns that the dataset has already or that share a name.
+
+    Raises
+    ------
+    ValueError
+    """
+    names = ("rawPredictionCol", "probabilityCol", "predictionCol")
+    columns = [params.getOrDefault(name) for name in names]
+    for name, output in zip(names, columns, strict=True):
+        check_new(dataset, [output], name)
+    check_distinct(dataset, columns, "rawPredictionCol, probabilityCol and predictionCol")
+
+
+def check_features(dataset: DataFrame, names: tuple[str, str], inputs: Inputs) -> None:
+    """Check that the feature columns exist and were encoded for this model.
+
+    Raises
+    ------
+    ValueError, TypeError
+    """
+    ids, _ = feature_fields(dataset, *names)
+    found = tuple(map(Table.from_dict, metadata_of(ids).get("tables", [])))
+    if found and not Inputs(found, inputs.numeric).same_ids(inputs):
+        layouts = [[table.ids_layout for table in tables] for tables in (found, inputs.tables)]
+        values = " of other values" if layouts[0] == layouts[1] else ""
+        raise ValueError(
+            f"column {names[0]!r} (categoricalFeaturesCol) was encoded with tables {layouts[0]}"
+            f"{values}, the model was trained on {layouts[1]}: use the encoder it was trained with"
+        )

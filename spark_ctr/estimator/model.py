@@ -1,0 +1,64 @@
+"""Base of the models that score rows inside Spark."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pyspark.sql import DataFrame
+
+from spark_ctr.estimator.columns import check_features, check_outputs
+from spark_ctr.estimator.params import CTRParams
+from spark_ctr.estimator.summary import TrainingSummary
+from spark_ctr.rows.scoring import add_predictions, feature_elements, logit_column
+from spark_ctr.stage.fitting import StageModel
+from spark_ctr.stage.invalid_rows import InvalidRows
+from spark_ctr.stage.persistence import PersistentStage
+from spark_ctr.tables import Inputs
+
+
+class CTRModel(CTRParams, PersistentStage, StageModel):
+    """Base of models that score rows inside Spark."""
+
+    _loader = ""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._summary: TrainingSummary | None = None
+        self._rows = InvalidRows(type(self).__name__)
+
+    @property
+    def inputs(self) -> Inputs:
+        """Tables and numeric columns that the model reads."""
+        raise NotImplementedError
+
+    def to_bytes(self) -> bytes:
+        """Serialise the network as it is saved and sent to executors."""
+        raise NotImplementedError
+
+    @property
+    def nbytes(self) -> int:
+        """Size of the serialised network in bytes."""
+        return len(self.to_bytes())
+
+    @property
+    def summary(self) -> TrainingSummary:
+        """Training history and counts."""
+        if self._summary is None:
+            raise ValueError(f"{self.uid} has no summary: it was not trained")
+        return self._summary
+
+    @property
+    def skippedRows(self) -> int:
+        """Invalid rows of the dataset transformed last; counted by a job the first time."""
+        return self._rows.count()
+
+    def _transform(self, dataset: DataFrame) -> DataFrame:
+        names = self.getCategoricalFeaturesCol(), self.getNumericFeaturesCol()
+        check_features(dataset, names, self.inputs)
+        check_outputs(dataset, self)
+        flat, policy = feature_elements(self), self.getHandleInvalid()
+        logit = logit_column(flat, self.inputs, self._loader, self.to_bytes(), policy)
+        return add_predictions(dataset, logit, self._rows, self)
+
+    def _state(self) -> tuple[dict[str, Any], dict[str, bytes]]:
+        return {"summary": vars(self.summary)}, {"weights.safetensors": self.to_bytes()}

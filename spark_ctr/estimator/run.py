@@ -1,0 +1,164 @@
+"""Run a training: in this process, or in several that Spark starts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy.special import expit
+from torch import Tensor
+
+from spark_ctr.estimator.params import CTRParams
+from spark_ctr.estimator.workers import threads_per_task, train_on_workers
+from spark_ctr.networks.network import Network
+from spark_ctr.rows.training_data import TrainingData
+from spark_ctr.stage.fit_progress import titled
+from spark_ctr.training import Checkpoints, train
+from spark_ctr.training.checkpoints import digest_of
+from spark_ctr.training.feeds import Feed, open_feed
+from spark_ctr.training.objective import Objective
+from spark_ctr.training.operating_points import operating_points
+from spark_ctr.training.worker import Job
+
+_VALID_BATCH = 8192
+
+
+@dataclass(frozen=True)
+class TrainedNetwork:
+    """A network, the history of its training (JSON-able), and the reader that was used."""
+
+    network: Network
+    history: dict[str, Any]
+    feed: str
+
+
+def run_training(
+    params: CTRParams, data: TrainingData, network: Network, objective: Objective, title: str
+) -> TrainedNetwork:
+    """Train a network on the rows of ``data`` as the Params say."""
+    if params.getNumWorkers() > 1:
+        return _on_workers(params, data, network, objective, title)
+    feed, valid = open_feeds(params, data)
+    checkpoints = _checkpoints(params, data, objective)
+    history = train(
+        network,
+        feed,
+        valid,
+        params.training_settings(),
+        loss=objective.loss(network),
+        progress=params.progress(title),
+        checkpoints=Checkpoints(**checkpoints) if checkpoints else None,
+    )
+    return TrainedNetwork(network, history.to_dict(), feed.kind)
+
+
+def open_feeds(params: CTRParams, data: TrainingData) -> tuple[Feed, Feed | None]:
+    """Open the feeds of training and validation rows; None for no validation rows."""
+    train_feed, valid_feed = _feed_arguments(params, data)
+    return open_feed(**train_feed), open_feed(**valid_feed) if valid_feed else None
+
+
+def first_rows(params: CTRParams, data: TrainingData) -> tuple[Tensor, Tensor]:
+    """Return ids and numeric values of some training rows, whose order is random."""
+    arguments, _ = _feed_arguments(params, data)
+    feed = open_feed(**arguments | {"kind": "pyarrow", "shuffle": False})
+    first = next(iter(feed.batches(0)))
+    return first.ids, first.numeric
+
+
+def validation_points(
+    params: CTRParams, data: TrainingData, predict: Callable[[np.ndarray, np.ndarray], np.ndarray]
+) -> dict[str, list[float]]:
+    """Return what thresholds of a model's probability catch on the validation rows.
+
+    Parameters
+    ----------
+    params : CTRParams
+    data : TrainingData
+    predict : function
+        From ids and numbers to logits, as the model's ``predictor()``.
+    """
+    _, arguments = _feed_arguments(params, data)
+    if arguments is None:
+        return operating_points([], [])
+    logits, labels, weights = [], [], []
+    for batch in open_feed(**arguments | {"kind": "pyarrow"}).batches(0):
+        logits.append(predict(batch.ids.numpy(), batch.numeric.numpy()))
+        labels.append(batch.label.numpy())
+        weights.append(batch.weight.numpy())
+    # The double that scoring in Spark makes of the same logit.
+    z = np.concatenate(logits).astype(np.float64)
+    return operating_points(np.concatenate(labels), expit(z), np.concatenate(weights))
+
+
+def _on_workers(
+    params: CTRParams, data: TrainingData, network: Network, objective: Objective, title: str
+) -> TrainedNetwork:
+    workers = params.getNumWorkers()
+    train_feed, valid_feed = _feed_arguments(params, data)
+    job = Job(
+        # A folder of its own for each of the trainings that share the rows.
+        folder=f"{data.folder}/{title.replace(' ', '-')}",
+        train_feed=train_feed | {"batch_size": params.getBatchSize() // workers},
+        valid_feed=valid_feed,
+        settings=params.training_settings(),
+        options=objective.options,
+        # Where Spark loses a process, it starts all again: an epoch is the most that is lost.
+        checkpoints=_checkpoints(params, data, objective)
+        or {"folder": f"{data.folder}/checkpoints"},
+        threads=threads_per_task(),
+        title=titled(title) if params.getVerbose() else None,
+    )
+    job.leave(network, objective.teacher)
+    returned = train_on_workers(job, workers, params.getDevice())
+    tracking = params.tracking(title)
+    for record in returned["history"]["epochs"]:
+        tracking.end_epoch(record)
+    tracking.close()
+    return TrainedNetwork(job.result(), returned["history"], returned["feed"])
+
+
+def _feed_arguments(
+    params: CTRParams, data: TrainingData
+) -> tuple[dict[str, Any], dict[str, Any] | None]:
+    """Arguments of ``open_feed`` for the training and the validation rows."""
+
+    def arguments(path: str, shuffle: bool) -> dict[str, Any]:
+        return {
+            "path_or_url": path,
+            "n_ids": data.inputs.ids_width,
+            "n_numeric": len(data.inputs.numeric),
+            "kind": params.getFeed(),
+            "batch_size": params.getBatchSize() if shuffle else _VALID_BATCH,
+            "shuffle": shuffle,
+            "seed": params.getSeed(),
+            "shuffle_buffer_rows": params.getShuffleBufferRows(),
+            "weight_scale": data.weight_scale,
+        }
+
+    valid = arguments(data.valid_path, False) if data.valid_rows else None
+    return arguments(data.train_path, True), valid
+
+
+def _checkpoints(
+    params: CTRParams, data: TrainingData, objective: Objective
+) -> dict[str, Any] | None:
+    """Arguments of ``Checkpoints``; None without a folder."""
+    folder = params._value("checkpointDir")
+    if folder is None:
+        return None
+    teacher = objective.teacher
+    return {
+        "folder": folder,
+        "every_steps": params.getCheckpointSteps(),
+        "every_seconds": params.getCheckpointMinutes() * 60,
+        "run": {
+            "data": data.digest,
+            "rows": [data.train_rows, data.valid_rows],
+            "shuffle_buffer_rows": params.getShuffleBufferRows(),
+            "objective": objective.options,
+            "teacher": digest_of(teacher.state_dict()) if teacher is not None else None,
+        },
+    }

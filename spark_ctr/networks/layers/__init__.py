@@ -1,0 +1,1 @@
+"""Parts of networks: one layer or block a module."""

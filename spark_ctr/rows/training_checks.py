@@ -1,0 +1,198 @@
+"""What was written for training: counted, checked, and described."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+import numpy as np
+from pyspark.sql import DataFrame
+
+from spark_ctr.rows.negative_sampling import DROPPED, logit_shift
+from spark_ctr.rows.training_columns import TrainingColumns
+from spark_ctr.rows.training_files import LabelledRows, labelled_rows, reason_counts, row_count
+from spark_ctr.rows.training_rows import INVALID, REASONS, TRAIN, VALID
+from spark_ctr.stage.labels import unusual_labels
+from spark_ctr.tables import Inputs
+from spark_ctr.training.metrics import log_odds
+from spark_ctr.training.sample_size import too_few_events
+
+logger = logging.getLogger("spark_ctr")
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """Training files on disk, and what was counted while they were written.
+
+    Attributes
+    ----------
+    train_path, valid_path : str
+        Folders of Parquet files; the latter need not exist where there are no validation rows.
+    inputs : Inputs
+    rows, train_rows, valid_rows, positives : int
+        Rows of both parts, of each, and those of both with label 1.
+    skipped, dropped_negatives : int
+        Rows left out as invalid, and training rows left out by negative sampling.
+    logit_shift : float
+        What the loss on training rows adds to the logits, see `negative_sampling.logit_shift`.
+    log_odds : float
+        Of a click in the training rows, by weight and before sampling.
+    weight_scale : float
+        Factor by which the weights of the training rows have mean 1.
+    digest : str
+        Equal for the same rows in the same parts, however the dataset is partitioned; taken from
+        label, weight and the first feature in the order of the rows' content.
+    """
+
+    train_path: str
+    valid_path: str
+    inputs: Inputs
+    rows: int
+    train_rows: int
+    valid_rows: int
+    positives: int
+    skipped: int
+    dropped_negatives: int
+    logit_shift: float
+    log_odds: float
+    weight_scale: float
+    digest: str
+
+    @property
+    def folder(self) -> str:
+        """Folder that both parts lie in; it goes with them."""
+        return self.train_path.rpartition("/data/")[0]
+
+
+def checked_data(
+    dataset: DataFrame, columns: TrainingColumns, inputs: Inputs, folder: str, expected: int | None
+) -> TrainingData:
+    """Count what `training_rows.write_rows` wrote, and refuse what cannot be trained on.
+
+    Parameters
+    ----------
+    dataset : DataFrame
+        That was written.
+    columns : TrainingColumns
+    inputs : Inputs
+    folder : str
+    expected : int or None
+        Rows that must be there, where not all might be seen from here.
+
+    Raises
+    ------
+    ValueError
+    """
+    digested = ["label", "weight", "c0" if inputs.ids_width else "n0"]
+    train, valid = (
+        labelled_rows(f"{folder}/data/split={split}", digested) for split in (TRAIN, VALID)
+    )
+    dropped = row_count(f"{folder}/data/split={DROPPED}")
+    invalid = reason_counts(f"{folder}/data/split={INVALID}")
+    skipped = sum(invalid.values())
+    rows = train.rows + valid.rows + dropped + skipped
+    if expected is not None and rows != expected:
+        raise ValueError(
+            f"the driver sees {rows} of the {expected} training rows written under {folder}: "
+            "set cacheDir to a folder that the driver and all executors share"
+        )
+    if rows == 0:
+        raise ValueError(f"the dataset has no rows to train on (written to {folder})")
+    _check_labels(dataset, columns, train, valid, dropped, invalid)
+    if columns.weight is not None:
+        _check_weights(columns.weight, train, valid)
+    _warn(train, valid, skipped, rows)
+    shift = logit_shift(columns.negative_sampling_rate)
+    return TrainingData(
+        train_path=f"{folder}/data/split={TRAIN}",
+        valid_path=f"{folder}/data/split={VALID}",
+        inputs=inputs,
+        rows=train.rows + valid.rows,
+        train_rows=train.rows,
+        valid_rows=valid.rows,
+        positives=train.ones + valid.ones,
+        skipped=skipped,
+        dropped_negatives=dropped,
+        logit_shift=shift,
+        log_odds=log_odds(train.weight_ones, train.weight_zeros) - shift,
+        weight_scale=train.rows / train.weight if columns.weight is not None else 1.0,
+        digest=f"{train.digest}-{valid.digest}",
+    )
+
+
+def _check_labels(
+    dataset: DataFrame,
+    columns: TrainingColumns,
+    train: LabelledRows,
+    valid: LabelledRows,
+    dropped: int,
+    invalid: dict[int, int],
+) -> None:
+    skipped = sum(invalid.values())
+    one_class = not train.ones or not train.zeros
+    # Rows of another label are no dirt where they are one of the two classes.
+    if 0 in invalid and (one_class or columns.handle_invalid != "skip"):
+        unusual = unusual_labels(dataset, columns.label, columns.positive_label)
+        if unusual:
+            raise ValueError(f"{invalid[0]} labels are null or not 0 or 1: {unusual}")
+    if invalid and columns.handle_invalid != "skip":
+        named = "; ".join(f"{REASONS[reason]}: {count}" for reason, count in invalid.items())
+        by_column = f"label column {columns.label!r}"
+        if 1 in invalid:
+            by_column += f", weightCol {columns.weight!r}"
+        rows = train.rows + valid.rows + dropped + skipped
+        raise ValueError(
+            f"{skipped} of {rows} rows are invalid ({named}; {by_column}); "
+            "clean them or set handleInvalid='skip'"
+        )
+    if one_class:
+        left_out = [f"negativeSamplingRate left out {dropped} zeros"] if dropped else []
+        left_out += [f"{skipped} invalid rows were skipped"] if skipped else []
+        more = f", where {' and '.join(left_out)}" if left_out else ""
+        raise ValueError(
+            f"label column {columns.label!r} has {train.zeros + valid.zeros} zeros and "
+            f"{train.ones + valid.ones} ones ({train.zeros} and {train.ones} in the training part"
+            f"{more}); a click model needs both"
+        )
+
+
+def _check_weights(name: str, train: LabelledRows, valid: LabelledRows) -> None:
+    """Refuse weights that leave nothing to learn from, in the precision in which they are used."""
+    for rows, part in ((train, "training"), (valid, "validation")):
+        if rows.weight > np.finfo(np.float32).max:
+            raise ValueError(
+                f"weightCol {name!r}: the weights of the {rows.rows} {part} rows sum to "
+                f"{rows.weight:.3g}, which float32 cannot hold (at most 3.4e+38): divide the "
+                "column by a constant, which changes nothing else"
+            )
+    for label, count, weight in (
+        (0, train.zeros, train.weight_zeros),
+        (1, train.ones, train.weight_ones),
+    ):
+        if not weight > 0:
+            raise ValueError(
+                f"weightCol {name!r} is 0 in all {count} training rows with label {label}: a click "
+                "model needs rows of both labels with a weight above 0"
+            )
+    if valid.rows and not valid.weight > 0:
+        raise ValueError(
+            f"weightCol {name!r} is 0 in all {valid.rows} validation rows, so that they cannot "
+            "choose the best epoch: give them weights, choose others, or set validationFraction=0"
+        )
+
+
+def _warn(train: LabelledRows, valid: LabelledRows, skipped: int, rows: int) -> None:
+    if skipped:
+        logger.warning("%d of %d rows were skipped as invalid", skipped, rows)
+    positives = train.ones + valid.ones
+    warning = too_few_events(positives, train.rows + valid.rows)
+    if warning:
+        logger.warning(warning)
+    if not valid.weight_ones or not valid.weight_zeros:
+        weighted = "" if not valid.ones or not valid.zeros else ", one of them without weight"
+        logger.warning(
+            "the validation part has %d zeros and %d ones%s: AUC cannot choose the best epoch",
+            valid.zeros,
+            valid.ones,
+            weighted,
+        )

@@ -1,0 +1,108 @@
+"""Which columns of a dataset are trained on: names, types, and what their metadata says."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pyspark.sql import DataFrame
+from pyspark.sql import types as T
+
+from spark_ctr.stage.columns import field, metadata_of
+from spark_ctr.stage.labels import LABEL_TYPES
+from spark_ctr.stage.times import TIME_TYPES
+from spark_ctr.tables import Inputs, Table
+
+
+@dataclass(frozen=True)
+class TrainingColumns:
+    """Which columns of a dataset are trained on, and how it is split.
+
+    Attributes
+    ----------
+    label, weight, validation, validation_time : str or None
+        Label, sample weight, boolean validation indicator, and the time whose latest rows are
+        validation rows; at most one of the last two.
+    categorical, numeric : str
+        The feature columns of HashedEmbeddingEncoder.
+    validation_fraction : float
+        Share of rows kept for validation where there is no indicator.
+    negative_sampling_rate : float
+        Share of the training rows with label 0 that is kept.
+    seed : int
+    handle_invalid : {"error", "skip", "keep"}
+        "keep" reads an invalid feature as missing, and a row without a time is a training row; an
+        invalid label is an error even then.
+    cache_dir : str or None
+        Folder that driver and executors share; None: a temporary one on this machine.
+    positive_label : str or None
+        Value of the label that is a click, see `labels.click_label`.
+    """
+
+    label: str
+    weight: str | None
+    validation: str | None
+    validation_time: str | None
+    categorical: str
+    numeric: str
+    validation_fraction: float
+    negative_sampling_rate: float
+    seed: int
+    handle_invalid: str
+    cache_dir: str | None
+    positive_label: str | None = None
+
+
+def feature_fields(
+    dataset: DataFrame, categorical: str, numeric: str
+) -> tuple[T.StructField, T.StructField]:
+    """Fields of the two feature columns, whose types must be what HashedEmbeddingEncoder makes.
+
+    Raises
+    ------
+    ValueError, TypeError
+        For a missing column or a wrong type.
+    """
+    ids = field(dataset, categorical, "categoricalFeaturesCol", (T.ArrayType,))
+    numbers = field(dataset, numeric, "numericFeaturesCol", (T.ArrayType,))
+    for found, role, inner in (
+        (ids, "categoricalFeaturesCol", T.IntegerType),
+        (numbers, "numericFeaturesCol", T.FractionalType),
+    ):
+        if not isinstance(getattr(found.dataType, "elementType", None), inner):
+            raise TypeError(
+                f"column {found.name!r} ({role}) has type {found.dataType.simpleString()}; "
+                "it must be what HashedEmbeddingEncoder makes"
+            )
+    return ids, numbers
+
+
+def inputs_of(dataset: DataFrame, columns: TrainingColumns) -> Inputs:
+    """Check the schema and read table sizes and dimensions from the columns' metadata.
+
+    Raises
+    ------
+    ValueError, TypeError
+        For a missing column, a wrong type, or features without spark_ctr's metadata.
+    """
+    field(dataset, columns.label, "labelCol", LABEL_TYPES)
+    if columns.weight is not None:
+        field(dataset, columns.weight, "weightCol", (T.NumericType,))
+    if columns.validation is not None:
+        field(dataset, columns.validation, "validationIndicatorCol", (T.BooleanType,))
+    if columns.validation_time is not None:
+        field(dataset, columns.validation_time, "validationTimeCol", TIME_TYPES)
+        if columns.validation is not None:
+            raise ValueError(
+                f"validationIndicatorCol ({columns.validation!r}) and validationTimeCol "
+                f"({columns.validation_time!r}) both choose the validation rows: clear one of them"
+            )
+    ids, numbers = feature_fields(dataset, columns.categorical, columns.numeric)
+    if "tables" not in metadata_of(ids) or "names" not in metadata_of(numbers):
+        raise ValueError(
+            f"columns {columns.categorical!r} and {columns.numeric!r} carry no table sizes: "
+            "make them with HashedEmbeddingEncoder (and keep the columns' metadata)"
+        )
+    return Inputs(
+        tables=tuple(map(Table.from_dict, metadata_of(ids)["tables"])),
+        numeric=tuple(metadata_of(numbers)["names"]),
+    )

@@ -1,0 +1,141 @@
+"""The training rows of a dataset, written as Parquet in an order that their content decides."""
+
+from __future__ import annotations
+
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+
+from spark_ctr.rows.feature_columns import elements, invalid_features, usable_elements
+from spark_ctr.rows.negative_sampling import DROPPED, copy_number, sample_negatives
+from spark_ctr.rows.training_columns import TrainingColumns
+from spark_ctr.rows.validation_time import latest_rows
+from spark_ctr.stage.columns import column
+from spark_ctr.stage.labels import click_label
+from spark_ctr.stage.raw_rows import raw_columns, raw_hash
+from spark_ctr.stage.times import time_of
+from spark_ctr.tables import Inputs
+
+TRAIN, VALID, INVALID = "train", "valid", "invalid"
+SPLITS = (TRAIN, VALID, INVALID, DROPPED)
+REASONS = (
+    "label is null or not 0 or 1",
+    "weight is null, negative, not finite or beyond float32",
+    "features",
+    "validation time is null or not finite",
+)
+_FILES = 8
+# Spark's hash sends eight numbers from here on to eight different partitions.
+_FIRST_FILE = 148
+# Small enough to decode in a processor's cache and to deal evenly to several ranks; the size counts
+# dictionary-encoded values, so that more rows fit. Measured in benchmarks/feeds.py.
+_ROWS_PER_ROW_GROUP = 32_768
+_SPLIT_STEPS = 1_000_000
+# What the session says otherwise could change row groups, or be what no reader here understands.
+_PARQUET: dict[str, str | int] = {
+    "compression": "snappy",
+    "maxRecordsPerFile": 0,
+    "parquet.writer.version": "v1",
+    "parquet.enable.dictionary": "true",
+    "parquet.page.size": 1 << 20,
+    "parquet.dictionary.page.size": 1 << 20,
+    "parquet.page.row.count.limit": 20_000,
+    "parquet.page.size.row.check.min": 100,
+    "parquet.page.size.row.check.max": 10_000,
+    "parquet.page.size.check.estimate": "true",
+    "parquet.block.size.row.check.min": 100,
+    "parquet.block.size.row.check.max": 10_000,
+    "parquet.writer.max-padding": 8 << 20,
+    "parquet.bloom.filter.enabled": "false",
+}
+
+
+def value_names(inputs: Inputs) -> list[str]:
+    """Name the columns of the files that hold a row's values."""
+    ids = [f"c{i}" for i in range(inputs.ids_width)]
+    return [*ids, *(f"n{i}" for i in range(len(inputs.numeric))), "label", "weight"]
+
+
+def write_rows(dataset: DataFrame, columns: TrainingColumns, inputs: Inputs, folder: str) -> None:
+    """Write the rows into subfolders ``split=NAME/file=NUMBER``, one file each.
+
+    Content decides all: the hash of a row of the log says which file it goes into, where in it,
+    and whether it is drawn; equal rows are told apart by their number. Only what Spark documents is
+    relied on: equal keys meet in one partition after `repartition`, and stay sorted within it.
+    """
+    label = click_label(dataset, columns.label, columns.positive_label, "training")
+    weight = F.lit(1.0) if columns.weight is None else column(columns.weight).cast("double")
+    flat = elements(inputs, columns.categorical, columns.numeric)
+    reason = F.when(F.coalesce(~label.isin(0.0, 1.0), F.lit(True)), 0).when(~_usable(weight), 1)
+    if columns.handle_invalid != "keep":
+        bad_features = invalid_features(inputs, columns.categorical, columns.numeric)
+        reason = reason.when(bad_features, 2)
+        if columns.validation_time is not None:
+            reason = reason.when(time_of(dataset, columns.validation_time).isNull(), 3)
+    else:
+        flat = usable_elements(inputs, flat)
+    chosen = _is_validation(dataset, columns)
+    raw = _raw_hash(dataset, columns, label)
+    rows = dataset.select(
+        *flat,
+        label.cast("float").alias("label"),
+        weight.cast("float").alias("weight"),
+        reason.cast("int").alias("reason"),
+        (F.lit(None).cast("boolean") if chosen is None else chosen).alias("validation"),
+        *([] if raw is None else [raw.alias("raw")]),
+    )
+    names = value_names(inputs)
+    # Without the weight, so that rows do not move where all weights are scaled.
+    rows = rows.withColumn("values", F.xxhash64(*names[:-1], F.lit(columns.seed)))
+    rows = rows.withColumn("place", F.col("values" if raw is None else "raw"))
+    if chosen is None or columns.negative_sampling_rate < 1:
+        rows = rows.withColumn("copy", copy_number())
+    if chosen is None:
+        own = F.when(F.col("copy") > 1, F.xxhash64("place", "copy")).otherwise(F.xxhash64("place"))
+        steps = int(columns.validation_fraction * _SPLIT_STEPS)
+        rows = rows.withColumn("validation", F.pmod(own, F.lit(_SPLIT_STEPS)) < steps)
+    split = (
+        F.when(F.col("reason").isNotNull(), INVALID)
+        .when(F.col("validation"), VALID)
+        .otherwise(TRAIN)
+    )
+    rows = rows.withColumn("split", split)
+    rows = rows.withColumn("file", _file(F.col("place")))
+    (
+        sample_negatives(rows, columns.negative_sampling_rate)
+        .repartition(_FILES, "file")
+        .sortWithinPartitions("split", "file", "place", "values", "weight")
+        .select(*names, "reason", "split", "file")
+        .write.partitionBy("split", "file")
+        .options(**_PARQUET)
+        .option("parquet.block.size", _ROWS_PER_ROW_GROUP * 4 * len(names))
+        .parquet(f"{folder}/data")
+    )
+
+
+def _file(place: Column) -> Column:
+    return (F.pmod(place, F.lit(_FILES)) + F.lit(_FIRST_FILE)).cast("int")
+
+
+def _usable(weight: Column) -> Column:
+    """Whether a weight is 0, or a positive finite number as the float32 that it is used as."""
+    used = weight.cast("float")
+    usable = (weight == 0) | ((used > 0) & (used < float("inf")))
+    return F.coalesce(usable, F.lit(False))
+
+
+def _raw_hash(dataset: DataFrame, columns: TrainingColumns, label: Column) -> Column | None:
+    """Hash of the row of the log; None where the dataset has no more than its features."""
+    made = [columns.categorical, columns.numeric, columns.label]
+    names = raw_columns(dataset, [*made, *([columns.weight] if columns.weight else [])])
+    if {*names} <= {columns.validation}:
+        return None
+    return F.xxhash64(raw_hash(dataset, names, columns.seed), label)
+
+
+def _is_validation(dataset: DataFrame, columns: TrainingColumns) -> Column | None:
+    """Return whether a row is for validation; None where validation rows are drawn."""
+    if columns.validation_time is not None:
+        return latest_rows(dataset, columns.validation_time, columns.validation_fraction)
+    if columns.validation is None:
+        return None
+    return F.coalesce(column(columns.validation), F.lit(False))
