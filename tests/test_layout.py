@@ -17,9 +17,11 @@ DOMAIN: dict[str, set[str]] = {
     "location": set(),
     "hashing": {"tables"},
     "power_law": set(),
-    "networks": {"tables"},
+    "safetensors_header": set(),
+    "runtime": {"kernels", "safetensors_header", "tables"},
+    "networks": {"safetensors_header", "tables"},
     "training": {"location", "networks", "tables"},
-    "precision": {"kernels", "networks", "tables", "training"},
+    "precision": {"kernels", "networks", "runtime", "tables", "training"},
 }
 KIT = {"stage", "version", *DOMAIN}
 TRAINED = {"estimator", "rows", *KIT}
@@ -30,7 +32,7 @@ ALLOWED: dict[str, set[str]] = {
     "session_builder": {"jvm", "version"},
     "datasets": {"jvm", "version"},
     "stage": {"networks", "version"},
-    "rows": KIT - {"precision"},
+    "rows": KIT - {"precision", "runtime"},
     "feature": {"jvm", *KIT},
     "estimator": {"rows", *KIT},
     "evaluation": KIT,
@@ -39,7 +41,15 @@ ALLOWED: dict[str, set[str]] = {
     "quantization": {"classification", "distillation", *TRAINED},
 }
 # Packages that must load without torch, and without Spark, whatever they import.
-WITHOUT_TORCH = ("kernels", "tables", "location", "hashing", "power_law")
+WITHOUT_TORCH = (
+    "kernels",
+    "tables",
+    "location",
+    "hashing",
+    "power_law",
+    "runtime",
+    "safetensors_header",
+)
 WITHOUT_SPARK = tuple(DOMAIN)
 SPARK = {"pyspark", "py4j"}
 PICKLES = {"pickle", "_pickle", "cloudpickle", "dill", "joblib", "shelve", "marshal"}
@@ -137,6 +147,11 @@ def test_loads_without_spark(package: str) -> None:
 @pytest.mark.parametrize("package", WITHOUT_TORCH)
 def test_loads_without_torch(package: str) -> None:
     assert not [file for file in files_of(package) if "torch" in modules_behind(file)]
+
+
+def test_scoring_loads_without_torch() -> None:
+    # What a Spark worker imports to score; the network's own loader comes on top.
+    assert "torch" not in modules_behind("rows/scoring.py")
 
 
 def test_nothing_is_pickled() -> None:

@@ -1,14 +1,17 @@
-"""Packed inference kernels on the CPU: NumPy, with numkong's SIMD code where it can be imported."""
+"""Packed inference kernels on the CPU: NumPy, with numkong's SIMD code where it can be imported.
 
-from spark_ctr.kernels.binary import binary_linear, binary_matmul
-from spark_ctr.kernels.index8 import index8_embedding, index8_linear
+A layer is a class: built once from its packed weights, which it prepares, then called with inputs.
+"""
+
+from spark_ctr.kernels.binary import BinaryLinear, SignMatrix
+from spark_ctr.kernels.index8 import Index8Linear, index8_embedding
 from spark_ctr.kernels.signs import pack_signs, unpack_signs
 
 __all__ = [
-    "binary_linear",
-    "binary_matmul",
+    "BinaryLinear",
+    "Index8Linear",
+    "SignMatrix",
     "index8_embedding",
-    "index8_linear",
     "pack_signs",
     "unpack_signs",
 ]

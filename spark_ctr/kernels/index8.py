@@ -7,9 +7,6 @@ from __future__ import annotations
 
 import numpy as np
 
-# Elements of an int8 weight dequantised at a time (1 MiB of float32).
-_BLOCK = 1 << 18
-
 
 def index8_embedding(
     indices: np.ndarray,
@@ -45,55 +42,48 @@ def index8_embedding(
     return values
 
 
-def index8_linear(
-    x: np.ndarray,
-    weight: np.ndarray,
-    scale: np.ndarray | np.float32,
-    minimum: np.ndarray | np.float32,
-    bias: np.ndarray | None = None,
-) -> np.ndarray:
-    """Apply a linear layer whose weight is stored as 8-bit indices.
+class Index8Linear:
+    """A linear layer whose weight is stored as 8-bit indices, prepared once.
 
     Computes ``x @ (index * scale + (minimum + 128 * scale)).T + bias``. The product accumulates in
     float32 in the order of the BLAS in use, so the result agrees with the exact one to about
     ``K * 2**-24 * sum(|x| * (|index * scale| + |minimum + 128 * scale|))`` and may differ in the
     last bits between machines and batch heights.
 
+    The dequantised weight is kept, 4 bytes for each of the N K weights and process, besides the
+    indices: dense layers are small beside the tables, which are never kept so.
+
     Parameters
     ----------
-    x : ndarray [B, K], float32
-        Inputs.
     weight : ndarray [N, K], int8
-        Indices of the weight, dequantised to float32 a block of rows at a time.
-    scale, minimum : float32, or ndarray [N], float32
+        Indices of the weight.
+    scale, minimum : float32, or ndarray [1] or [N], float32
         The affine map of the weight, or of each output's weights.
     bias : ndarray [N], float32, optional
         Bias of each output.
-
-    Returns
-    -------
-    ndarray [B, N], float32
-        The outputs.
     """
-    outputs = np.empty((len(x), len(weight)), dtype=np.float32)
-    scales = np.broadcast_to(np.asarray(scale, dtype=np.float32), len(weight))
-    offsets = np.broadcast_to(offset_of(scale, minimum), len(weight))
-    step = max(1, _BLOCK // max(1, weight.shape[1]))
-    for start in range(0, len(weight), step):
-        rows = slice(start, start + step)
-        # The weight is smaller than the outputs, so it is what gets scaled.
-        values = weight[rows].astype(np.float32)
-        values *= scales[rows, None]
-        values += offsets[rows, None]
-        np.matmul(x, values.T, out=outputs[:, rows])
-    if bias is not None:
-        outputs += bias
-    return outputs
+
+    def __init__(
+        self,
+        weight: np.ndarray,
+        scale: np.ndarray | np.float32,
+        minimum: np.ndarray | np.float32,
+        bias: np.ndarray | None = None,
+    ) -> None:
+        values = weight.astype(np.float32)
+        values *= np.asarray(scale, dtype=np.float32).reshape(-1, 1)
+        values += offset_of(scale, minimum).reshape(-1, 1)
+        self._weight, self._bias = values.T, bias
+
+    def __call__(self, x: np.ndarray) -> np.ndarray:
+        """Return the outputs, float32 [B, N], of inputs [B, K], float32."""
+        outputs = np.matmul(x, self._weight)
+        if self._bias is not None:
+            outputs += self._bias
+        return outputs
 
 
-def offset_of(
-    scale: np.ndarray | np.float32, minimum: np.ndarray | np.float32
-) -> np.ndarray | np.float32:
+def offset_of(scale: np.ndarray | np.float32, minimum: np.ndarray | np.float32) -> np.ndarray:
     """Return the value of index 0, ``minimum + 128 * scale``, in float32."""
     scale = np.asarray(scale, dtype=np.float32)
     return np.asarray(minimum, dtype=np.float32) + np.float32(128) * scale

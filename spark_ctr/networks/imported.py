@@ -8,6 +8,7 @@ import re
 from typing import Any
 
 import torch
+import torch.fx
 from torch import Tensor, nn
 
 from spark_ctr.networks.network import Network
@@ -100,6 +101,10 @@ def check_logits(name: str, logits: Any, rows: int) -> None:
         )
     if not logits.is_floating_point():
         raise ValueError(f"network '{name}' must return floating-point logits, got {logits.dtype}")
+
+
+# A trace of the network leaves the check out.
+torch.fx.wrap("check_logits")
 
 
 @torch.no_grad()

@@ -150,7 +150,10 @@ class _OwnGenerators(TorchFunctionMode):
 @lru_cache(1024)
 def _takes_generator(func: Any) -> bool:
     if inspect.isfunction(func):
-        return "generator" in inspect.signature(func).parameters
+        try:
+            return "generator" in inspect.signature(func).parameters
+        except ValueError:  # wraps a builtin, as Tensor.__pow__ does, which draws nothing
+            return False
     return getattr(func, "__name__", "") in _DRAWING
 
 

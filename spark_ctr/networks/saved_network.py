@@ -6,7 +6,6 @@ nothing is built that the bytes could not fill.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,6 +14,7 @@ from safetensors.torch import load
 from torch import Tensor, nn
 
 from spark_ctr.networks.layers.batch_norm import BatchNorm
+from spark_ctr.safetensors_header import read_description
 from spark_ctr.tables import Inputs
 
 _LATE = "logit_calibration"
@@ -34,22 +34,6 @@ def read_tensors(data: bytes, key: str) -> tuple[dict[str, Any], dict[str, Tenso
         return described, load(data)
     except Exception as error:  # safetensors has a type of its own for each kind of damage
         raise ValueError(f"the weights are damaged: {error}") from None
-
-
-def read_description(data: bytes, key: str) -> dict[str, Any]:
-    """Return the JSON object under a key of a safetensors header; see `read_tensors`."""
-    length = int.from_bytes(data[:8], "little")
-    if len(data) < 8 or length > len(data) - 8:
-        raise ValueError(f"the weights are damaged: {len(data)} bytes, header of {length}")
-    try:
-        described = json.loads(json.loads(data[8 : 8 + length])["__metadata__"][key])
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
-        raise ValueError(
-            f"the header of the weights is damaged: {type(error).__name__} {error}"
-        ) from None
-    if not isinstance(described, dict):
-        raise ValueError(f"the header of the weights is damaged: {key} is {described!r}")
-    return described
 
 
 def check_size(inputs: Inputs, config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:

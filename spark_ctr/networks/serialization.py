@@ -13,8 +13,9 @@ from torch import Tensor
 from spark_ctr.networks.imported import is_import_path
 from spark_ctr.networks.network import Network
 from spark_ctr.networks.registry import NETWORKS, build_network
-from spark_ctr.networks.saved_network import check_size, check_state, read_description, read_tensors
+from spark_ctr.networks.saved_network import check_size, check_state, read_tensors
 from spark_ctr.networks.trust import check_trusted
+from spark_ctr.safetensors_header import read_description
 from spark_ctr.tables import Inputs
 
 _HEADER = "architecture"

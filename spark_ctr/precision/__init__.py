@@ -1,5 +1,5 @@
-"""Mixed 8-bit and 1-bit precision: training, layer choice and the packed model.
+"""Mixed 8-bit and 1-bit precision: training, layer choice, and packing into a program.
 
-Import from the modules; this package imports nothing, so `spark_ctr.precision.packed` loads
-without torch.
+Import from the modules; this package imports nothing. What computes a packed program is
+`spark_ctr.runtime`.
 """

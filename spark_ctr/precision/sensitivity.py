@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from spark_ctr.networks.layers.mlp import MLP
 from spark_ctr.networks.network import Network
 from spark_ctr.precision.qat import BINARY, INT8, prepare, quantisable_layers
 
@@ -42,13 +43,17 @@ class Sensitivity:
 
 
 def binary_candidates(network: Network) -> list[str]:
-    """Return the linear layers between two hidden layers of the perceptron, in depth order.
+    """Return the linear layers between two hidden layers of a perceptron, in module order.
 
-    The first layer reads the embeddings and the last gives the logit: both keep 8 bits, as in
-    most binary networks (Rastegari et al., XNOR-Net, ECCV 2016).
+    The first layer of a perceptron reads the embeddings and what follows its last gives the logit:
+    both keep 8 bits, as in most binary networks (Rastegari et al., XNOR-Net, ECCV 2016).
     """
-    mlp = getattr(network, "mlp", None)
-    return [] if mlp is None else [f"mlp.layers.{name}.linear" for name in list(mlp.layers)[1:]]
+    return [
+        f"{name}.layers.{layer}.linear"
+        for name, module in network.named_modules()
+        if isinstance(module, MLP)
+        for layer in list(module.layers)[1:]
+    ]
 
 
 @torch.no_grad()

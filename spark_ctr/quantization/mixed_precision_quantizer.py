@@ -18,11 +18,10 @@ from spark_ctr.estimator.params import CTRParams
 from spark_ctr.estimator.run import open_feeds, validation_points
 from spark_ctr.estimator.summary import TrainingSummary, saved_summary
 from spark_ctr.precision.fine_tuning import QuantizationLoss, fine_tune
-from spark_ctr.precision.packed import PackedModel
-from spark_ctr.precision.packing import check_packable, pack_network
-from spark_ctr.precision.saved_model import checked_packed_from_bytes
-from spark_ctr.precision.serialization import packed_to_bytes
+from spark_ctr.precision.packing import check_packable, check_packable_settings, pack_network
 from spark_ctr.rows.training_data import TrainingData
+from spark_ctr.runtime.packed_model import PackedModel
+from spark_ctr.runtime.serialization import first_task, packed_from_bytes, packed_to_bytes
 from spark_ctr.stage.base import Stage, number, param
 from spark_ctr.stage.meta import MetaStage, stage_of
 from spark_ctr.tables import Inputs
@@ -124,9 +123,9 @@ class MixedPrecisionQuantizer(MetaStage, Stage, CTREstimator):
         if isinstance(classifier, LayerwiseDistiller):
             packed = classifier._nested("student")
         if isinstance(packed, CTRClassificationModel):
-            check_packable(packed.torchNetwork.name, packed.torchNetwork.config)
+            check_packable(packed.torchNetwork)
         else:
-            check_packable(packed.getNetwork(), packed.network_config())
+            check_packable_settings(packed.getNetwork(), inputs, packed.network_config())
         if not isinstance(classifier, CTRClassificationModel):
             classifier._check(inputs)
         elif classifier.inputs != inputs or not classifier.inputs.same_ids(inputs):
@@ -180,7 +179,7 @@ class MixedPrecisionQuantizer(MetaStage, Stage, CTREstimator):
             extra,
             data.dropped_negatives,
             base_rate=1 / (1 + math.exp(-data.log_odds)),
-            operating=validation_points(full, data, packed.predict_logits),
+            operating=validation_points(full, data, first_task(packed)),
         )
         model = QuantizedCTRClassificationModel()
         full._copyValues(model)
@@ -193,7 +192,7 @@ class MixedPrecisionQuantizer(MetaStage, Stage, CTREstimator):
 class QuantizedCTRClassificationModel(CTRModel):
     """Fitted :class:`MixedPrecisionQuantizer`: scores on packed 8-bit and 1-bit weights."""
 
-    _loader = "spark_ctr.precision.serialization:predictor_from_bytes"
+    _loader = "spark_ctr.runtime.serialization:predictor_from_bytes"
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -216,7 +215,7 @@ class QuantizedCTRClassificationModel(CTRModel):
     @property
     def inputs(self) -> Inputs:
         """Tables and numeric columns that the model reads."""
-        return Inputs.from_dict(self.packedModel.header["inputs"])
+        return self.packedModel.inputs
 
     @property
     def plan(self) -> dict[str, str]:
@@ -229,21 +228,17 @@ class QuantizedCTRClassificationModel(CTRModel):
 
     def predictor(self) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
         """Return a function from ids [B, ids_width] and numbers [B, M] (numpy) to logits [B]."""
-        return self.packedModel.predict_logits
+        return first_task(self.packedModel)
 
     def _restore(self, state: dict[str, Any], payload: dict[str, bytes]) -> None:
-        packed = checked_packed_from_bytes(payload["weights.safetensors"])
+        packed = packed_from_bytes(payload["weights.safetensors"])
         summary = saved_summary(state)
-        _check_plan(summary.extra.get("plan"), packed.header["layers"])
+        _check_plan(summary.extra.get("plan"), packed.layers)
         self._with(packed, summary)
 
 
-def _check_plan(plan: Any, layers: dict[str, dict[str, Any]]) -> None:
+def _check_plan(plan: Any, layers: dict[str, str]) -> None:
     """Refuse a summary whose precision by layer is not that of the weights."""
-    kinds = {"int8": "int8_", "binary": "binary_"}
     for name, precision in plan.items() if isinstance(plan, dict) else [("plan", plan)]:
-        layer = layers.get(name, {})
-        if not layer.get("kind", "").startswith(kinds.get(precision, "none")):
-            raise ValueError(
-                f"layer {name!r} is {layer.get('kind')!r}, but the plan says {precision!r}"
-            )
+        if layers.get(name) != precision:
+            raise ValueError(f"layer {name!r} is {layers.get(name)}, the plan says {precision!r}")

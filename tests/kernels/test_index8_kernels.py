@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spark_ctr.kernels import index8, index8_embedding, index8_linear
+from spark_ctr.kernels import Index8Linear, index8_embedding
 
 
 def test_embedding_by_hand():
@@ -31,9 +31,11 @@ def test_linear_by_hand():
     weight = np.array([[-128, -127], [-126, -128]], np.int8)  # values [[1, 3], [5, 1]]
     x = np.array([[1, 2], [0, -1]], np.float32)
     bias = np.array([0.5, -0.5], np.float32)
-    outputs = index8_linear(x, weight, np.float32(2), np.float32(1), bias)
-    assert outputs.tolist() == [[7.5, 6.5], [-2.5, -1.5]]
-    assert index8_linear(x, weight, np.float32(2), np.float32(1)).tolist() == [[7, 7], [-3, -1]]
+    one = np.float32(2), np.float32(1)
+    assert Index8Linear(weight, *one, bias)(x).tolist() == [[7.5, 6.5], [-2.5, -1.5]]
+    assert Index8Linear(weight, *one)(x).tolist() == [[7, 7], [-3, -1]]
+    each = np.array([2, 4], np.float32), np.array([1, -1], np.float32)
+    assert Index8Linear(weight, *each)(x).tolist() == [[7, 5], [-3, 1]]
 
 
 @settings(deadline=None, max_examples=50)
@@ -49,15 +51,5 @@ def test_linear_is_within_its_bound_of_the_exact_product(b, n, k, seed):
     offset = abs(minimum + 128.0 * scale)
     # the bound of the docstring, on the two products that are added
     size = np.abs(x).astype(np.float64) @ (np.abs(index) + offset).T
-    outputs = index8_linear(x, weight, scale, minimum)
+    outputs = Index8Linear(weight, scale, minimum)(x)
     assert (np.abs(outputs - exact) <= (k + 4) * 2.0**-23 * size).all()
-
-
-def test_linear_in_blocks_is_the_same(monkeypatch):
-    rng = np.random.default_rng(0)
-    x = rng.standard_normal((64, 32)).astype(np.float32)
-    weight = rng.integers(-128, 128, (50, 32), dtype=np.int8)
-    whole = index8_linear(x, weight, np.float32(0.1), np.float32(-3))
-    monkeypatch.setattr(index8, "_BLOCK", 32 * 7)
-    blocks = index8_linear(x, weight, np.float32(0.1), np.float32(-3))
-    np.testing.assert_allclose(blocks, whole, rtol=1e-5, atol=1e-4)

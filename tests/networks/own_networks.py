@@ -45,6 +45,65 @@ class Named(Network):
         return self.output(hidden).squeeze(1), {"hidden_0": hidden}
 
 
+class Fields(Network):
+    """Much of what torch can say otherwise; normalisation of what is no linear layer's output."""
+
+    def __init__(self, inputs, config):
+        super().__init__(inputs, config)
+        self.embedding = EmbeddingTables(inputs, 4)
+        self.norm = nn.BatchNorm1d(inputs.width)
+        self.layer = nn.Sequential(nn.Linear(inputs.width, 6, bias=False), nn.BatchNorm1d(6))
+        self.gate = nn.Parameter(torch.ones(len(inputs.tables)))
+        self.output = nn.Linear(6, 1)
+
+    def _compute(self, ids, numeric):
+        embedded = self.embedding(ids.long())
+        fields = self.embedding.project(embedded) * torch.softmax(self.gate, 0)[:, None]
+        x = self.norm(torch.cat([embedded, numeric.float()], dim=-1))
+        hidden = nn.functional.relu(self.layer(x))
+        weights = torch.softmax(fields, dim=1).permute(0, 2, 1)[..., -1]
+        pairs = fields[:, ::2].unsqueeze(1).sum((1, 3), keepdim=True).view(x.shape[0], -1)
+        hidden = hidden + hidden**2 / 4 - (-hidden).sigmoid()
+        return self.output(hidden)[:, 0] + pairs.mean(1) - weights.sum(-1), {}
+
+
+class Sorts(Fields):
+    """What no packed program can do."""
+
+    def _compute(self, ids, numeric):
+        logits, hidden = super()._compute(ids, numeric)
+        return logits + numeric.sort(1).values[:, 0], hidden
+
+
+class Branches(Fields):
+    """What depends on the values of a batch."""
+
+    def _compute(self, ids, numeric):
+        logits, hidden = super()._compute(ids, numeric)
+        return (logits if numeric.sum() > 0 else -logits), hidden
+
+
+class Idle(Fields):
+    """A layer that the logits do not need."""
+
+    def __init__(self, inputs, config):
+        super().__init__(inputs, config)
+        self.idle = nn.Linear(2, 2)
+
+
+class OwnTables(Network):
+    """Look-ups without `EmbeddingTables`."""
+
+    def __init__(self, inputs, config):
+        super().__init__(inputs, config)
+        self.tables = nn.ModuleList(nn.Embedding(t.rows, 3) for t in inputs.slot_tables)
+        self.output = nn.Linear(3 * len(self.tables), 1)
+
+    def _compute(self, ids, numeric):
+        columns = [table(ids[:, s].long()) for s, table in enumerate(self.tables)]
+        return self.output(torch.cat(columns, 1)).squeeze(1), {}
+
+
 class Wide(Plain):
     """Logits [B, 1] instead of [B]."""
 

@@ -34,8 +34,12 @@ def make_network():
     """Build a network with random biases and normalisation, so that no part is trivial."""
 
     def make(name, inputs="mixed", seed=1, **config):
-        if name not in ("lr", "fm"):
+        if name not in ("lr", "fm") and ":" not in name:
             config = {"hidden_layers": [33, 21, 17, 9], **config}
+        if name == "finalmlp":
+            first, *_, last = [table.name for table in INPUTS[inputs].tables] or [None, None]
+            context = {"first_context": [last, first], "second_context": [last]} if first else {}
+            config = {**context, "gate_layers": [6, 5], "second_layers": [8, 7], **config}
         network = build_network(name, INPUTS[inputs], config, seed)
         generator = torch.Generator().manual_seed(seed)
         with torch.no_grad():

@@ -15,6 +15,7 @@ pytestmark = pytest.mark.once
 
 INPUTS = Inputs((Table("site", 6, 4), Table("ad", 5, 4)), ("age",))
 PLAIN = "tests.networks.own_networks:Plain"
+SORTS = "tests.networks.own_networks:Sorts"
 
 
 @pytest.fixture(scope="module")
@@ -73,30 +74,16 @@ def test_the_average_of_weights_is_kept_unless_told_otherwise(data):
             r"is a Param: dropout \(set dropout\)",
         ),
         (classifier("dnn", networkOptions={"members": 2}), ValueError, "is a Param: members"),
-        (
-            MixedPrecisionQuantizer(classifier=classifier("dnn", members=2)),
-            ValueError,
-            "ensemble of 2 networks cannot be quantised: set members to 1, or distil",
-        ),
         (classifier("lr", networkOptions={"heads": 1}), ValueError, "its options are: none"),
         (classifier("no_module:A"), ImportError, "cannot import 'no_module'"),
         (classifier("tests.networks.own_networks:Wide"), ValueError, r"\[B\]"),
-        (MixedPrecisionQuantizer(classifier=classifier("autoint")), ValueError, "'autoint' cannot"),
+        (MixedPrecisionQuantizer(classifier=classifier(SORTS)), ValueError, "'sort' is no operat"),
         (
             MixedPrecisionQuantizer(
-                classifier=classifier("dcnv2", networkOptions={"cross_rank": 2})
+                classifier=LayerwiseDistiller(teacher=classifier("dnn"), student=classifier(SORTS))
             ),
             ValueError,
-            "cross_rank > 0 cannot be quantised",
-        ),
-        (
-            MixedPrecisionQuantizer(
-                classifier=LayerwiseDistiller(
-                    teacher=classifier("dnn"), student=classifier("finalmlp")
-                )
-            ),
-            ValueError,
-            "'finalmlp' cannot be quantised; only 'lr'.*Distil",
+            "own_networks:Sorts' cannot be quantised: 'sort'.*Distil",
         ),
     ],
 )
@@ -107,6 +94,18 @@ def test_what_cannot_work_is_refused_before_training(stage, error, message, data
     stage._train = no_training
     with pytest.raises(error, match=message):
         stage.fit(data)
+
+
+def test_an_ensemble_of_any_network_is_quantised(data, tmp_path):
+    options = {"second_layers": [4, 4], "first_context": ["ad"], "gate_layers": [3]}
+    full = classifier("finalmlp", members=2, hiddenLayers=[5, 4], networkOptions=options)
+    model = MixedPrecisionQuantizer(classifier=full, maxIter=1, binaryShare=1.0).fit(data)
+    second = {f"members.{m}.second_mlp.layers.second_1.linear" for m in (0, 1)}
+    assert second <= model.plan.keys() == model.packedModel.layers.keys()
+    model.save(f"{tmp_path}/model")
+    loaded = type(model).load(f"{tmp_path}/model")
+    first, again = (m.transform(data).select("rawPrediction").collect() for m in (model, loaded))
+    assert first == again
 
 
 def test_an_ensemble_trains_is_saved_and_teaches(data, tmp_path):

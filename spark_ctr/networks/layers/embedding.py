@@ -115,9 +115,16 @@ class EmbeddingTables(nn.Module):
             raise ValueError("EmbeddingTables was built without field_dim; pass it to get fields")
         k = self.field_dim
         if not self.dims:
-            return embedded.new_zeros(embedded.shape[0], 0, k)
+            return embedded.reshape(embedded.shape[0], 0, k)
         if self.dims == (k,):
             return embedded.unflatten(1, (-1, k))
-        fields = embedded.split([table.dim for table in self.inputs.tables], 1)
-        maps = self.projections
-        return torch.stack([f if f.shape[1] == k else maps[str(f.shape[1])](f) for f in fields], 1)
+        dims = [table.dim for table in self.inputs.tables]
+        fields = embedded.split(dims, 1)
+        # By index, as torch.fx traces it.
+        return torch.stack(
+            [
+                fields[c] if dim == k else self.projections[str(dim)](fields[c])
+                for c, dim in enumerate(dims)
+            ],
+            1,
+        )

@@ -1,75 +1,39 @@
-"""Look-up of packed embedding tables: several ids a column, on NumPy alone."""
+"""Look-up of packed embedding tables: several ids a column."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
 from spark_ctr.kernels import index8_embedding
-from spark_ctr.tables import PADDING
+from spark_ctr.tables import PADDING, Inputs, Table
 
 
-def slot_tables(tables: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the table of each id of a row of data, from `Inputs.to_dict`."""
-    return [table for table in tables for _ in range(table.get("slots", 1))]
+def blocks_of(tables: Sequence[Table], columns: Sequence[int]) -> tuple[list[int], list[int]]:
+    """Return the block of rows of each column, and the number of rows of each block.
 
-
-class IdRange:
-    """Check of ids against their tables.
-
-    Parameters
-    ----------
-    tables : sequence of dict
-        From `Inputs.to_dict`.
+    A block belongs to one table, or to all tables that share it; blocks are in the order of the
+    columns that use them first.
     """
-
-    def __init__(self, tables: Sequence[dict[str, Any]]) -> None:
-        self._tables = slot_tables(tables)
-        self._rows = np.array([table["rows"] for table in self._tables], dtype=np.int64)
-        self._lowest = np.array([_lowest(table) for table in self._tables], dtype=np.int64)
-        self._padded = np.array([table.get("padded", False) for table in self._tables], dtype=bool)
-        self._marked = bool(self._lowest.any() or self._padded.any())
-        self._unsigned_rows = self._rows.astype(np.uint64)
-
-    def check(self, ids: np.ndarray) -> None:
-        """Raise IndexError if one of the ids, int64 [B, ids_width], lies outside its table.
-
-        Columns share an array, so without it a wrong id would read another column's row.
-        """
-        if self._marked:
-            outside = (ids < self._lowest) | (ids >= self._rows)
-            outside &= ~(self._padded & (ids == PADDING))
-        else:
-            outside = ids.view(np.uint64) >= self._unsigned_rows  # a negative id is a huge one
-        if outside.any():
-            row, slot = (int(i) for i in np.argwhere(outside)[0])
-            table = self._tables[slot]
-            raise IndexError(
-                f"id {int(ids[row, slot])} of column '{table['name']}' lies outside "
-                f"[{_lowest(table)}, {table['rows']}); encode the data with the encoder the model "
-                "was trained on"
-            )
+    keys = [tables[c].shared or c for c in columns]
+    position = {key: i for i, key in enumerate(dict.fromkeys(keys))}
+    rows = {position[key]: tables[c].rows for key, c in zip(keys, columns, strict=True)}
+    return [position[key] for key in keys], [rows[i] for i in range(len(rows))]
 
 
-def _lowest(table: dict[str, Any]) -> int:
-    return -table["rows"] if table.get("signed", False) else 0
-
-
-class PackedBags:
+class Lookup:
     """Columns whose tables one array of 8-bit indices holds.
 
+    The indices stay 8-bit: only rows that are looked up become float32.
+
     Parameters
     ----------
-    tables : sequence of dict
-        All tables, from `Inputs.to_dict`.
+    inputs : Inputs
     columns : sequence of int
-        Positions of the columns that the array holds, ascending.
-    index : ndarray [sum(rows), dim], int8
-        The blocks of rows, in the order of the columns that use them first.
-    rows : sequence of int
-        Rows of each block.
+        Positions of the columns that the array holds.
+    index : ndarray [rows of all blocks, dim], int8
+        The blocks of `blocks_of`, one after the other.
     scale, minimum : ndarray [blocks], float32
         The affine map of each block.
 
@@ -77,32 +41,29 @@ class PackedBags:
     ----------
     order : list of int
         Column positions in the order of the output.
-    in_order : bool
-        Whether these are all columns in their order.
     """
 
     def __init__(
         self,
-        tables: Sequence[dict[str, Any]],
+        inputs: Inputs,
         columns: Sequence[int],
         index: np.ndarray,
-        rows: Sequence[int],
         scale: np.ndarray,
         minimum: np.ndarray,
     ) -> None:
-        keys = {c: tables[c].get("shared") or c for c in columns}
-        position = {key: i for i, key in enumerate(dict.fromkeys(keys.values()))}
-        slots = [table.get("slots", 1) for table in tables]
+        tables = inputs.tables
+        found, rows = blocks_of(tables, columns)
+        block_of = dict(zip(columns, found, strict=True))
+        slots = [table.slots for table in tables]
         first_slots = np.cumsum([0, *slots])
         # Columns of many slots first and slot by slot: each sum over the slots is then a few
         # additions of whole parts of the array.
         self.order = sorted(columns, key=lambda c: -slots[c])
         chosen = [(c, s) for s in range(slots[self.order[0]]) for c in self.order if s < slots[c]]
         self._widths = [sum(s < slots[c] for c in columns) for s in range(slots[self.order[0]])]
-        self.in_order = self.order == list(range(len(tables)))
         self._slots = np.array([first_slots[c] + s for c, s in chosen])
         self._all_in_order = self._slots.tolist() == list(range(first_slots[-1]))
-        blocks = [position[keys[c]] for c, _ in chosen]
+        blocks = [block_of[c] for c, _ in chosen]
         self._first_rows = np.cumsum([0, *rows[:-1]])[blocks]
         self._index = index
         # One number per element: NumPy is slow at repeating one over a few elements.
@@ -110,12 +71,12 @@ class PackedBags:
             np.repeat(part[blocks][:, None], index.shape[1], axis=1) for part in (scale, minimum)
         )
         ordered = [tables[c] for c in self.order]
-        self._marked = any(t.get("signed", False) or t.get("padded", False) for t in ordered)
-        mean = np.array([table.get("pooling", "mean") == "mean" for table in ordered])
-        self._counted = mean & [table.get("padded", False) for table in ordered]
+        self._marked = any(table.signed or table.padded for table in ordered)
+        mean = np.array([table.pooling == "mean" for table in ordered])
+        self._counted = mean & [table.padded for table in ordered]
         self._divisor = np.where(mean, [slots[c] for c in self.order], 1).astype(np.float32)
 
-    def look_up(self, ids: np.ndarray) -> np.ndarray:
+    def __call__(self, ids: np.ndarray) -> np.ndarray:
         """Return the embeddings of ids, int64 [B, ids_width], as float32 [B, columns, dim].
 
         The columns are in `order`.

@@ -1,0 +1,71 @@
+"""The graph of a network in evaluation mode: which functions it calls on what."""
+
+from __future__ import annotations
+
+import torch.fx
+from torch import Tensor, nn
+
+from spark_ctr.networks.layers.embedding import EmbeddingTables
+from spark_ctr.networks.network import Network
+from spark_ctr.precision.binary import BinaryLinear
+from spark_ctr.precision.qat import Index8Linear
+
+# Modules that are operations of their own; others are traced through.
+LEAVES = (
+    EmbeddingTables,
+    Index8Linear,
+    BinaryLinear,
+    nn.Linear,
+    nn.Embedding,
+    nn.EmbeddingBag,
+    nn.LayerNorm,
+    nn.BatchNorm1d,
+)
+
+
+class _Tracer(torch.fx.Tracer):
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        return isinstance(m, LEAVES)
+
+
+class _Logits(nn.Module):
+    """What is traced: no checks of ids, no hidden activations."""
+
+    def __init__(self, network: Network) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, ids: Tensor, numeric: Tensor) -> Tensor:
+        """Return the logits."""
+        return self.network._outputs(ids, numeric)[0]
+
+
+def trace(network: Network) -> torch.fx.GraphModule:
+    """Trace the logits of a network, `Network.logit_calibration` included, in evaluation mode.
+
+    Parameters
+    ----------
+    network : Network
+        Left as it is. Its modules are below "network" in the graph.
+
+    Returns
+    -------
+    GraphModule
+        Of placeholders "ids" and "numeric", with `LEAVES` as modules.
+
+    Raises
+    ------
+    Exception
+        Of any kind: a network of a user's own may do what it likes.
+    """
+    training = [module for module in network.modules() if module.training]
+    network.eval()
+    try:
+        root = _Logits(network)
+        graph = _Tracer(param_shapes_constant=True).trace(root)
+    finally:
+        for module in training:
+            module.training = True
+    traced = torch.fx.GraphModule(root, graph)
+    traced.graph.eliminate_dead_code()
+    return traced
