@@ -30,7 +30,13 @@ FEEDS = tuple(f"tests/training/test_{part}.py" for part in ("feeds", "feed_resou
 # The project's own tools, and benchmarks, which run in one environment.
 TOOLS = tuple(
     f"tests/{part}"
-    for part in ("benchmarks", "test_check_tools.py", "test_layout.py", "test_wheel.py")
+    for part in (
+        "benchmarks",
+        "test_check_tools.py",
+        "test_layout.py",
+        "test_links.py",
+        "test_wheel.py",
+    )
 )
 CONTRACT = ("tests/contract",)
 
