@@ -25,7 +25,7 @@ SLOWEST = 20
 # Torch and what stands on it alone are the same in all legs.
 TORCH = tuple(f"tests/{part}" for part in ("networks", "precision", "training"))
 # These need no Spark, so they only depend on NumPy, pandas and pyarrow.
-WITHOUT_SPARK = tuple(f"tests/{part}" for part in ("kernels", "power_law", "report"))
+WITHOUT_SPARK = tuple(f"tests/{part}" for part in ("kernels", "power_law", "report", "tables"))
 FEEDS = tuple(f"tests/training/test_{part}.py" for part in ("feeds", "feed_resources"))
 # The project's own tools, and benchmarks, which run in one environment.
 TOOLS = tuple(

@@ -154,7 +154,7 @@ def test_nothing_needs_classic_spark() -> None:
 
 
 # What was written or measured by a version, and versions of other packages.
-RECORDS = ("CHANGELOG.md", "constraints/", "docs/benchmarks/", "tests/persistence/format")
+RECORDS = ("CHANGELOG.md", "constraints/", "docs/benchmarks/", "tests/persistence/saved/")
 
 
 def test_version_stands_in_one_file() -> None:
