@@ -24,8 +24,7 @@ class FiBiNET(Network):
     Works at the widest table's dimension; narrower tables are projected. A numeric column is a
     field like the others and enters the linear term. `hidden` returns the reweighted fields,
     "senet" [B, fields * k], and the pairs of both kinds, "bilinear" [B, fields * (fields - 1) * k],
-    then the perceptron's layers. Leave batch normalisation out: in `benchmarks.model_zoo` it made
-    the scores of rows outside training bad.
+    then the perceptron's layers.
 
     Attributes
     ----------
@@ -71,10 +70,10 @@ class FiBiNET(Network):
         self.output = nn.Linear(self.mlp.width, 1, bias=False)
 
     def _compute(self, ids: Tensor, numeric: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        linear = self.first_order(ids).sum(1) + self.numeric(numeric)
+        linear = self.first_order(ids).sum(1, keepdim=True) + self.numeric(numeric)
         fields = torch.cat([self.embedding.fields(ids), self.numeric_fields(numeric)], 1)
         reweighted = self.senet(fields)
         pairs = torch.cat([self.bilinear(fields), self.bilinear(reweighted)], 1).flatten(1)
         deep, hidden = self.mlp(pairs)
         interactions = {"senet": reweighted.flatten(1), "bilinear": pairs}
-        return linear + self.output(deep).squeeze(1), {**interactions, **hidden}
+        return linear + self.output(deep), {**interactions, **hidden}

@@ -322,14 +322,13 @@ def _attention(writer: Writer, query: Any, key: Any, value: Any) -> Value:
 @_named("expand")
 def _expand(writer: Writer, x: Any, *sizes: Any) -> Any:
     wanted = _listed(sizes[0]) if len(sizes) == 1 else list(sizes)
-    found = _attribute(writer, x, "shape") if isinstance(x, Value) else (1, *x.shape[1:])
-    kept = [
-        f if w == -1 or (f == 1 and isinstance(w, Rows)) else w
-        for f, w in zip(found, wanted, strict=True)
-    ]
-    if kept != list(found):
-        raise ValueError(f"it expands {list(found)} to {wanted}")
-    return x  # operations broadcast
+    found = list(_attribute(writer, x, "shape") if isinstance(x, Value) else x.shape)
+    missing = [] if isinstance(x, Value) else [1] * (len(wanted) - len(found))
+    pairs = zip([*missing, *found], wanted, strict=True)
+    # Operations broadcast, so a constant may stay without rows.
+    if not all(w in (f, -1) or (isinstance(w, Rows) and f == 1) for f, w in pairs):
+        raise ValueError(f"it expands {found} to {wanted}")
+    return x
 
 
 @_named("to", "type_as", "type")

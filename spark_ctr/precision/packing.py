@@ -92,4 +92,4 @@ def pack_network(network: Network) -> PackedModel:
 
 def _program(network: Network) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     builder, logits = lower(network)
-    return builder.build(logits, getattr(network, "tasks", ("click",)), network.name)
+    return builder.build(logits, network.tasks, network.name)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -21,7 +20,7 @@ from spark_ctr.precision.fine_tuning import QuantizationLoss, fine_tune
 from spark_ctr.precision.packing import check_packable, check_packable_settings, pack_network
 from spark_ctr.rows.training_data import TrainingData
 from spark_ctr.runtime.packed_model import PackedModel
-from spark_ctr.runtime.serialization import first_task, packed_from_bytes, packed_to_bytes
+from spark_ctr.runtime.serialization import packed_from_bytes, packed_to_bytes
 from spark_ctr.stage.base import Stage, number, param
 from spark_ctr.stage.meta import MetaStage, stage_of
 from spark_ctr.tables import Inputs
@@ -179,7 +178,7 @@ class MixedPrecisionQuantizer(MetaStage, Stage, CTREstimator):
             extra,
             data.dropped_negatives,
             base_rate=1 / (1 + math.exp(-data.log_odds)),
-            operating=validation_points(full, data, first_task(packed)),
+            operating=validation_points(full, data, packed.predict_logits),
         )
         model = QuantizedCTRClassificationModel()
         full._copyValues(model)
@@ -218,17 +217,21 @@ class QuantizedCTRClassificationModel(CTRModel):
         return self.packedModel.inputs
 
     @property
+    def tasks(self) -> tuple[str, ...]:
+        """What the network predicts."""
+        return self.packedModel.tasks
+
+    @property
     def plan(self) -> dict[str, str]:
         """Precision by layer: 'int8' or 'binary'."""
         return self.summary.extra["plan"]
 
+    def _logits(self, ids: np.ndarray, numeric: np.ndarray) -> np.ndarray:
+        return self.packedModel.predict_logits(ids, numeric)
+
     def to_bytes(self) -> bytes:
         """Packed weights as safetensors."""
         return packed_to_bytes(self.packedModel)
-
-    def predictor(self) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
-        """Return a function from ids [B, ids_width] and numbers [B, M] (numpy) to logits [B]."""
-        return first_task(self.packedModel)
 
     def _restore(self, state: dict[str, Any], payload: dict[str, bytes]) -> None:
         packed = packed_from_bytes(payload["weights.safetensors"])

@@ -38,10 +38,5 @@ def packed_from_bytes(data: bytes) -> PackedModel:
 
 
 def predictor_from_bytes(data: bytes) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
-    """Return a function from ids [B, ids_width] int32 and numbers [B, M] float32 to logits [B]."""
-    return first_task(packed_from_bytes(data))
-
-
-def first_task(model: PackedModel) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
-    """Return a function from ids and numbers to the logits of a model's only task, [B]."""
-    return lambda ids, numeric: model.predict_logits(ids, numeric)[:, 0]
+    """Return a function from ids [B, ids_width] and numbers [B, M] to logits [B, T]."""
+    return packed_from_bytes(data).predict_logits
