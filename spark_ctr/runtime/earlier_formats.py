@@ -63,7 +63,8 @@ class _Converter:
             logits = self._mapped(logits)
         header, used = self._program.build(logits, ["click"], self._network)
         superfluous = sorted({*self._layers} - self._read)
-        superfluous += sorted({*self._arrays} - {*used})
+        # The vectors of no numeric columns are there, and nobody needs them.
+        superfluous += sorted(n for n in {*self._arrays} - {*used} if self._arrays[n].size)
         if superfluous:
             raise ValueError(f"'{self._network}' does not read {superfluous}")
         return header, used

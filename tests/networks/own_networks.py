@@ -67,6 +67,22 @@ class Fields(Network):
         return self.output(hidden)[:, 0] + pairs.mean(1) - weights.sum(-1), {}
 
 
+class TwoTasks(Network):
+    """Two logits of one hidden layer."""
+
+    tasks = ("click", "buy")
+
+    def __init__(self, inputs, config):
+        super().__init__(inputs, config)
+        self.embedding = EmbeddingTables(inputs)
+        self.layer = nn.Linear(inputs.width, 5)
+        self.output = nn.Linear(5, 2)
+
+    def _compute(self, ids, numeric):
+        hidden = torch.relu(self.layer(torch.cat([self.embedding(ids), numeric], 1)))
+        return self.output(hidden), {"hidden_0": hidden}
+
+
 class Sorts(Fields):
     """What no packed program can do."""
 

@@ -118,6 +118,19 @@ def test_networks_of_ones_own_that_can_be_traced_are_packed(
     np.testing.assert_allclose(logits, expected, rtol=1e-4, atol=1e-5)
 
 
+@torch.no_grad()
+def test_a_network_of_two_tasks_is_packed(make_network, make_batch):
+    network, batch = make_network(f"{OWN}:TwoTasks", "slots"), make_batch("slots", rows=100)
+    map_logits(network, 0.5, 1.0, task=1)
+    quantised = prepare(network, dict.fromkeys(quantisable_layers(network), "int8"))
+    model = packed_from_bytes(packed_to_bytes(pack_network(quantised)))
+    assert model.tasks == ("click", "buy")
+    expected = quantised(batch.ids, batch.numeric).numpy()
+    assert expected.shape == (100, 2)
+    logits = model.predict_logits(*rows_of(batch))
+    np.testing.assert_allclose(logits, expected, rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.parametrize("name", NETWORKS)
 def test_every_network_can_be_checked_before_it_is_trained(name):
     inputs = Inputs((Table("a", 2**31 - 1, 4, private=9), Table("b", 2**31 - 1, 8)), ("x",))
