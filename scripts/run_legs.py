@@ -23,7 +23,7 @@ BUILD = ROOT / "build"
 AT_A_TIME = 2
 SLOWEST = 20
 # Torch and what stands on it alone are the same in all legs.
-TORCH = tuple(f"tests/{part}" for part in ("networks", "precision", "training"))
+TORCH = tuple(f"tests/{part}" for part in ("networks", "precision", "runtime", "training"))
 # These need no Spark, so they only depend on NumPy, pandas and pyarrow.
 WITHOUT_SPARK = tuple(f"tests/{part}" for part in ("kernels", "power_law", "report", "tables"))
 FEEDS = tuple(f"tests/training/test_{part}.py" for part in ("feeds", "feed_resources"))

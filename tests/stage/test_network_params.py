@@ -76,7 +76,7 @@ def test_the_average_of_weights_is_kept_unless_told_otherwise(data):
         (classifier("dnn", networkOptions={"members": 2}), ValueError, "is a Param: members"),
         (classifier("lr", networkOptions={"heads": 1}), ValueError, "its options are: none"),
         (classifier("no_module:A"), ImportError, "cannot import 'no_module'"),
-        (classifier("tests.networks.own_networks:Wide"), ValueError, r"\[B\]"),
+        (classifier("tests.networks.own_networks:Wide"), ValueError, r"\[B, T\]"),
         (MixedPrecisionQuantizer(classifier=classifier(SORTS)), ValueError, "'sort' is no operat"),
         (
             MixedPrecisionQuantizer(

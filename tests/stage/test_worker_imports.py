@@ -14,7 +14,7 @@ SCRIPT = """
 import json, sys
 from pyspark.sql import SparkSession
 import spark_ctr
-from tests.runtime.torch_spy import spy_on
+from tests.stage.torch_spy import spy_on
 
 builder = SparkSession.builder.master("local[1]").config("spark.ui.enabled", "false")
 spark = builder.config("spark.sql.shuffle.partitions", "1").getOrCreate()
