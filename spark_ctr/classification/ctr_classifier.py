@@ -12,6 +12,7 @@ from spark_ctr.estimator.estimator import CTREstimator
 from spark_ctr.estimator.model import CTRModel
 from spark_ctr.estimator.params import CTRParams
 from spark_ctr.estimator.run import first_rows, run_training, validation_points
+from spark_ctr.estimator.shared_work import SharedWork
 from spark_ctr.estimator.summary import TrainingSummary, saved_summary
 from spark_ctr.estimator.workers import check_workers
 from spark_ctr.networks.growth import grown_state
@@ -63,12 +64,12 @@ class CTRClassifier(MetaStage, CTRParams, CTREstimator):
         _check_trusted(self)
 
     def _check(self, inputs: Inputs) -> None:
-        self._build(inputs)
+        self._network_for(inputs)
         self.check_tracking()
         cache_dir = self._value("cacheDir")
         check_workers(self.getNumWorkers(), self.getBatchSize(), self.getDevice(), cache_dir)
 
-    def _build(self, inputs: Inputs) -> Network:
+    def _network_for(self, inputs: Inputs) -> Network:
         network = build_network(self.getNetwork(), inputs, self.network_config(), self.getSeed())
         initial = self._value("initialModel")
         if initial is not None:
@@ -76,8 +77,8 @@ class CTRClassifier(MetaStage, CTRParams, CTREstimator):
             absorb_slope(network)
         return network
 
-    def _train(self, data: TrainingData) -> CTRClassificationModel:
-        network = self._build(data.inputs)
+    def _train(self, data: TrainingData, work: SharedWork) -> CTRClassificationModel:
+        network = self._network_for(data.inputs)
         return self._train_network(data, network, f"training {self.getNetwork()}")
 
     def _train_network(
@@ -107,8 +108,7 @@ class CTRClassifier(MetaStage, CTRParams, CTREstimator):
             1 / (1 + math.exp(-data.log_odds)),
             validation_points(self, data, model.predictor()),
         )
-        model._resetUid(self.uid)
-        return self._copyValues(model)._with(trained.network, summary)
+        return self._dressed(model._with(trained.network, summary), self)
 
 
 def _check_trusted(params: CTRParams) -> None:
@@ -147,6 +147,9 @@ class CTRClassificationModel(CTRModel):
     def inputs(self) -> Inputs:
         """Tables and numeric columns that the model reads."""
         return self.torchNetwork.inputs
+
+    def _network_for(self, inputs: Inputs) -> Network:
+        return self.torchNetwork
 
     def to_bytes(self) -> bytes:
         """Weights and architecture as safetensors."""

@@ -5,6 +5,9 @@ from __future__ import annotations
 from spark_ctr.classification.ctr_classifier import CTRClassificationModel, CTRClassifier
 from spark_ctr.estimator.estimator import CTREstimator
 from spark_ctr.estimator.params import CTRParams
+from spark_ctr.estimator.shared_work import SharedWork
+from spark_ctr.estimator.source import NetworkSource
+from spark_ctr.networks.network import Network
 from spark_ctr.rows.training_data import TrainingData
 from spark_ctr.stage.base import Stage, number, param
 from spark_ctr.stage.meta import MetaStage, stage_of
@@ -80,21 +83,19 @@ class LayerwiseDistiller(MetaStage, Stage, CTREstimator):
         return student
 
     def _check(self, inputs: Inputs) -> None:
-        teacher = self._nested("teacher")
-        if isinstance(teacher, CTRClassifier):
-            teacher._check(inputs)
-        elif not teacher.inputs.same_ids(inputs):
-            raise ValueError(
-                "LayerwiseDistiller: the fitted teacher reads other embedding tables than the "
-                "dataset has: encode the dataset with the teacher's encoder"
-            )
+        self._nested("teacher")._check(inputs)
         self._nested("student")._check(inputs)
 
-    def _train(self, data: TrainingData) -> CTRClassificationModel:
-        teacher, student = self._nested("teacher"), self._nested("student")
-        if isinstance(teacher, CTRClassifier):
-            teacher = teacher._train(data)
-        network = student._build(data.inputs)
+    def _network_for(self, inputs: Inputs) -> Network:
+        return self._nested("student")._network_for(inputs)
+
+    def _trainings(self) -> list[NetworkSource]:
+        return [*self._nested("teacher")._trainings(), self]
+
+    def _train(self, data: TrainingData, work: SharedWork) -> CTRClassificationModel:
+        student = self._nested("student")
+        teacher = self._nested("teacher")._model_for(data, work)
+        network = student._network_for(data.inputs)
         options = {
             "logit_weight": self.getLogitWeight(),
             "layer_weights": self.getHiddenWeight(),
@@ -107,6 +108,5 @@ class LayerwiseDistiller(MetaStage, Stage, CTREstimator):
         title = f"distilling {student.getNetwork()}"
         objective = Objective(options, teacher.torchNetwork)
         model = student._train_network(data, network, title, extra, objective)
-        model._resetUid(self.uid)
         model.teacher = teacher
-        return model
+        return self._dressed(model, student)

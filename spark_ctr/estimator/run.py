@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -98,16 +99,16 @@ def _on_workers(
 ) -> TrainedNetwork:
     workers = params.getNumWorkers()
     train_feed, valid_feed = _feed_arguments(params, data)
+    folder = f"{data.folder}/{uuid.uuid4().hex}"
     job = Job(
         # A folder of its own for each of the trainings that share the rows.
-        folder=f"{data.folder}/{title.replace(' ', '-')}",
+        folder=folder,
         train_feed=train_feed | {"batch_size": params.getBatchSize() // workers},
         valid_feed=valid_feed,
         settings=params.training_settings(),
         options=objective.options,
         # Where Spark loses a process, it starts all again: an epoch is the most that is lost.
-        checkpoints=_checkpoints(params, data, objective)
-        or {"folder": f"{data.folder}/checkpoints"},
+        checkpoints=_checkpoints(params, data, objective) or {"folder": f"{folder}/checkpoints"},
         threads=threads_per_task(),
         title=titled(title) if params.getVerbose() else None,
     )

@@ -16,6 +16,8 @@ from spark_ctr.estimator.estimator import CTREstimator
 from spark_ctr.estimator.model import CTRModel
 from spark_ctr.estimator.params import CTRParams
 from spark_ctr.estimator.run import open_feeds, validation_points
+from spark_ctr.estimator.shared_work import SharedWork
+from spark_ctr.estimator.source import NetworkSource
 from spark_ctr.estimator.summary import TrainingSummary, saved_summary
 from spark_ctr.precision.fine_tuning import QuantizationLoss, fine_tune
 from spark_ctr.precision.packed import PackedModel
@@ -30,40 +32,9 @@ from spark_ctr.tables import Inputs
 logger = logging.getLogger("spark_ctr")
 
 
-class MixedPrecisionQuantizer(MetaStage, Stage, CTREstimator):
-    """Train a classifier, then quantise its network, SensiMix style.
+class QuantizationParams(Stage):
+    """Params of :class:`MixedPrecisionQuantizer` that its model keeps."""
 
-    Embeddings and sensitive layers become 8-bit indices. Linear layers between two hidden layers
-    are ranked by how much the validation log loss rises when that layer alone is 1-bit, and the
-    least sensitive ``binaryShare`` of them gets 1-bit values and inputs. Fine-tuning sees the
-    quantised weights: absolute binary weight regularisation, prioritised training and inverse
-    layer-wise fine-tuning. If the fine-tuned network's validation AUC is more than ``tolerance``
-    below the classifier's, or its log loss more than ``lossTolerance`` of the classifier's above
-    it, the most sensitive 1-bit layer goes back to 8 bits and fine-tuning runs again. The last
-    attempt's figures are in ``summary.extra["validation"]``.
-
-    The fitted model's ``fullPrecisionModel`` is the classifier's model, right after fitting.
-
-    Parameters
-    ----------
-    classifier : CTRClassifier, LayerwiseDistiller or CTRClassificationModel
-        A fitted model is quantised as it is.
-    **kwargs
-        Other Params by name; see :meth:`explainParams`.
-
-    References
-    ----------
-    Piao et al., "SensiMix: Sensitivity-Aware 8-bit index & 1-bit value mixed precision
-    quantization for BERT compression", PLOS ONE 2022.
-    """
-
-    _nested_params = ("classifier",)
-
-    classifier = param(
-        "classifier",
-        "CTRClassifier or LayerwiseDistiller to train first, or a fitted CTRClassificationModel",
-        stage_of("classifier", CTRClassifier, LayerwiseDistiller, CTRClassificationModel),
-    )
     binaryShare = param(
         "binaryShare",
         "share of the hidden-to-hidden layers to make 1-bit, the least sensitive first",
@@ -112,39 +83,63 @@ class MixedPrecisionQuantizer(MetaStage, Stage, CTREstimator):
         True,
     )
 
+
+class MixedPrecisionQuantizer(MetaStage, QuantizationParams, CTREstimator):
+    """Train a classifier, then quantise its network, SensiMix style.
+
+    Embeddings and sensitive layers become 8-bit indices. Linear layers between two hidden layers
+    are ranked by how much the validation log loss rises when that layer alone is 1-bit, and the
+    least sensitive ``binaryShare`` of them gets 1-bit values and inputs. Fine-tuning sees the
+    quantised weights: absolute binary weight regularisation, prioritised training and inverse
+    layer-wise fine-tuning. If the fine-tuned network's validation AUC is more than ``tolerance``
+    below the classifier's, or its log loss more than ``lossTolerance`` of the classifier's above
+    it, the most sensitive 1-bit layer goes back to 8 bits and fine-tuning runs again. The last
+    attempt's figures are in ``summary.extra["validation"]``.
+
+    The fitted model's ``fullPrecisionModel`` is the classifier's model, right after fitting.
+
+    Parameters
+    ----------
+    classifier : CTRClassifier, LayerwiseDistiller or CTRClassificationModel
+        A fitted model is quantised as it is.
+    **kwargs
+        Other Params by name; see :meth:`explainParams`.
+
+    References
+    ----------
+    Piao et al., "SensiMix: Sensitivity-Aware 8-bit index & 1-bit value mixed precision
+    quantization for BERT compression", PLOS ONE 2022.
+    """
+
+    _nested_params = ("classifier",)
+
+    classifier = param(
+        "classifier",
+        "CTRClassifier or LayerwiseDistiller to train first, or a fitted CTRClassificationModel",
+        stage_of("classifier", CTRClassifier, LayerwiseDistiller, CTRClassificationModel),
+    )
+
     def _column_owner(self) -> CTRParams:
-        classifier = self._nested("classifier")
-        if isinstance(classifier, LayerwiseDistiller):
-            return classifier._column_owner()
-        return classifier
+        return self._nested("classifier")._column_owner()
 
     def _check(self, inputs: Inputs) -> None:
         classifier = self._nested("classifier")
-        packed = classifier
-        if isinstance(classifier, LayerwiseDistiller):
-            packed = classifier._nested("student")
-        if isinstance(packed, CTRClassificationModel):
-            check_packable(packed.torchNetwork.name, packed.torchNetwork.config)
-        else:
-            check_packable(packed.getNetwork(), packed.network_config())
-        if not isinstance(classifier, CTRClassificationModel):
-            classifier._check(inputs)
-        elif classifier.inputs != inputs or not classifier.inputs.same_ids(inputs):
-            raise ValueError(
-                "MixedPrecisionQuantizer: the fitted classifier reads other embedding tables than "
-                "the dataset has: encode the dataset with the classifier's encoder"
-            )
+        classifier._check(inputs)
+        network = classifier._network_for(inputs)
+        check_packable(network.name, network.config)
 
-    def _train(self, data: TrainingData) -> QuantizedCTRClassificationModel:
-        full = self._nested("classifier")
-        if not isinstance(full, CTRClassificationModel):
-            full = full._train(data)
-        feed, valid = open_feeds(full, data)
+    def _trainings(self) -> list[NetworkSource]:
+        return [*self._nested("classifier")._trainings(), self]
+
+    def _train(self, data: TrainingData, work: SharedWork) -> QuantizedCTRClassificationModel:
+        params = self._column_owner()
+        full = self._nested("classifier")._model_for(data, work)
+        feed, valid = open_feeds(params, data)
         tuned = fine_tune(
             full.torchNetwork,
             feed,
             valid or feed,
-            settings=full.training_settings(),
+            settings=params.training_settings(),
             epochs=self.getMaxIter(),
             learning_rate=self.getLearningRate(),
             binary_share=self.getBinaryShare(),
@@ -157,7 +152,7 @@ class MixedPrecisionQuantizer(MetaStage, Stage, CTREstimator):
                 prioritised_epochs=self.getPrioritizedEpochs(),
                 inverse_layerwise=self.getInverseLayerwise(),
             ),
-            progress=lambda title: full.progress(title),
+            progress=params.progress,
         )
         for line in tuned.log:
             logger.info(line)
@@ -180,17 +175,14 @@ class MixedPrecisionQuantizer(MetaStage, Stage, CTREstimator):
             extra,
             data.dropped_negatives,
             base_rate=1 / (1 + math.exp(-data.log_odds)),
-            operating=validation_points(full, data, packed.predict_logits),
+            operating=validation_points(params, data, packed.predict_logits),
         )
-        model = QuantizedCTRClassificationModel()
-        full._copyValues(model)
-        model._resetUid(self.uid)
-        model._with(packed, summary)
+        model = QuantizedCTRClassificationModel()._with(packed, summary)
         model.fullPrecisionModel = full
-        return model
+        return self._dressed(model, params)
 
 
-class QuantizedCTRClassificationModel(CTRModel):
+class QuantizedCTRClassificationModel(QuantizationParams, CTRModel):
     """Fitted :class:`MixedPrecisionQuantizer`: scores on packed 8-bit and 1-bit weights."""
 
     _loader = "spark_ctr.precision.serialization:predictor_from_bytes"
