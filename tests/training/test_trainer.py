@@ -131,7 +131,7 @@ def test_train_loss_is_the_weighted_mean_over_rows(inputs, make_rows, memory_fee
 
 def test_one_class_in_validation_falls_back_to_log_loss(inputs, make_rows, memory_feed):
     rows = make_rows(60)
-    rows.label = torch.zeros(60)
+    rows.label = torch.zeros(60, 1)
     history = train(
         build_network("lr", inputs, {}, seed=0),
         memory_feed(make_rows(200), 32),
@@ -224,7 +224,7 @@ def test_no_epochs_and_no_rows(inputs, make_rows, memory_feed):
     empty = memory_feed(make_rows(0), 4)
     with pytest.raises(ValueError, match="no rows"):
         train(network, empty, None, TrainingSettings(**CPU))
-    assert predict(network, empty).logit.shape == (0,)
+    assert predict(network, empty).logit.shape == (0, 1)
 
 
 @pytest.mark.parametrize(
