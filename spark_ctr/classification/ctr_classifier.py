@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -11,10 +10,10 @@ import torch
 from spark_ctr.estimator.estimator import CTREstimator
 from spark_ctr.estimator.model import CTRModel
 from spark_ctr.estimator.params import CTRParams
-from spark_ctr.estimator.run import first_rows, run_training, validation_points
+from spark_ctr.estimator.run import first_rows, run_training, summary_of
 from spark_ctr.estimator.shared_work import SharedWork
 from spark_ctr.estimator.summary import TrainingSummary, saved_summary
-from spark_ctr.estimator.workers import check_workers
+from spark_ctr.estimator.workers import check_run
 from spark_ctr.networks.growth import grown_state
 from spark_ctr.networks.imported import is_import_path
 from spark_ctr.networks.network import Network
@@ -26,7 +25,8 @@ from spark_ctr.rows.training_data import TrainingData
 from spark_ctr.stage.base import param
 from spark_ctr.stage.meta import MetaStage, stage_of
 from spark_ctr.tables import Inputs
-from spark_ctr.training.objective import Objective
+from spark_ctr.training.losses import Objective, TermSettings
+from spark_ctr.training.training_run import TrainingRun
 
 
 class CTRClassifier(MetaStage, CTRParams, CTREstimator):
@@ -65,9 +65,7 @@ class CTRClassifier(MetaStage, CTRParams, CTREstimator):
 
     def _check(self, inputs: Inputs) -> None:
         self._network_for(inputs)
-        self.check_tracking()
-        cache_dir = self._value("cacheDir")
-        check_workers(self.getNumWorkers(), self.getBatchSize(), self.getDevice(), cache_dir)
+        check_run(self)
 
     def _network_for(self, inputs: Inputs) -> Network:
         network = build_network(self.getNetwork(), inputs, self.network_config(), self.getSeed())
@@ -83,37 +81,27 @@ class CTRClassifier(MetaStage, CTRParams, CTREstimator):
         return network
 
     def _train(self, data: TrainingData, work: SharedWork) -> CTRClassificationModel:
-        network = self._network_for(data.inputs)
-        return self._train_network(data, network, f"training {self.getNetwork()}")
+        click = TermSettings("click", options={"logit_shift": data.logit_shift})
+        network, title = self._network_for(data.inputs), f"training {self.getNetwork()}"
+        return self._train_network(data, network, Objective((click,)), title)
 
     def _train_network(
         self,
         data: TrainingData,
         network: Network,
+        objective: Objective,
         title: str,
         extra: dict[str, Any] | None = None,
-        objective: Objective | None = None,
     ) -> CTRClassificationModel:
-        """Train a network, by default to tell clicks, and wrap it."""
-        objective = objective or Objective({"logit_shift": data.logit_shift})
+        """Train a network and wrap it."""
         if self._value("initialModel") is None:
             sample = None if has_logit_bias(network) else first_rows(self, data)
             start_at(network, data.log_odds, sample)
-        trained = run_training(self, data, network, objective, title)
+        run = TrainingRun(network, objective, self.training_settings(), title)
+        trained = run_training(self, data, run)
         model = CTRClassificationModel()._with(trained.network, None)
-        summary = TrainingSummary(
-            trained.history,
-            data.rows,
-            data.positives,
-            data.skipped,
-            trained.feed,
-            extra or {},
-            data.dropped_negatives,
-            self.getNumWorkers(),
-            1 / (1 + math.exp(-data.log_odds)),
-            validation_points(self, data, model._logits),
-        )
-        return self._dressed(model._with(trained.network, summary), self)
+        model._summary = summary_of(self, data, trained, model._logits, extra or {})
+        return self._dressed(model, self)
 
 
 def _check_trusted(params: CTRParams) -> None:

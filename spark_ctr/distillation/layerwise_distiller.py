@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from spark_ctr.classification.ctr_classifier import CTRClassificationModel, CTRClassifier
 from spark_ctr.estimator.estimator import CTREstimator
+from spark_ctr.estimator.loss_params import HasLogitWeight
 from spark_ctr.estimator.params import CTRParams
 from spark_ctr.estimator.shared_work import SharedWork
 from spark_ctr.estimator.source import NetworkSource
 from spark_ctr.networks.network import Network
 from spark_ctr.rows.training_data import TrainingData
-from spark_ctr.stage.base import Stage, number, param
+from spark_ctr.stage.base import number, param
 from spark_ctr.stage.meta import MetaStage, stage_of
 from spark_ctr.tables import Inputs
-from spark_ctr.training.distillation import DistillationLoss
-from spark_ctr.training.objective import Objective
+from spark_ctr.training.distillation import distillation
+from spark_ctr.training.losses.hidden import matched_layers
 
 
-class LayerwiseDistiller(MetaStage, Stage, CTREstimator):
+class LayerwiseDistiller(MetaStage, HasLogitWeight, CTREstimator):
     """Train a teacher and distil it into a student.
 
     The student minimises cross-entropy, the squared difference of the logits, and the distance of
@@ -47,12 +48,6 @@ class LayerwiseDistiller(MetaStage, Stage, CTREstimator):
         stage_of("teacher", CTRClassifier, CTRClassificationModel),
     )
     student = param("student", "CTRClassifier to distil into", stage_of("student", CTRClassifier))
-    logitWeight = param(
-        "logitWeight",
-        "weight of the squared difference of logits",
-        number("logitWeight", float, at_least=0.0),
-        1.0,
-    )
     hiddenWeight = param(
         "hiddenWeight",
         "weight of each hidden layer's distance from the teacher's",
@@ -96,17 +91,17 @@ class LayerwiseDistiller(MetaStage, Stage, CTREstimator):
         student = self._nested("student")
         teacher = self._nested("teacher")._model_for(data, work)
         network = student._network_for(data.inputs)
-        options = {
-            "logit_weight": self.getLogitWeight(),
-            "layer_weights": self.getHiddenWeight(),
-            "decay_epochs": self.getHiddenEpochs(),
-            "logit_shift": data.logit_shift,
-            "seed": student.getSeed(),
-        }
-        matched = DistillationLoss(teacher.torchNetwork, network, **options).matched
+        objective = distillation(
+            teacher.torchNetwork,
+            logit_weight=self.getLogitWeight(),
+            layer_weights=self.getHiddenWeight(),
+            decay_epochs=self.getHiddenEpochs(),
+            logit_shift=data.logit_shift,
+            seed=student.getSeed(),
+        )
+        matched = matched_layers(network, teacher.torchNetwork)
         extra = {"teacher": teacher.uid, "layers": matched}
         title = f"distilling {student.getNetwork()}"
-        objective = Objective(options, teacher.torchNetwork)
-        model = student._train_network(data, network, title, extra, objective)
+        model = student._train_network(data, network, objective, title, extra)
         model.teacher = teacher
         return self._dressed(model, student)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import math
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,26 +14,28 @@ from pyspark.ml.param import TypeConverters
 from spark_ctr.classification.ctr_classifier import CTRClassificationModel, CTRClassifier
 from spark_ctr.distillation.layerwise_distiller import LayerwiseDistiller
 from spark_ctr.estimator.estimator import CTREstimator
+from spark_ctr.estimator.loss_params import HasLogitWeight
 from spark_ctr.estimator.model import CTRModel
 from spark_ctr.estimator.params import CTRParams
-from spark_ctr.estimator.run import open_feeds, validation_points
+from spark_ctr.estimator.run import open_feeds, run_training, summary_of
 from spark_ctr.estimator.shared_work import SharedWork
 from spark_ctr.estimator.source import NetworkSource
 from spark_ctr.estimator.summary import TrainingSummary, saved_summary
-from spark_ctr.precision.fine_tuning import QuantizationLoss, fine_tune
+from spark_ctr.estimator.workers import check_run
+from spark_ctr.precision.fine_tuning import fine_tune, quantisation
 from spark_ctr.precision.packed import PackedModel
 from spark_ctr.precision.packing import check_packable, pack_network
 from spark_ctr.precision.saved_model import checked_packed_from_bytes
 from spark_ctr.precision.serialization import packed_to_bytes
 from spark_ctr.rows.training_data import TrainingData
-from spark_ctr.stage.base import Stage, number, param
+from spark_ctr.stage.base import number, param
 from spark_ctr.stage.meta import MetaStage, stage_of
 from spark_ctr.tables import Inputs
 
 logger = logging.getLogger("spark_ctr")
 
 
-class QuantizationParams(Stage):
+class QuantizationParams(HasLogitWeight):
     """Params of :class:`MixedPrecisionQuantizer` that its model keeps."""
 
     binaryShare = param(
@@ -56,12 +60,6 @@ class QuantizationParams(Stage):
     maxIter = param("maxIter", "epochs of fine-tuning", number("maxIter", int, at_least=1), 10)
     learningRate = param(
         "learningRate", "of fine-tuning", number("learningRate", float, above=0.0), 2e-3
-    )
-    logitWeight = param(
-        "logitWeight",
-        "weight of the squared difference from the full-precision logits in fine-tuning",
-        number("logitWeight", float, at_least=0.0),
-        1.0,
     )
     binaryRegularization = param(
         "binaryRegularization",
@@ -124,6 +122,7 @@ class MixedPrecisionQuantizer(MetaStage, QuantizationParams, CTREstimator):
     def _check(self, inputs: Inputs) -> None:
         classifier = self._nested("classifier")
         classifier._check(inputs)
+        check_run(self._column_owner())
         network = classifier._network_for(inputs)
         check_packable(network.name, network.config)
 
@@ -134,6 +133,9 @@ class MixedPrecisionQuantizer(MetaStage, QuantizationParams, CTREstimator):
         params = self._column_owner()
         full = self._nested("classifier")._model_for(data, work)
         feed, valid = open_feeds(params, data)
+        # Without validation rows, the training rows choose the epoch.
+        trained = {"valid_path": data.train_path, "valid_rows": data.train_rows}
+        watched = data if valid is not None else replace(data, **trained)  # type: ignore[arg-type]
         tuned = fine_tune(
             full.torchNetwork,
             feed,
@@ -144,14 +146,15 @@ class MixedPrecisionQuantizer(MetaStage, QuantizationParams, CTREstimator):
             binary_share=self.getBinaryShare(),
             tolerance=self.getTolerance(),
             loss_tolerance=self.getLossTolerance(),
-            loss=QuantizationLoss.factory(
+            objective=quantisation(
+                full.torchNetwork,
                 logit_weight=self.getLogitWeight(),
                 logit_shift=data.logit_shift,
                 regularisation_weight=self.getBinaryRegularization(),
                 prioritised_epochs=self.getPrioritizedEpochs(),
                 inverse_layerwise=self.getInverseLayerwise(),
             ),
-            progress=params.progress,
+            run=partial(run_training, params, watched),
         )
         for line in tuned.log:
             logger.info(line)
@@ -164,18 +167,8 @@ class MixedPrecisionQuantizer(MetaStage, QuantizationParams, CTREstimator):
                 for which, values in tuned.figures.items()
             },
         }
-        packed = pack_network(tuned.network)
-        summary = TrainingSummary(
-            tuned.history.to_dict(),
-            data.rows,
-            data.positives,
-            data.skipped,
-            feed.kind,
-            extra,
-            data.dropped_negatives,
-            base_rate=1 / (1 + math.exp(-data.log_odds)),
-            operating=validation_points(params, data, packed.predict_logits),
-        )
+        packed = pack_network(tuned.trained.network)
+        summary = summary_of(params, data, tuned.trained, packed.predict_logits, extra)
         model = QuantizedCTRClassificationModel()._with(packed, summary)
         model.fullPrecisionModel = full
         return self._dressed(model, params)

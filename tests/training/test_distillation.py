@@ -47,8 +47,7 @@ def test_loss_by_hand(pair, make_rows, epoch):
     loss = DistillationLoss(
         teacher, student, logit_weight=0.7, layer_weights=[0.3, 0.2], decay_epochs=4, seed=3
     )
-    assert loss.student_layers == ["hidden_0", "hidden_1"]
-    assert loss.teacher_layers == ["hidden_1", "hidden_3"]
+    assert loss.matched == {"hidden_0": "hidden_1", "hidden_1": "hidden_3"}
     loss.before_epoch(epoch)
     rows = make_rows(9)
     with torch.no_grad():
@@ -63,7 +62,7 @@ def test_loss_by_hand(pair, make_rows, epoch):
     expected += 0.7 * np.sum(w * (zs - zt) ** 2)
     decay = max(0.0, 1 - epoch / 4)
     for b, s, t, projection in zip(
-        (0.3, 0.2), ("hidden_0", "hidden_1"), ("hidden_1", "hidden_3"), loss.projections,
+        (0.3, 0.2), ("hidden_0", "hidden_1"), ("hidden_1", "hidden_3"), loss.terms[2].projections,
         strict=True,
     ):  # fmt: skip
         matrix = projection.weight.detach().double().numpy()
@@ -122,7 +121,7 @@ def test_student_follows_the_teacher(inputs, make_rows, memory_feed):
 def test_networks_without_hidden_layers_leave_the_logit_term(inputs, make_rows):
     teacher = build_network("dnn", inputs, {}, seed=0)
     loss = DistillationLoss(teacher, build_network("lr", inputs), layer_weights=1.0)
-    assert loss.student_layers == [] and list(loss.parameters()) == []
+    assert loss.matched == {} and list(loss.parameters()) == []
     shallow = DistillationLoss(build_network("lr", inputs), teacher, layer_weights=1.0)
     assert list(shallow.parameters()) == []
     assert torch.isfinite(shallow(teacher, make_rows(5)))
