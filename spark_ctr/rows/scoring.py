@@ -88,8 +88,10 @@ def logit_column(
     logit = F.pandas_udf(logits, kind)(F.struct(*flat))  # type: ignore[call-overload]
     if policy != "skip":
         return logit
-    nothing = F.lit(None)
-    return F.nanvl(logit, nothing) if tasks == 1 else F.when(~F.isnan(logit[0]), logit)
+    if tasks == 1:
+        return F.nanvl(logit, F.lit(None))
+    # Arrow makes null of nan within arrays.
+    return F.when(logit[0].isNotNull() & ~F.isnan(logit[0]), logit)
 
 
 def checked_features(

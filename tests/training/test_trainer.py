@@ -46,8 +46,7 @@ def test_every_network_learns(name, inputs, make_rows, memory_feed):
     assert history.best["valid_auc"] > 0.75
     assert history.epochs[-1]["train_loss"] < history.epochs[0]["train_loss"]
     assert not network.training
-    rows = predict(network, valid_feed)
-    assert roc_auc(rows.label, rows.logit, rows.weight) == history.best["valid_auc"]
+    assert roc_auc(*predict(network, valid_feed).of_task()) == history.best["valid_auc"]
 
 
 def test_two_runs_give_the_same_bits(inputs, make_rows, memory_feed):
