@@ -43,9 +43,9 @@ def work(monkeypatch):
             done.folders.append(data.folder)
             yield data
 
-    def training(params, data, network, objective, title):
-        done.titles.append(title)
-        return run(params, data, network, objective, title)
+    def training(params, data, asked):
+        done.titles.append(asked.title)
+        return run(params, data, asked)
 
     monkeypatch.setattr(estimator, "training_data", writing)
     monkeypatch.setattr(ctr_classifier, "run_training", training)
