@@ -14,11 +14,14 @@ from pyspark.ml.evaluation import BinaryClassificationEvaluator
 from pyspark.ml.tuning import CrossValidator, TrainValidationSplit
 from small_classifier import classifier
 
-from spark_ctr.classification import ctr_classifier
+from spark_ctr.classification import CTRClassificationModel, ctr_classifier
 from spark_ctr.distillation import LayerwiseDistiller
 from spark_ctr.estimator import estimator
 from spark_ctr.estimator.shared_work import SharedWork
+from spark_ctr.networks import Inputs, build_network
 from spark_ctr.quantization import MixedPrecisionQuantizer
+
+INPUTS = Inputs((), ("age",))
 
 
 class Work:
@@ -142,6 +145,19 @@ def test_a_quantised_model_has_the_params_of_its_own_fit(small_clicks):
     assert again.to_bytes() == model.to_bytes()
     unset = MixedPrecisionQuantizer(classifier=first.copy({first.maxIter: 2}), binaryShare=0.0)
     assert unset.fit(small_clicks).getMaxIter() == unset.getMaxIter() == 10
+
+
+def test_stages_with_the_same_params_are_the_same():
+    stage = distiller()
+    teacher, student = stage.getTeacher(), stage.getStudent()
+    again = stage.copy({student.learningRate: 0.1, stage.hiddenEpochs: 2})
+    assert again._key() != stage._key()
+    assert again.getTeacher() is not teacher and again.getTeacher()._key() == teacher._key()
+    assert stage.copy({teacher.batchSize: 32}).getTeacher()._key() != teacher._key()
+    assert classifier()._key() != classifier()._key()
+    one, two = (CTRClassificationModel()._with(build_network("lr", INPUTS), None) for _ in "12")
+    keys = [stage.copy({stage.teacher: model})._key() for model in (one, one.copy(), two)]
+    assert keys[0] == keys[1] != keys[2]
 
 
 def test_threads_wait_for_what_one_of_them_makes():
