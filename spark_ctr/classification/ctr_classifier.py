@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from copy import deepcopy
 from typing import Any
 
 import torch
@@ -147,6 +148,12 @@ class CTRClassificationModel(CTRModel):
     def inputs(self) -> Inputs:
         """Tables and numeric columns that the model reads."""
         return self.torchNetwork.inputs
+
+    def _network_defaults(self) -> dict[str, Any]:
+        # What this network has, whatever the defaults of its kind have become since.
+        return (
+            super()._network_defaults() if self._network is None else deepcopy(self._network.config)
+        )
 
     def to_bytes(self) -> bytes:
         """Weights and architecture as safetensors."""

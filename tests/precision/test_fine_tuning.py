@@ -23,13 +23,22 @@ class OneBatch:
         yield from [self._batch][start:]
 
 
+PLAIN = {
+    "embedding_l2": 0.0,
+    "average_weights": False,
+    "recalibrate": False,
+    "seed": 0,
+    "device": "cpu",
+}
+
+
 def tune(network, train_batch, valid_batch=None, *, tolerance=1.0, loss_tolerance=1e9, **settings):
     feed = OneBatch(train_batch)
     return fine_tune(
         network,
         feed,
         feed if valid_batch is None else OneBatch(valid_batch),
-        settings=TrainingSettings(device="cpu", **settings),
+        settings=TrainingSettings(**PLAIN | settings),
         epochs=3,
         learning_rate=0.01,
         binary_share=0.5,
