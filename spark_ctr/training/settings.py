@@ -44,7 +44,7 @@ class TrainingSettings(CheckedSettings):
         )
     )
     batch_size: int = declare(integer(1024, at_least=1, doc="rows a step, of all workers together"))
-    max_epochs: int = declare(integer(20, at_least=1, doc="most epochs"))
+    max_epochs: int = declare(integer(20, at_least=0, doc="most epochs"))
     patience: int = declare(
         integer(3, at_least=1, doc="stop after this many epochs without a better validation figure")
     )

@@ -219,8 +219,12 @@ def test_short_last_batch_of_one_row_with_batch_norm(inputs, make_rows, memory_f
     assert math.isfinite(history.epochs[0]["train_loss"])
 
 
-def test_no_rows(inputs, make_rows, memory_feed):
+def test_no_epochs_and_no_rows(inputs, make_rows, memory_feed):
     network = build_network("lr", inputs)
+    before = copy.deepcopy(network.state_dict())
+    none = TrainingSettings(max_epochs=0, **CPU)
+    assert train(network, memory_feed(make_rows(8), 4), None, none).epochs == []
+    assert same(network.state_dict(), before)
     empty = memory_feed(make_rows(0), 4)
     with pytest.raises(ValueError, match="no rows"):
         train(network, empty, None, TrainingSettings(**CPU))
@@ -236,7 +240,7 @@ def test_no_rows(inputs, make_rows, memory_feed):
         ({"device": "tpu"}, "device must be"),
         ({"learning_rate_decay": 0.0}, "learning_rate_decay must be above 0.0"),
         ({"clip_norm": 0.0}, "clip_norm must be above 0.0"),
-        ({"max_epochs": 0}, "max_epochs must be at least 1: 0"),
+        ({"max_epochs": -1}, "max_epochs must be at least 0: -1"),
     ],
 )
 def test_settings_are_checked(change, message):
