@@ -196,7 +196,7 @@ def documented(declared: _Class) -> _Class:
     lines = ["", "", "    Parameters", "    ----------"]
     for of in fields(declared):
         lines += [f"    {of.name} : {of.type}", f"        {of.metadata['setting'].doc}"]
-    declared.__doc__ = (declared.__doc__ or "") + "\n".join(lines)
+    declared.__doc__ = (declared.__doc__ or "").rstrip() + "\n".join(lines)
     return declared
 
 

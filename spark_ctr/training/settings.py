@@ -25,8 +25,8 @@ from spark_ctr.training.schedule import SCHEDULES
 class TrainingSettings(CheckedSettings):
     """Settings of `train`.
 
-    The seed is that of dropout, the order of rows is the feed's; so is the size of the batches,
-    `train` takes them as they come.
+    The seed is that of dropout; the order of rows and the size of the batches are the feed's, for
+    whoever opens it.
     """
 
     learning_rate: float = declare(
