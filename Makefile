@@ -12,7 +12,7 @@ export PYTHONPATH := $(CURDIR)
 export PYTHONDONTWRITEBYTECODE :=
 export PYTHONPYCACHEPREFIX := $(CURDIR)/build/pycache
 
-.PHONY: help test test-all $(LEGS:%=test-%) test-benchmarks test-jvm lint format demo setup wheel constraints clean tools
+.PHONY: help test test-all $(LEGS:%=test-%) test-benchmarks test-jvm lint format demo docs setup wheel constraints clean tools
 .NOTPARALLEL:
 .SECONDARY:
 
@@ -48,6 +48,11 @@ demo: spark_ctr/jars/.default  ## the example pipeline; its report lands in buil
 
 setup: $(LEGS:%=spark_ctr/jars/.%)  ## the environments and jars of all legs
 
+# Pages of what is no longer there would be errors, as every warning is.
+docs: .venvs/default/.done  ## the API reference from the docstrings, in build/docs
+	@rm -rf docs/generated build/docs
+	$(PY) -m sphinx -q -W --keep-going -d build/doctrees docs build/docs
+
 # setuptools would pack what a former build left in build/lib.
 wheel: setup  ## the wheel, jars included, in dist/
 	@rm -rf build/lib build/bdist.*
@@ -62,7 +67,7 @@ constraints: $(UV)  ## pin all legs again; UPGRADE=--upgrade for newer versions
 	done
 
 clean:  ## remove what was built; the environments stay
-	rm -rf build dist *.egg-info jvm_udfs/target target spark_ctr/jars
+	rm -rf build dist docs/generated *.egg-info jvm_udfs/target target spark_ctr/jars
 
 tools:
 	@sh scripts/check_tools.sh $(PYTHON)

@@ -3,7 +3,8 @@
 
 name := "spark-ctr"
 organization := "io.github.spark-ctr"
-version := "0.1.0"
+version := """__version__ = "(.+)"""".r
+  .findFirstMatchIn(IO.read(file("spark_ctr/version.py"))).get.group(1)
 
 crossScalaVersions := Seq("2.12.18", "2.13.16")
 scalaVersion := "2.13.16"

@@ -77,6 +77,7 @@ setup(
             "pytest-xdist",
             "ruff",
             "scikit-learn",
+            "sphinx",
             "tensorboard",
         ],
     },

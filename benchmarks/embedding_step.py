@@ -85,7 +85,7 @@ class Model(nn.Module):
 
     def forward(self, ids: Tensor, numeric: Tensor) -> Tensor:
         """Return logits [B]."""
-        return self.rest(ids[:, :0], torch.cat([self.tables(ids), numeric], 1))
+        return self.rest(ids[:, :0], torch.cat([self.tables(ids), numeric], 1))[:, 0]
 
 
 class TorchOptimizers:

@@ -149,11 +149,12 @@ def quality(
     began = time.perf_counter()
     train(network, feed, None, settings)
     taken = time.perf_counter() - began
-    found = predict(network, ArrayFeed(ids[split:], log.label[split:], 8192, settings.seed))
+    test = ArrayFeed(ids[split:], log.label[split:], 8192, settings.seed)
+    label, logit, _ = predict(network, test).of_task()
     tables = sum(weight.weight.nbytes for weight in network.embedding.weights)
     return {
-        "auc": (roc_auc(found.label, found.logit), ""),
-        "log_loss": (log_loss_of_logits(found.label, found.logit), ""),
+        "auc": (roc_auc(label, logit), ""),
+        "log_loss": (log_loss_of_logits(label, logit), ""),
         "size": (float(tables), "bytes"),
         "fit": (taken, "s"),
     }

@@ -192,7 +192,7 @@ def trained(
     )
     taken = cpu_seconds() - before
     found = predict(network, feed(log.test, 8192, seed))
-    measured = scores(found.label, found.logit)
+    measured = scores(*found.of_task()[:2])
     measured |= {"best epoch": float(history.best_epoch + 1), "CPU time": taken}
     if log.valid is not log.test:
         measured["auc" + CHOOSING] = history.best["valid_auc"]

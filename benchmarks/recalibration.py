@@ -58,7 +58,7 @@ def narrow_logits(network: Network, test: ArrayFeed, rows_feed: ArrayFeed) -> np
         for module in dropped:
             module.p = 0.0
         with statistics.estimated():
-            return predict(network, test).logit
+            return predict(network, test).logit[:, 0]
     finally:
         for module, p in dropped.items():
             module.p = p
@@ -79,14 +79,14 @@ def both(log: Log, seed: int, arguments: argparse.Namespace) -> Iterator[tuple[s
     rows_feed = feed(rows, settings.batch_size, seed)
     history = train(network, rows_feed, feed(valid, 8192, seed), settings)
     choosing = predict(network, feed(valid, 8192, seed))
-    found = recalibrate(choosing.label, choosing.logit)
+    found = recalibrate(*choosing.of_task())
     test = feed(log.test, 8192, seed)
-    scored = predict(network, test)
-    systems = {OURS: found.slope * scored.logit + found.offset, PLAIN: scored.logit}
+    label, logit, _ = predict(network, test).of_task()
+    systems = {OURS: found.slope * logit + found.offset, PLAIN: logit}
     if arguments.batch_norm == "on":
         systems[NARROW] = narrow_logits(network, test, rows_feed)
     for system, values in systems.items():
-        for metric, value in measured(scored.label, values).items():
+        for metric, value in measured(label, values).items():
             yield system, metric, value
     yield OURS, "fitted slope", found.slope
     yield OURS, "fitted offset", found.offset

@@ -91,7 +91,7 @@ def quality(log: Log, plan: Plan, seed: int, epochs: int) -> dict[str, float]:
     ]
     train(network, feeds[0], feeds[1], settings)
     found = predict(network, ArrayFeed(plan.ids(log.test), log.test_label, 8192, seed))
-    return scores(found.label, found.logit)
+    return scores(*found.of_task()[:2])
 
 
 def _records(

@@ -84,7 +84,7 @@ def quality(log: Log, plan: Plan, seed: int, epochs: int) -> dict[tuple[str, str
             network(rows, torch.zeros(len(rows), 0)).double().numpy()
             for rows in torch.from_numpy(plan.ids(log.test)).split(8192)
         ]
-    logit = np.concatenate(scored)
+    logit = np.concatenate(scored)[:, 0]
     assert log.test_probability is not None
     known = {TRUTH: log.test_probability, LABELS: log.test_label.astype(np.float64)}
     return {

@@ -125,8 +125,7 @@ def quality(log: SampleLog, case: str, epochs: int, seed: int) -> Iterator[Recor
             precision=precision,
         )
         train(network, training, valid, settings)
-        rows = predict(network, test)
-        scored = rows.label, rows.logit, rows.weight
+        scored = predict(network, test).of_task()
         aucs.append(roc_auc(*scored))
         name = f"quality, {case}"
         yield Record(name, precision, "auc", aucs[-1], "", seed)

@@ -133,7 +133,8 @@ def epoch_of_loop(fused: bool, batch: int, seed: int) -> Callable[[str, int], ob
             ids = torch.stack([read[f"c{i}"] for i in range(N_IDS)], 1)
             numeric = torch.stack([read[f"n{i}"] for i in range(N_NUMERIC)], 1)
             optimizer.zero_grad()
-            weighted_bce(model(ids, numeric), read["label"], read["weight"]).backward()
+            logits = model(ids, numeric).reshape(-1)
+            weighted_bce(logits, read["label"], read["weight"]).backward()
             optimizer.step()
 
     return epoch

@@ -25,12 +25,18 @@ SLOWEST = 20
 # Torch and what stands on it alone are the same in all legs.
 TORCH = tuple(f"tests/{part}" for part in ("networks", "precision", "training"))
 # These need no Spark, so they only depend on NumPy, pandas and pyarrow.
-WITHOUT_SPARK = tuple(f"tests/{part}" for part in ("kernels", "power_law", "report"))
+WITHOUT_SPARK = tuple(f"tests/{part}" for part in ("kernels", "power_law", "report", "tables"))
 FEEDS = tuple(f"tests/training/test_{part}.py" for part in ("feeds", "feed_resources"))
 # The project's own tools, and benchmarks, which run in one environment.
 TOOLS = tuple(
     f"tests/{part}"
-    for part in ("benchmarks", "test_check_tools.py", "test_layout.py", "test_wheel.py")
+    for part in (
+        "benchmarks",
+        "test_check_tools.py",
+        "test_layout.py",
+        "test_links.py",
+        "test_wheel.py",
+    )
 )
 CONTRACT = ("tests/contract",)
 

@@ -1,3 +1,3 @@
-"""The one place that holds the version; setup.py reads it too."""
+"""The one place that holds the version; setup.py and build.sbt read it."""
 
 __version__ = "0.1.0"

@@ -1,12 +1,16 @@
-"""The direction of imports, and what keeps spark_ctr off Spark Connect or off safe files."""
+"""The direction of imports, what keeps spark_ctr off Spark Connect or unsafe files, one version."""
 
 from __future__ import annotations
 
 import ast
+import re
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from spark_ctr.version import __version__
 
 ROOT = Path(__file__).parents[1] / "spark_ctr"
 
@@ -148,3 +152,24 @@ def test_nothing_is_pickled() -> None:
 
 def test_nothing_needs_classic_spark() -> None:
     assert not [file for file in FILES if attributes(file) & CLASSIC_ONLY]
+
+
+# What was written or measured by a version, and versions of other packages.
+RECORDS = ("CHANGELOG.md", "constraints/", "docs/benchmarks/", "tests/persistence/saved/")
+
+
+def test_version_stands_in_one_file() -> None:
+    listed = subprocess.run(
+        ["git", "ls-files", "-z"], cwd=ROOT.parent, capture_output=True, text=True, check=False
+    )
+    if listed.returncode:
+        pytest.skip("not a git checkout")
+    version = re.compile(rb"(?<![\w.=])" + re.escape(__version__).encode() + rb"(?!\.?\w)")
+    holding = [
+        name
+        for name in listed.stdout.split("\0")
+        if (ROOT.parent / name).is_file()
+        and not name.startswith(RECORDS)
+        and version.search((ROOT.parent / name).read_bytes())
+    ]
+    assert holding == ["spark_ctr/version.py"]

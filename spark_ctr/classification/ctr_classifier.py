@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from copy import deepcopy
 from typing import Any
 
+import numpy as np
 import torch
 
 from spark_ctr.estimator.estimator import CTREstimator
@@ -71,6 +71,11 @@ class CTRClassifier(MetaStage, CTRParams, CTREstimator):
 
     def _build(self, inputs: Inputs) -> Network:
         network = build_network(self.getNetwork(), inputs, self.network_config(), self.getSeed())
+        if len(network.tasks) > 1:
+            raise ValueError(
+                f"network '{self.getNetwork()}' has the tasks {', '.join(network.tasks)}, and "
+                "CTRClassifier trains one: choose a network of one task"
+            )
         initial = self._value("initialModel")
         if initial is not None:
             network.load_state_dict(grown_state(initial.torchNetwork, network))
@@ -106,7 +111,7 @@ class CTRClassifier(MetaStage, CTRParams, CTREstimator):
             data.dropped_negatives,
             self.getNumWorkers(),
             1 / (1 + math.exp(-data.log_odds)),
-            validation_points(self, data, model.predictor()),
+            validation_points(self, data, model._logits),
         )
         model._resetUid(self.uid)
         return self._copyValues(model)._with(trained.network, summary)
@@ -155,18 +160,18 @@ class CTRClassificationModel(CTRModel):
             super()._network_defaults() if self._network is None else deepcopy(self._network.config)
         )
 
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """What the network predicts."""
+        return self.torchNetwork.tasks
+
     def to_bytes(self) -> bytes:
         """Weights and architecture as safetensors."""
         return network_to_bytes(self.torchNetwork)
 
-    def predictor(self) -> Callable[..., Any]:
-        """Return a function from ids [B, ids_width] and numbers [B, M] (numpy) to logits [B]."""
-
-        def predict(ids: Any, numeric: Any) -> Any:
-            with torch.inference_mode():
-                return self.torchNetwork(torch.from_numpy(ids), torch.from_numpy(numeric)).numpy()
-
-        return predict
+    def _logits(self, ids: np.ndarray, numeric: np.ndarray) -> np.ndarray:
+        with torch.inference_mode():
+            return self.torchNetwork(torch.from_numpy(ids), torch.from_numpy(numeric)).numpy()
 
     def _restore(self, state: dict[str, Any], payload: dict[str, bytes]) -> None:
         _check_trusted(self)

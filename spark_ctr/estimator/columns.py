@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from pyspark.sql import DataFrame
 
 from spark_ctr.estimator.params import CTRParams
+from spark_ctr.rows.scoring import prediction_columns
 from spark_ctr.rows.training_columns import feature_fields
 from spark_ctr.stage.columns import check_distinct, check_new, metadata_of
 from spark_ctr.tables import Inputs, Table
 
 
-def check_outputs(dataset: DataFrame, params: CTRParams) -> None:
+def check_outputs(dataset: DataFrame, params: CTRParams, tasks: Sequence[str] = ("click",)) -> None:
     """Refuse prediction columns that the dataset has already or that share a name.
 
     Raises
@@ -18,10 +21,11 @@ def check_outputs(dataset: DataFrame, params: CTRParams) -> None:
     ValueError
     """
     names = ("rawPredictionCol", "probabilityCol", "predictionCol")
-    columns = [params.getOrDefault(name) for name in names]
-    for name, output in zip(names, columns, strict=True):
-        check_new(dataset, [output], name)
-    check_distinct(dataset, columns, "rawPredictionCol, probabilityCol and predictionCol")
+    columns = prediction_columns(params, tasks)
+    for name, outputs in zip(names, zip(*columns, strict=True), strict=True):
+        check_new(dataset, outputs, name)
+    every = [output for of_task in columns for output in of_task]
+    check_distinct(dataset, every, "rawPredictionCol, probabilityCol and predictionCol")
 
 
 def check_features(dataset: DataFrame, names: tuple[str, str], inputs: Inputs) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 from pyspark.sql import DataFrame
 
 from spark_ctr.estimator.columns import check_features, check_outputs
@@ -31,9 +33,22 @@ class CTRModel(CTRParams, PersistentStage, StageModel):
         """Tables and numeric columns that the model reads."""
         raise NotImplementedError
 
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """What the model predicts, such as ``("click",)``."""
+        raise NotImplementedError
+
     def to_bytes(self) -> bytes:
         """Serialise the network as it is saved and sent to executors."""
         raise NotImplementedError
+
+    def _logits(self, ids: np.ndarray, numeric: np.ndarray) -> np.ndarray:
+        """Compute the logits [B, T] of ids [B, ids_width] and numbers [B, M]."""
+        raise NotImplementedError
+
+    def predictor(self) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+        """Return a function from ids [B, ids_width] and numbers [B, M] (numpy) to logits [B]."""
+        return lambda ids, numeric: self._logits(ids, numeric)[:, 0]
 
     @property
     def nbytes(self) -> int:
@@ -55,10 +70,11 @@ class CTRModel(CTRParams, PersistentStage, StageModel):
     def _transform(self, dataset: DataFrame) -> DataFrame:
         names = self.getCategoricalFeaturesCol(), self.getNumericFeaturesCol()
         check_features(dataset, names, self.inputs)
-        check_outputs(dataset, self)
+        check_outputs(dataset, self, self.tasks)
         flat, policy = feature_elements(self), self.getHandleInvalid()
-        logit = logit_column(flat, self.inputs, self._loader, self.to_bytes(), policy)
-        return add_predictions(dataset, logit, self._rows, self)
+        tasks, payload = self.tasks, self.to_bytes()
+        logit = logit_column(flat, self.inputs, self._loader, payload, policy, len(tasks))
+        return add_predictions(dataset, logit, self._rows, self, tasks)
 
     def _state(self) -> tuple[dict[str, Any], dict[str, bytes]]:
         return {"summary": vars(self.summary)}, {"weights.safetensors": self.to_bytes()}

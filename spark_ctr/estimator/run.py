@@ -71,22 +71,22 @@ def first_rows(params: CTRParams, data: TrainingData) -> tuple[Tensor, Tensor]:
 def validation_points(
     params: CTRParams, data: TrainingData, predict: Callable[[np.ndarray, np.ndarray], np.ndarray]
 ) -> dict[str, list[float]]:
-    """Return what thresholds of a model's probability catch on the validation rows.
+    """Return what thresholds of the first task's probability catch on the validation rows.
 
     Parameters
     ----------
     params : CTRParams
     data : TrainingData
     predict : function
-        From ids and numbers to logits, as the model's ``predictor()``.
+        From ids and numbers to logits [B, T].
     """
     _, arguments = _feed_arguments(params, data)
     if arguments is None:
         return operating_points([], [])
     logits, labels, weights = [], [], []
     for batch in open_feed(**arguments | {"kind": "pyarrow"}).batches(0):
-        logits.append(predict(batch.ids.numpy(), batch.numeric.numpy()))
-        labels.append(batch.label.numpy())
+        logits.append(predict(batch.ids.numpy(), batch.numeric.numpy())[:, 0])
+        labels.append(batch.label[:, 0].numpy())
         weights.append(batch.weight.numpy())
     # The double that scoring in Spark makes of the same logit.
     z = np.concatenate(logits).astype(np.float64)

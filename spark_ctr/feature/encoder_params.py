@@ -18,6 +18,7 @@ from spark_ctr.stage.columns import (
     metadata_of,
 )
 from spark_ctr.stage.params import HasFeatures, HasInputs, HasInvalid, HasRandomSeed
+from spark_ctr.tables import ColumnPlan
 
 
 class EncoderParams(HasInputs, HasFeatures, HasInvalid, HasRandomSeed):
@@ -88,7 +89,7 @@ class EncoderParams(HasInputs, HasFeatures, HasInvalid, HasRandomSeed):
             categorical = [
                 name
                 for name in columns_of_kind(dataset, "categorical")
-                if metadata_of(field_of(dataset, name)).get("plan", {}).get("decision") != "drop"
+                if self._plan(dataset, name).kept
             ]
         numeric = self._value("numericCols")
         if numeric is None:
@@ -99,6 +100,11 @@ class EncoderParams(HasInputs, HasFeatures, HasInvalid, HasRandomSeed):
                 "ClickLogCleaner before it"
             )
         return categorical, numeric
+
+    def _plan(self, dataset: DataFrame, name: str) -> ColumnPlan:
+        """Return the plan of a column: the selector's, or that of the Params."""
+        own = ColumnPlan(self.getMinCount(), self.getNumBuckets(), self.getEmbeddingDim())
+        return own.described(metadata_of(field_of(dataset, name)).get("plan", {}))
 
     def _check_columns(
         self, dataset: DataFrame, categorical: list[str], numeric: list[str]

@@ -23,7 +23,6 @@ from spark_ctr.stage.columns import (
     add_columns,
     column,
     field_of,
-    metadata_of,
     name_key,
     with_metadata,
 )
@@ -97,20 +96,20 @@ class HashedEmbeddingEncoder(MetaStage, EncoderParams, HasVerbose, PersistentSta
         arrays = [name for name in categorical if is_array(dataset, name)]
         earlier.check(categorical, arrays, self.getSharedBuckets())
         plans = [self._plan(dataset, name) for name in categorical]
-        heads = frequent_values(dataset, categorical, [p["minCount"] for p in plans])
+        heads = frequent_values(dataset, categorical, [plan.min_count for plan in plans])
         lengths, unread = array_lengths(dataset, categorical, self.getMaxValues())
         if not any(map(len, heads)) and dataset.isEmpty():
             raise ValueError("HashedEmbeddingEncoder: the dataset has no rows")
         shared = self.getSharedBuckets()
-        widest = max((p["dimension"] for p in plans), default=0)
+        widest = max((plan.dim for plan in plans), default=0)
         columns = [
             {
                 "name": name,
                 "scheme": self.getHashScheme(),
                 "signed": self.getSignedHash(),
-                "buckets": shared or plan["buckets"],
+                "buckets": shared or plan.buckets,
                 "seed": self.getSeed() + index,
-                "dim": widest if shared else plan["dimension"],
+                "dim": widest if shared else plan.dim,
                 "values": lengths.get(name, 0),
                 "pooling": self.getPooling(),
                 "unread": unread.get(name, 0),
@@ -121,14 +120,6 @@ class HashedEmbeddingEncoder(MetaStage, EncoderParams, HasVerbose, PersistentSta
         model = HashedEmbeddingEncoderModel()._with(columns, heads, numeric, bool(shared))
         model._resetUid(self.uid)
         return self._copyValues(model)
-
-    def _plan(self, dataset: DataFrame, name: str) -> dict[str, int]:
-        plan = metadata_of(field_of(dataset, name)).get("plan", {})
-        return {
-            "minCount": plan.get("minCount", self.getMinCount()),
-            "buckets": plan.get("buckets", self.getNumBuckets()),
-            "dimension": plan.get("dimension", self.getEmbeddingDim()),
-        }
 
 
 class HashedEmbeddingEncoderModel(EncoderParams, PersistentStage, StageModel):

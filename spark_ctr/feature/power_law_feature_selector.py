@@ -47,6 +47,7 @@ from spark_ctr.stage.labels import LABEL_TYPES, unusual_labels, with_click_label
 from spark_ctr.stage.params import HasInputs, HasInvalid, HasLabel, HasRandomSeed, HasVerbose
 from spark_ctr.stage.persistence import PersistentStage
 from spark_ctr.stage.times import TIME_TYPES
+from spark_ctr.tables import ColumnPlan
 
 logger = logging.getLogger("spark_ctr")
 
@@ -330,7 +331,7 @@ class PowerLawFeatureSelectorModel(_SelectorParams, PersistentStage, StageModel)
         marked = {}
         for facts in self._facts:
             found = categorical_field(dataset, facts["column"], "inputCols")
-            ours = metadata_of(found) | {"kind": "categorical", "plan": _plan(facts)}
+            ours = metadata_of(found) | {"kind": "categorical", "plan": _plan(facts).to_dict()}
             text = json.dumps(ours, sort_keys=True)
             marked[found.name] = {**(found.metadata or {}), METADATA_KEY: text}
         return set_metadata(dataset, marked)
@@ -345,10 +346,6 @@ class PowerLawFeatureSelectorModel(_SelectorParams, PersistentStage, StageModel)
         self._with(*saved_selection(state, payload["histograms.json"]))
 
 
-def _plan(facts: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "decision": facts["decision"],
-        "minCount": facts["cut"],
-        "buckets": facts["buckets"],
-        "dimension": facts["dimension"],
-    }
+def _plan(facts: dict[str, Any]) -> ColumnPlan:
+    kept = facts["decision"] != "drop"
+    return ColumnPlan(facts["cut"], facts["buckets"], facts["dimension"], kept)

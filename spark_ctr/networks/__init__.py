@@ -1,7 +1,8 @@
 """Click models in PyTorch."""
 
+from spark_ctr.networks.layers.embedding import EmbeddingTables
 from spark_ctr.networks.network import Network
 from spark_ctr.networks.registry import NETWORKS, build_network
 from spark_ctr.tables import PADDING, Inputs, Table
 
-__all__ = ["NETWORKS", "PADDING", "Inputs", "Network", "Table", "build_network"]
+__all__ = ["NETWORKS", "PADDING", "EmbeddingTables", "Inputs", "Network", "Table", "build_network"]

@@ -72,4 +72,4 @@ class AutoInt(Network):
             attended[f"attention_{i}"] = fields.flatten(1)
         deep, hidden = self.mlp(torch.cat([embedded, numeric], 1))
         both = torch.cat([fields.flatten(1), deep], 1) if hidden else fields.flatten(1)
-        return self.output(both).squeeze(1), {**attended, **hidden}
+        return self.output(both), {**attended, **hidden}

@@ -54,4 +54,4 @@ class DCNv2(Network):
         deep, hidden = self.mlp(x0)
         # In autocast the output layer would round to deep's dtype anyway.
         both = torch.cat([crossed.to(deep.dtype), deep], 1) if hidden else crossed
-        return self.output(both).squeeze(1), {**hidden, **crosses}
+        return self.output(both), {**hidden, **crosses}

@@ -48,7 +48,7 @@ class DeepFM(Network):
 
     def _compute(self, ids: Tensor, numeric: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         embedded = self.embedding(ids)
-        linear = self.first_order(ids).sum(1) + self.numeric(numeric)
+        linear = self.first_order(ids).sum(1, keepdim=True) + self.numeric(numeric)
         pairs = factorization_machine(self.embedding.project(embedded))
         deep, hidden = self.mlp(torch.cat([embedded, numeric], 1))
-        return linear + pairs + self.output(deep).squeeze(1), hidden
+        return linear + pairs + self.output(deep), hidden

@@ -30,4 +30,4 @@ class DNN(Network):
 
     def _compute(self, ids: Tensor, numeric: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         output, hidden = self.mlp(torch.cat([self.embedding(ids), numeric], 1))
-        return self.output(output).squeeze(1), hidden
+        return self.output(output), hidden

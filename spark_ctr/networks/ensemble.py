@@ -31,12 +31,13 @@ class Ensemble(Network):
 
     def __init__(self, members: Sequence[Network]) -> None:
         first = members[0]
+        self.tasks = first.tasks
         super().__init__(first.inputs, {**first.config, "members": len(members)})
         self.name = first.name
         self.members: Sequence[Network] = nn.ModuleList(members)  # type: ignore[assignment]
 
     def member_logits(self, ids: Tensor, numeric: Tensor) -> Tensor:
-        """Return the logits of every member [members, B]."""
+        """Return the logits of every member [members, B, T]."""
         return torch.stack([member(ids, numeric) for member in self.members])
 
     def _compute(self, ids: Tensor, numeric: Tensor) -> tuple[Tensor, dict[str, Tensor]]:

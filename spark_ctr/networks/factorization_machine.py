@@ -44,5 +44,5 @@ class FactorizationMachine(Network):
 
     def _compute(self, ids: Tensor, numeric: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         fields = torch.cat([self.embedding.fields(ids), self.numeric_fields(numeric)], 1)
-        linear = self.first_order(ids).sum(1) + self.numeric(numeric)
+        linear = self.first_order(ids).sum(1, keepdim=True) + self.numeric(numeric)
         return linear + factorization_machine(fields), {}

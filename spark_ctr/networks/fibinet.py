@@ -74,10 +74,10 @@ class FiBiNET(Network):
         self.output = nn.Linear(self.mlp.width, 1, bias=False)
 
     def _compute(self, ids: Tensor, numeric: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        linear = self.first_order(ids).sum(1) + self.numeric(numeric)
+        linear = self.first_order(ids).sum(1, keepdim=True) + self.numeric(numeric)
         fields = torch.cat([self.embedding.fields(ids), self.numeric_fields(numeric)], 1)
         reweighted = self.senet(fields)
         pairs = torch.cat([self.bilinear(fields), self.bilinear(reweighted)], 1).flatten(1)
         deep, hidden = self.mlp(pairs)
         interactions = {"senet": reweighted.flatten(1), "bilinear": pairs}
-        return linear + self.output(deep).squeeze(1), {**interactions, **hidden}
+        return linear + self.output(deep), {**interactions, **hidden}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -55,13 +56,15 @@ def import_class(path: str) -> type[nn.Module]:
 class ModuleNetwork(Network):
     """A user's module as a network: its logits, and no hidden layers by name.
 
+    A module of several tasks names them in a class attribute ``tasks``.
+
     Parameters
     ----------
     inputs : Inputs
     config : dict
         JSON-able; handed to the module as it is.
     module_class : type
-        Called with (inputs, config); its forward(ids, numeric) returns logits [B].
+        Called with (inputs, config); its forward(ids, numeric) returns logits [B, T], or [B].
 
     Attributes
     ----------
@@ -75,28 +78,30 @@ class ModuleNetwork(Network):
             config = json.loads(json.dumps(config, allow_nan=False))
         except (TypeError, ValueError) as error:
             raise ValueError(f"the settings of a network must be JSON-able: {error}") from error
+        self.tasks = tuple(getattr(module_class, "tasks", Network.tasks))
         super().__init__(inputs, config)
         # A copy: what is saved is what the module was built from, whatever it does with it.
         self.module = module_class(inputs, json.loads(json.dumps(config)))
 
     def _compute(self, ids: Tensor, numeric: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         logits = self.module(ids, numeric)
-        check_logits(type(self.module).__name__, logits, ids.shape[0])
+        check_logits(type(self.module).__name__, logits, ids.shape[0], self.tasks)
         return logits, {}
 
 
-def check_logits(name: str, logits: Any, rows: int) -> None:
-    """Check that a network returned one number for each row.
+def check_logits(name: str, logits: Any, rows: int, tasks: Sequence[str]) -> None:
+    """Check that a network returned a number for each row and task.
 
     Raises
     ------
     ValueError
     """
-    if not isinstance(logits, Tensor) or logits.shape != (rows,):
+    wanted = [(rows, len(tasks)), *([(rows,)] if len(tasks) == 1 else [])]
+    if not isinstance(logits, Tensor) or logits.shape not in wanted:
         got = list(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
         raise ValueError(
-            f"network '{name}' must return logits of shape [B], here [{rows}], got {got}; "
-            "squeeze the last dimension alone, squeeze(1)"
+            f"network '{name}' must return logits of shape [B, T] for its {len(tasks)} task(s), "
+            f"here {' or '.join(str(list(shape)) for shape in wanted)}, got {got}"
         )
     if not logits.is_floating_point():
         raise ValueError(f"network '{name}' must return floating-point logits, got {logits.dtype}")
@@ -112,7 +117,7 @@ def check_imported(network: Network) -> None:
     """
     ids = torch.zeros(2, network.inputs.ids_width, dtype=torch.int32)
     numeric = torch.zeros(2, len(network.inputs.numeric))
-    check_logits(network.name, network.eval()(ids, numeric), 2)
+    check_logits(network.name, network.eval()(ids, numeric), 2, network.tasks)
     if not any(parameter.requires_grad for parameter in network.parameters()):
         raise ValueError(f"network '{network.name}' has no parameters to train")
     odd = [name for name, value in network.state_dict().items() if not isinstance(value, Tensor)]

@@ -27,4 +27,4 @@ class LogisticRegression(Network):
         self.numeric = NumericTerm(len(inputs.numeric))
 
     def _compute(self, ids: Tensor, numeric: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        return self.embedding(ids).sum(1) + self.numeric(numeric), {}
+        return self.embedding(ids).sum(1, keepdim=True) + self.numeric(numeric), {}

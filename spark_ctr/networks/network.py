@@ -14,7 +14,7 @@ _PLAIN = [1.0, 0.0]
 
 
 class Network(nn.Module):
-    """Click model over embedded and numeric columns.
+    """Model of clicks, or of several tasks, over embedded and numeric columns.
 
     A subclass declares its `settings` and implements `_compute`.
 
@@ -31,18 +31,21 @@ class Network(nn.Module):
         Name in the registry, or the import path that the network was built by.
     settings : dict of str to Setting
         What `config` may hold.
+    tasks : tuple of str
+        What the logits are of, a column each.
     logit_bias : str
-        Name of the parameter that is added to all logits.
+        Name of the parameter that is added to the logits, a number a task.
     logit_parts : tuple of str
         How the names of the parameters begin that the logits are a linear function of, all
         together; empty where there are no such parameters, or they are not known.
-    logit_calibration : Tensor, float32, [2]
-        Slope and offset that the logits of `_compute` go through last: set by recalibration, not
+    logit_calibration : Tensor, float32, [T, 2]
+        Slope and offset that the logits of a task go through last: set by recalibration, not
         trained; 1 and 0 in networks saved before there was one.
     """
 
     name: str
     settings: ClassVar[dict[str, Setting]] = {}
+    tasks: tuple[str, ...] = ("click",)
     logit_bias: ClassVar[str] = "output.bias"
     logit_parts: ClassVar[tuple[str, ...]] = ()
 
@@ -52,10 +55,10 @@ class Network(nn.Module):
         self.config = config
         # Not a buffer: it stays on the CPU, where ids are checked.
         self._id_range = IdRange(inputs.slot_tables)
-        self.register_buffer("logit_calibration", torch.tensor(_PLAIN))
+        self.register_buffer("logit_calibration", torch.tensor([_PLAIN] * len(self.tasks)))
 
     def forward(self, ids: Tensor, numeric: Tensor) -> Tensor:
-        """Compute the logit of a click.
+        """Compute the logits of all tasks.
 
         Parameters
         ----------
@@ -64,7 +67,7 @@ class Network(nn.Module):
 
         Returns
         -------
-        Tensor, float32, [B]
+        Tensor, float32, [B, T]
 
         Raises
         ------
@@ -82,7 +85,7 @@ class Network(nn.Module):
 
         Returns
         -------
-        Tensor, float32, [members, B]
+        Tensor, float32, [members, B, T]
             Of one member, or of those of an `Ensemble`.
         """
         return self(ids, numeric).unsqueeze(0)
@@ -114,14 +117,19 @@ class Network(nn.Module):
     def _outputs(self, ids: Tensor, numeric: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Return what `hidden` returns, of checked inputs."""
         logits, hidden = self._compute(ids, numeric)
-        slope, offset = self.get_buffer("logit_calibration")
-        return logits * slope + offset, hidden
+        line = self.get_buffer("logit_calibration")
+        # A user's network of one task may return [B].
+        logits = logits.reshape(-1, len(self.tasks))
+        return logits * line[:, 0] + line[:, 1], hidden
 
     def _load_from_state_dict(
         self, state_dict: dict[str, Any], prefix: str, *arguments: Any
     ) -> None:
-        line = state_dict.setdefault(f"{prefix}logit_calibration", torch.tensor(_PLAIN))
-        if line.shape == (2,) and not (line.isfinite().all() and line[0] > 0):
+        name = f"{prefix}logit_calibration"
+        line = state_dict.setdefault(name, torch.tensor([_PLAIN] * len(self.tasks)))
+        if line.shape == (2,):  # before there were tasks
+            line = state_dict[name] = line[None]
+        if line.shape[1:] == (2,) and not (line.isfinite().all() and (line[:, 0] > 0).all()):
             raise ValueError(
                 f"network is damaged: logits go through slope and offset {line.tolist()}, which "
                 "must be finite and the slope above 0; save the model again"
@@ -129,7 +137,7 @@ class Network(nn.Module):
         super()._load_from_state_dict(state_dict, prefix, *arguments)
 
     def _compute(self, ids: Tensor, numeric: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return logits [B] before `logit_calibration`, and hidden activations by name."""
+        """Return logits [B, T] before `logit_calibration`, and hidden activations by name."""
         raise NotImplementedError
 
     @property

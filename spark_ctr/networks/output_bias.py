@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -20,7 +20,9 @@ def has_logit_bias(network: Network) -> bool:
 
 @torch.no_grad()
 def start_at(
-    network: Network, log_odds: float, sample: tuple[Tensor, Tensor] | None = None
+    network: Network,
+    log_odds: float | Sequence[float],
+    sample: tuple[Tensor, Tensor] | None = None,
 ) -> None:
     """Have an untrained network start at the base rate of a log, in place.
 
@@ -32,8 +34,8 @@ def start_at(
     ----------
     network : Network
         As built; in evaluation mode.
-    log_odds : float
-        Of a click in the training rows.
+    log_odds : float or sequence of float
+        Of a click, or of each task, in the training rows.
     sample : (Tensor [B, ids_width], Tensor [B, M]), optional
         Ids and numeric values of some training rows; without it, a module of the user's own is
         taken to have logits around 0.
@@ -44,24 +46,25 @@ def start_at(
         return
     bias = _bias(network)
     if bias is not None:
-        bias.fill_(log_odds)
+        bias.copy_(torch.as_tensor(log_odds).expand(len(network.tasks)))
         return
-    mean = 0.0 if sample is None else float(network(*sample).mean())
-    if math.isfinite(mean):
-        network.get_buffer("logit_calibration")[1].add_(log_odds - mean)
+    line = network.get_buffer("logit_calibration")
+    mean = torch.zeros(len(line)) if sample is None else network(*sample).double().mean(0)
+    if mean.isfinite().all():
+        line[:, 1] += torch.as_tensor(log_odds, dtype=torch.float64) - mean
 
 
 @torch.no_grad()
-def map_logits(network: Network, slope: float, offset: float) -> None:
-    """Have a network return `slope` times its logits plus `offset` from now on, in place.
+def map_logits(network: Network, slope: float, offset: float, task: int = 0) -> None:
+    """Have a network return `slope` times a task's logit plus `offset` from now on, in place.
 
     Of an `Ensemble`, each member does, so that they may be trained on as they are.
     """
     if isinstance(network, Ensemble):
         for member in network.members:
-            map_logits(member, slope, offset)
+            map_logits(member, slope, offset, task)
         return
-    line = network.get_buffer("logit_calibration")
+    line = network.get_buffer("logit_calibration")[task]
     line.mul_(slope)
     line[1].add_(offset)
 
@@ -78,16 +81,17 @@ def absorb_slope(network: Network) -> None:
         for member in network.members:
             absorb_slope(member)
         return
-    slope = network.get_buffer("logit_calibration")[:1]
+    slopes = network.get_buffer("logit_calibration")[:, 0]
     parts = [p for name, p in network.named_parameters() if name.startswith(network.logit_parts)]
-    if not parts or not slope > 0:
+    if not parts or not (slopes > 0).all():
         return
-    power = 2.0 ** round(math.log2(slope.item()))
+    # Tasks share weights below their logits, so one power serves all.
+    power = 2.0 ** round(slopes.double().log2().mean().item())
     for part in parts:
         part.mul_(power)
-    slope.div_(power)
+    slopes.div_(power)
 
 
 def _bias(network: Network) -> Tensor | None:
     bias = dict(network.named_parameters()).get(network.logit_bias)
-    return bias if bias is not None and bias.numel() == 1 else None
+    return bias if bias is not None and bias.shape == (len(network.tasks),) else None

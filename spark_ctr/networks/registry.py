@@ -75,7 +75,7 @@ def build_network(
     name : str
         A key of `NETWORKS`, or the import path "package.module:Class" of a module of one's own,
         which is imported: a `Network`, or any nn.Module with a constructor of (inputs, config) and
-        a forward(ids, numeric) that returns logits [B], for B = 0 and B = 1 too.
+        a forward(ids, numeric) that returns logits [B, T], or [B], for B = 0 and B = 1 too.
     inputs : Inputs
         Columns that the network reads.
     config : dict, optional
@@ -93,7 +93,7 @@ def build_network(
     ------
     ValueError
         For an unknown name, an unknown key or a value out of range, or a module that returns no
-        logits [B], has no parameters, or keeps what cannot be saved.
+        such logits, has no parameters, or keeps what cannot be saved.
     ImportError, TypeError
         If the import path does not lead to an nn.Module. TypeError also for a value of another
         kind than its setting's.

@@ -60,6 +60,10 @@ def network_from_bytes(data: bytes) -> Network:
 def trusted_network_from_bytes(data: bytes) -> Network:
     """Rebuild a network whose bytes this program made itself; see :func:`network_from_bytes`."""
     described, tensors = read_tensors(data, _HEADER)
+    for key, tensor in tensors.items():
+        # Before there were tasks, there was one slope and one offset.
+        if key.rpartition(".")[2] == "logit_calibration" and tensor.shape == (2,):
+            tensors[key] = tensor[None]
     name, config = described.get("network"), described.get("config")
     if not isinstance(name, str) or not isinstance(config, dict) or "inputs" not in described:
         raise ValueError(f"the header names no network but {name!r}, settings {config!r}")
@@ -88,7 +92,7 @@ def separate(state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def predictor_from_bytes(data: bytes) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
-    """Return a function from ids [B, ids_width] int32 and numbers [B, M] float32 to logits [B]."""
+    """Return a function from ids [B, ids_width] and numbers [B, M] to logits [B, T]."""
     # The driver sent these bytes, so what they name is trusted.
     network = trusted_network_from_bytes(data)
     # Spark already runs one Python worker per core.

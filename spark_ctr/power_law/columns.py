@@ -56,9 +56,9 @@ class ColumnDecision:
     decision : {"drop", "keep_whole", "head_and_tail"}
     min_count : int
         Frequency cut: values with count >= min_count get a private row each.
-    head_rows, buckets : int
+    private, buckets : int
         Private rows, and hashed rows for all other values, seen or unseen.
-    dimension : int
+    dim : int
         Embedding dimension, 0 for a dropped column.
     coverage : float
         Share of the non-missing rows whose value has a private row.
@@ -73,9 +73,9 @@ class ColumnDecision:
     name: str
     decision: Literal["drop", "keep_whole", "head_and_tail"]
     min_count: int
-    head_rows: int
+    private: int
     buckets: int
-    dimension: int
+    dim: int
     coverage: float
     expected_collisions: float
     fit_accepted: bool
@@ -84,7 +84,7 @@ class ColumnDecision:
     @property
     def rows(self) -> int:
         """Rows of the embedding table: missing + head + buckets; 0 for a dropped column."""
-        return 0 if self.decision == "drop" else 1 + self.head_rows + self.buckets
+        return 0 if self.decision == "drop" else 1 + self.private + self.buckets
 
 
 def embedding_dimension(rows: int, scale: float = 1.0) -> int:

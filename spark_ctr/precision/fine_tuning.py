@@ -69,7 +69,7 @@ class QuantizationLoss(nn.Module):
         with torch.no_grad():
             wanted = full(batch.ids, batch.numeric)
         logits = network(batch.ids, batch.numeric)
-        loss = weighted_bce(logits, batch.label, batch.weight, self.logit_shift)
+        loss = weighted_bce(logits, batch.label, batch.weight, self.logit_shift, batch.known)
         difference = (logits - wanted).square()
         loss = loss + self.logit_weight * weighted_mean(difference, batch.weight)
         return loss + self.schedule.regularisation().to(loss.device)
@@ -185,6 +185,5 @@ def fine_tune(
 
 
 def _figures(network: Network, feed: Feed) -> dict[str, float]:
-    found = predict(network, feed)
-    rows = found.label, found.logit, found.weight
+    rows = predict(network, feed).of_task()
     return {"auc": roc_auc(*rows), "log_loss": log_loss_of_logits(*rows)}

@@ -102,7 +102,7 @@ class PackedModel:
 
         Returns
         -------
-        ndarray [B], float32
+        ndarray [B, 1], float32
             Logits. A row's logit is the same in whatever batch it comes, up to float32 rounding.
 
         Raises
@@ -130,7 +130,8 @@ class PackedModel:
             if padding[0][1]:
                 block = np.pad(block[0], padding), np.pad(block[1], padding)
             logits[rows] = self._compute(self, *block)[: len(logits[rows])]
-        return logits if self._line is None else logits * self._line[0] + self._line[1]
+        logits = logits if self._line is None else logits * self._line[0] + self._line[1]
+        return logits[:, None]
 
     def _array(self, layer: str, part: str) -> np.ndarray:
         return self._arrays[f"{layer}.{part}"]

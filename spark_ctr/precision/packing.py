@@ -88,7 +88,7 @@ def pack_network(network: Network) -> PackedModel:
     if numeric is not None:
         layers["numeric"] = {"kind": "bias"}
         arrays["numeric.bias"] = _float(numeric.bias)
-    slope, offset = network.get_buffer("logit_calibration").tolist()
+    slope, offset = network.get_buffer("logit_calibration")[0].tolist()
     mapped = (slope, offset) != (1.0, 0.0)
     if mapped:
         layers[LOGIT] = {"kind": "affine", "width": 1}

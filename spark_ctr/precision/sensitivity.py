@@ -103,7 +103,9 @@ def _log_loss(network: Network, sample: list[list[Tensor]]) -> float:
     for ids, numeric, label, weight in sample:
         logits = network(ids, numeric)
         loss += float(
-            functional.binary_cross_entropy_with_logits(logits, label, weight, reduction="sum")
+            functional.binary_cross_entropy_with_logits(
+                logits, label, weight[:, None], reduction="sum"
+            )
         )
         total += float(weight.sum())
     network.train(training)

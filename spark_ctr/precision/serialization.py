@@ -25,5 +25,5 @@ def packed_from_bytes(data: bytes) -> PackedModel:
 
 
 def predictor_from_bytes(data: bytes) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
-    """Return a function from ids [B, ids_width] int32 and numbers [B, M] float32 to logits [B]."""
+    """Return a function from ids [B, ids_width] and numbers [B, M] to logits [B, T]."""
     return packed_from_bytes(data).predict_logits

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -219,17 +218,21 @@ class QuantizedCTRClassificationModel(CTRModel):
         return Inputs.from_dict(self.packedModel.header["inputs"])
 
     @property
+    def tasks(self) -> tuple[str, ...]:
+        """What the network predicts."""
+        return ("click",)
+
+    @property
     def plan(self) -> dict[str, str]:
         """Precision by layer: 'int8' or 'binary'."""
         return self.summary.extra["plan"]
 
+    def _logits(self, ids: np.ndarray, numeric: np.ndarray) -> np.ndarray:
+        return self.packedModel.predict_logits(ids, numeric)
+
     def to_bytes(self) -> bytes:
         """Packed weights as safetensors."""
         return packed_to_bytes(self.packedModel)
-
-    def predictor(self) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
-        """Return a function from ids [B, ids_width] and numbers [B, M] (numpy) to logits [B]."""
-        return self.packedModel.predict_logits
 
     def _restore(self, state: dict[str, Any], payload: dict[str, bytes]) -> None:
         packed = checked_packed_from_bytes(payload["weights.safetensors"])

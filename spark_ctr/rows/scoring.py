@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -44,9 +44,11 @@ def feature_elements(model: Any) -> list[Column]:
 
 
 def logit_column(
-    flat: list[Column], inputs: Inputs, loader: str, payload: bytes, policy: str
+    flat: list[Column], inputs: Inputs, loader: str, payload: bytes, policy: str, tasks: int = 1
 ) -> Column:
-    """Logit of each row as a double column; null for an invalid row under ``skip``.
+    """Logit of each row as a double column, null for an invalid row under ``skip``.
+
+    Of several tasks it is a column of arrays, with a logit a task.
 
     Parameters
     ----------
@@ -59,6 +61,7 @@ def logit_column(
         Serialised network; travels with the plan, since broadcasts do not exist on Connect.
     policy : {"error", "skip", "keep"}
         For rows whose features are null, of wrong length, out of range or not finite.
+    tasks : int
     """
     digest = hashlib.sha256(payload).hexdigest()
 
@@ -74,15 +77,21 @@ def logit_column(
             scores = predict(ids, numeric).astype(np.float64)
             if policy == "skip":
                 scores[bad] = np.nan
-            yield pd.Series(scores)
+            yield pd.Series(scores[:, 0] if tasks == 1 else list(scores))
 
     # pandas_udf reads the type hints, which must be real types here, not strings.
     logits.__annotations__ = {
         "frames": Iterator[pd.DataFrame],
         "return": Iterator[pd.Series],
     }
-    logit = F.pandas_udf(logits, "double")(F.struct(*flat))  # type: ignore[call-overload]
-    return F.nanvl(logit, F.lit(None)) if policy == "skip" else logit
+    kind = "double" if tasks == 1 else "array<double>"
+    logit = F.pandas_udf(logits, kind)(F.struct(*flat))  # type: ignore[call-overload]
+    if policy != "skip":
+        return logit
+    if tasks == 1:
+        return F.nanvl(logit, F.lit(None))
+    # Arrow makes null of nan within arrays.
+    return F.when(logit[0].isNotNull() & ~F.isnan(logit[0]), logit)
 
 
 def checked_features(
@@ -101,21 +110,35 @@ def checked_features(
     return ids, np.where(good_numbers, numeric, np.float32(0)), ~good
 
 
-def add_predictions(dataset: DataFrame, logit: Column, rows: InvalidRows, stage: Any) -> DataFrame:
+def prediction_columns(stage: Any, tasks: Sequence[str]) -> list[tuple[str, str, str]]:
+    """Name rawPrediction, probability and prediction of each task, of several with its name."""
+    names = stage.getRawPredictionCol(), stage.getProbabilityCol(), stage.getPredictionCol()
+    if len(tasks) == 1:
+        return [names]
+    return [tuple(f"{name}_{task}" for name in names) for task in tasks]  # type: ignore[misc]
+
+
+def add_predictions(
+    dataset: DataFrame, logit: Column, rows: InvalidRows, stage: Any, tasks: Sequence[str]
+) -> DataFrame:
     """Append rawPrediction, probability and prediction as Spark ML classifiers give them."""
     name = f"__logit_{stage.uid}"
     scored = dataset.select("*", logit.alias(name))
-    z = column(name)
+    found = column(name)
     # The rows without a score, found without scoring.
     names = stage.getCategoricalFeaturesCol(), stage.getNumericFeaturesCol()
     counted = dataset.filter(invalid_features(stage.inputs, *names))
     # Under "error" the function that scores has raised already.
     policy = "skip" if stage.getHandleInvalid() == "skip" else "keep"
-    scored = rows.apply(scored, z.isNull(), policy, "", stage.uid, counted)
-    p = 1 / (1 + F.exp(-z))
-    return scored.select(
-        "*",  # two columns of one name cannot be named
-        array_to_vector(F.array(-z, z)).alias(stage.getRawPredictionCol()),
-        array_to_vector(F.array(1 - p, p)).alias(stage.getProbabilityCol()),
-        F.when(p > stage.getThreshold(), 1.0).otherwise(0.0).alias(stage.getPredictionCol()),
-    ).drop(name)
+    scored = rows.apply(scored, found.isNull(), policy, "", stage.uid, counted)
+    added = []
+    for task, (raw, probability, prediction) in enumerate(prediction_columns(stage, tasks)):
+        z = found if len(tasks) == 1 else found[task]
+        p = 1 / (1 + F.exp(-z))
+        added += [
+            array_to_vector(F.array(-z, z)).alias(raw),
+            array_to_vector(F.array(1 - p, p)).alias(probability),
+            F.when(p > stage.getThreshold(), 1.0).otherwise(0.0).alias(prediction),
+        ]
+    # Two columns of one name cannot be named.
+    return scored.select("*", *added).drop(name)

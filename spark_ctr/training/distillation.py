@@ -140,7 +140,7 @@ class DistillationLoss(nn.Module):
         with torch.no_grad():
             teacher_logits, teacher_hidden = teacher.hidden(batch.ids, batch.numeric)
         logits, hidden = network.hidden(batch.ids, batch.numeric)
-        loss = weighted_bce(logits, batch.label, batch.weight, self.logit_shift)
+        loss = weighted_bce(logits, batch.label, batch.weight, self.logit_shift, batch.known)
         difference = (logits - teacher_logits).square()
         loss = loss + self.logit_weight * weighted_mean(difference, batch.weight)
         if self.decay == 0.0:

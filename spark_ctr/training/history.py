@@ -19,7 +19,8 @@ class History:
         learning_rate, rows_per_second (training only), data_wait_share
         (share of the training time spent waiting for batches), seconds (with validation) and
         peak_memory (bytes so far: of this process, or of the GPU's tensors). Validation figures
-        that do not exist are nan. In distributed training, times and memory are the first
+        that do not exist are nan; of several tasks they are means, and "tasks" has those of each
+        by name. In distributed training, times and memory are the first
         process's.
     best_epoch : int
         Epoch whose weights the network has; -1 if there was none.
@@ -30,8 +31,8 @@ class History:
     resumed_at : list of int
         Steps at which training went on from a checkpoint.
     recalibration : dict
-        Of `training.recalibration.Recalibration`; empty where none was asked for, or without
-        validation rows.
+        Of `training.recalibration.Recalibration`, of several tasks one by name; empty where none
+        was asked for, or without validation rows.
     """
 
     epochs: list[dict[str, Any]] = field(default_factory=list)
@@ -49,16 +50,16 @@ class History:
     def to_dict(self) -> dict[str, Any]:
         """Return a form for JSON, with None for nan."""
         return {
-            "epochs": [
-                {
-                    key: None if isinstance(value, float) and math.isnan(value) else value
-                    for key, value in record.items()
-                }
-                for record in self.epochs
-            ],
+            "epochs": [_without_nan(record) for record in self.epochs],
             "best_epoch": self.best_epoch,
             "monitor": self.monitor,
             "stopped_early": self.stopped_early,
             "resumed_at": self.resumed_at,
             "recalibration": self.recalibration,
         }
+
+
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_nan(inner) for key, inner in value.items()}
+    return None if isinstance(value, float) and math.isnan(value) else value

@@ -10,30 +10,45 @@ from spark_ctr.networks.network import Network
 from spark_ctr.training.feeds.batch import Batch
 
 
-def weighted_mean(values: Tensor, weight: Tensor) -> Tensor:
-    """Weighted mean over rows; 0 where all weights are 0.
+def weighted_mean(values: Tensor, weight: Tensor, known: Tensor | None = None) -> Tensor:
+    """Weighted mean over rows, summed over tasks; 0 where all weights are 0.
 
     Parameters
     ----------
-    values, weight : Tensor, float32, [B]
+    values : Tensor, float32, [B] or [B, T]
+    weight : Tensor, float32, [B]
+    known : Tensor, bool, [B, T], optional
+        Values that count. The others are 0 and their rows count, so that a label weighs the same
+        whatever batch it comes in, and parts of a batch add up.
     """
-    return (values * weight).sum() / weight.sum().clamp_min(torch.finfo(weight.dtype).tiny)
+    total = weight.sum().clamp_min(torch.finfo(weight.dtype).tiny)
+    values = values if known is None else values * known
+    tasks = values.unbind(1) if values.ndim == 2 else [values]
+    means = [(task * weight).sum() / total for task in tasks]
+    return means[0] if len(means) == 1 else torch.stack(means).sum()
 
 
-def weighted_bce(logits: Tensor, label: Tensor, weight: Tensor, logit_shift: float = 0.0) -> Tensor:
-    """Weighted mean of the binary cross-entropy.
+def weighted_bce(
+    logits: Tensor,
+    label: Tensor,
+    weight: Tensor,
+    logit_shift: float = 0.0,
+    known: Tensor | None = None,
+) -> Tensor:
+    """Weighted mean of the binary cross-entropy, summed over tasks.
 
     Parameters
     ----------
-    logits, label, weight : Tensor, float32, [B]
+    logits, label : Tensor, float32, [B] or [B, T]
+    weight, known : Tensor
+        As in `weighted_mean`.
     logit_shift : float
         Added to the logits: what choosing rows by their label added to the log-odds, so that the
         logits without it are those of all rows (see `spark_ctr.rows.negative_sampling`).
     """
     shifted = logits + logit_shift if logit_shift else logits
-    return weighted_mean(
-        F.binary_cross_entropy_with_logits(shifted, label, reduction="none"), weight
-    )
+    losses = F.binary_cross_entropy_with_logits(shifted, label, reduction="none")
+    return weighted_mean(losses, weight, known)
 
 
 def click_loss(network: Network, batch: Batch, logit_shift: float = 0.0) -> Tensor:
@@ -42,7 +57,9 @@ def click_loss(network: Network, batch: Batch, logit_shift: float = 0.0) -> Tens
     Of an `Ensemble` it is the mean over the members, with the gradients that each would have alone.
     """
     logits = network.member_logits(batch.ids, batch.numeric)
-    losses = [weighted_bce(of, batch.label, batch.weight, logit_shift) for of in logits]
+    losses = [
+        weighted_bce(of, batch.label, batch.weight, logit_shift, batch.known) for of in logits
+    ]
     if len(losses) == 1:
         return losses[0]
     total = torch.stack(losses).sum()

@@ -40,7 +40,7 @@ def explain(
         bad = columns.any(1)
     elif not torch.isfinite(batch.label).all() or not torch.isfinite(batch.weight).all():
         cause = "a label or weight is nan or infinite; drop such rows upstream"
-        bad = ~(torch.isfinite(batch.label) & torch.isfinite(batch.weight))
+        bad = ~(torch.isfinite(batch.label).all(1) & torch.isfinite(batch.weight))
     else:
         cause = (
             f"all columns are finite, so the learning rate {learning_rate:g} is likely too large; "
@@ -59,7 +59,5 @@ def _row(network: Network, batch: Batch, row: int) -> str:
 
     ids = named([table.name for table in network.inputs.slot_tables], batch.ids)
     numbers = named(list(network.inputs.numeric), batch.numeric)
-    return (
-        f"ids ({ids}), numbers ({numbers}), label {batch.label[row]:g}, "
-        f"weight {batch.weight[row]:g}"
-    )
+    labels = ", ".join(f"{label:g}" for label in batch.label[row].tolist())
+    return f"ids ({ids}), numbers ({numbers}), label {labels}, weight {batch.weight[row]:g}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -30,11 +31,25 @@ class Feed(Protocol):
 
 @dataclass(frozen=True)
 class Predictions:
-    """Logits, labels and weights of a feed's rows, float64 arrays [N] in the feed's order."""
+    """Logits, labels and weights of a feed's rows, in the feed's order.
+
+    Attributes
+    ----------
+    logit, label : ndarray, float64, [N, T]
+        A label that is not known is nan.
+    weight : ndarray, float64, [N]
+    """
 
     logit: np.ndarray
     label: np.ndarray
     weight: np.ndarray
+
+    def of_task(self, task: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return label, logit and weight [n] of the rows whose label of a task is known."""
+        label, logit = self.label[:, task], self.logit[:, task]
+        # One task's labels are all known, and nan in them is for metrics to refuse.
+        rows = slice(None) if self.label.shape[1] == 1 else ~np.isnan(label)
+        return label[rows], logit[rows], self.weight[rows]
 
 
 def predict(
@@ -53,12 +68,15 @@ def predict(
             if target.type != "cpu":
                 network.check_ids(batch.ids)
             logits = network(batch.ids.to(target), batch.numeric.to(target))
-            parts.append((logits, batch.label, batch.weight))
+            label = batch.label
+            if batch.known is not None:
+                label = label.masked_fill(~batch.known, math.nan)
+            parts.append((logits, label, batch.weight))
     network.train(training)
-    columns = zip(*parts, strict=True) if parts else ([], [], [])
+    none = torch.zeros(0, len(network.tasks))
+    columns = zip(*(parts or [(none, none, torch.zeros(0))]), strict=True)
     return Predictions(*(_to_numpy(column, ranks or Ranks()) for column in columns))
 
 
 def _to_numpy(column: Sequence[Tensor], ranks: Ranks) -> np.ndarray:
-    rows = torch.cat(list(column)) if column else torch.zeros(0)
-    return ranks.gather(rows).double().cpu().numpy()
+    return ranks.gather(torch.cat(list(column))).double().cpu().numpy()

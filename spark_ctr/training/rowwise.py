@@ -112,7 +112,7 @@ class RowwiseAdam(RowwiseOptimizer):
     the table, which makes the first steps of a row that is seen late more than three times as long,
     and rare rows overfit. Momentum would move a row by a gradient from long before, and with a
     second moment an element take 2 dim + 1 numbers a row instead of 2; SparseAdam, which has both,
-    gained no more than 0.001 of AUC from them (benchmarks/README.md, embedding_step).
+    gained no more than 0.001 of AUC from them (docs/benchmarks/embedding_step.md).
 
     References
     ----------

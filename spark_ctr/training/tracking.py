@@ -76,11 +76,16 @@ class MlflowProgress(Progress):
 
 
 def figures(record: dict[str, Any]) -> dict[str, float]:
-    """Figures of an epoch's record that exist, but for the epoch itself."""
+    """Figures of an epoch's record that exist, but for the epoch itself; TASK/FIGURE of a task."""
+    of_tasks = {
+        f"{task}/{name}": value
+        for task, found in record.get("tasks", {}).items()
+        for name, value in found.items()
+    }
     return {
         name: float(value)
-        for name, value in record.items()
-        if name != "epoch" and value is not None and not math.isnan(value)
+        for name, value in (record | of_tasks).items()
+        if name not in ("epoch", "tasks") and value is not None and not math.isnan(value)
     }
 
 

@@ -24,7 +24,6 @@ from spark_ctr.training.device import device_of, peak_memory
 from spark_ctr.training.feeds.batch import Batch
 from spark_ctr.training.history import History
 from spark_ctr.training.loss import click_loss
-from spark_ctr.training.metrics import calibration_of_logits, log_loss_of_logits, roc_auc
 from spark_ctr.training.nonfinite import explain
 from spark_ctr.training.optimizers import Optimizers
 from spark_ctr.training.precision_context import autocast
@@ -35,6 +34,7 @@ from spark_ctr.training.recalibration import recalibrate
 from spark_ctr.training.run_state import EpochTotals, RunState
 from spark_ctr.training.schedule import Schedule
 from spark_ctr.training.settings import TrainingSettings
+from spark_ctr.training.validation import FIGURES, figures
 
 # Reading a loss back from a GPU waits for it, so look at several steps at once there.
 STEPS_PER_CHECK = {"cpu": 1, "cuda": 16}
@@ -176,10 +176,13 @@ class _Run:
 
     def _recalibrate(self, valid_feed: Feed) -> None:
         rows = predict(self.network, valid_feed, str(self.device), self.ranks)
-        found = recalibrate(rows.label, rows.logit, rows.weight)
-        if found.applied:
-            map_logits(self.network, found.slope, found.offset)
-        self.state.history.recalibration = found.to_dict()
+        lines = {}
+        for task, name in enumerate(self.network.tasks):
+            found = recalibrate(*rows.of_task(task))
+            if found.applied:
+                map_logits(self.network, found.slope, found.offset, task)
+            lines[name] = found.to_dict()
+        self.state.history.recalibration = lines if len(lines) > 1 else found.to_dict()
 
     @contextmanager
     def _averaged(self) -> Iterator[None]:
@@ -313,15 +316,11 @@ class _Run:
         self.best = None  # frees its memory before the new one takes as much
         self.best = {k: v.detach().clone() for k, v in self.network.state_dict().items()}
 
-    def _validate(self, feed: Feed | None) -> dict[str, float]:
+    def _validate(self, feed: Feed | None) -> dict[str, Any]:
         if feed is None or feed.rows < 1:
-            return dict.fromkeys(("valid_loss", "valid_auc", "valid_calibration"), math.nan)
+            return dict.fromkeys(FIGURES, math.nan)
         rows = predict(self.network, feed, str(self.device), self.ranks)
-        return {
-            "valid_loss": log_loss_of_logits(rows.label, rows.logit, rows.weight),
-            "valid_auc": roc_auc(rows.label, rows.logit, rows.weight),
-            "valid_calibration": calibration_of_logits(rows.label, rows.logit, rows.weight),
-        }
+        return figures({n: rows.of_task(t) for t, n in enumerate(self.network.tasks)})
 
     def _write_checkpoint(self) -> None:
         if self.checkpoints is None:

@@ -35,7 +35,7 @@ def test_is_a_network_like_the_others(name):
     for n in (0, 1, 6):
         assert not network.training
         logits = network(*rows(n))
-        assert logits.shape == (n,) and torch.equal(logits, again(*rows(n)))
+        assert logits.shape == (n, 1) and torch.equal(logits, again(*rows(n)))
     network.train()(*rows(6)).sum().backward()
     assert all(parameter.grad is not None for parameter in network.parameters())
     with pytest.raises(IndexError, match="id 9 of column 'site'"):
@@ -87,7 +87,7 @@ def test_distillation_finds_its_hidden_layers():
         (f"{HERE}:Missing", ImportError, "has no 'Missing'"),
         (f"{HERE}:NoModule", TypeError, "must be a subclass of torch.nn.Module, got <class"),
         (f"{HERE}:function", TypeError, "must be a subclass of torch.nn.Module, got <function"),
-        (f"{HERE}:Wide", ValueError, r"logits of shape \[B\], here \[2\], got \[2, 1\]"),
+        (f"{HERE}:Wide", ValueError, r"logits of shape \[B, T\].*got \[2, 2\]"),
         (f"{HERE}:Whole", ValueError, "floating-point logits, got torch.int64"),
         (f"{HERE}:Nothing", ValueError, "no parameters to train"),
         (f"{HERE}:Stateful", ValueError, "only tensors can be saved"),
@@ -102,6 +102,6 @@ def test_what_is_no_network_is_refused(path, error, message):
 
 def test_logits_are_checked_in_every_batch():
     network = own("Squeezed")
-    assert network(*rows(3)).shape == (3,)
-    with pytest.raises(ValueError, match=r"shape \[B\], here \[1\], got \[\].*squeeze\(1\)"):
+    assert network(*rows(3)).shape == (3, 1)
+    with pytest.raises(ValueError, match=r"shape \[B, T\].*here \[1, 1\] or \[1\], got \[\]"):
         network(*rows(1))

@@ -68,8 +68,8 @@ def test_batch_norm_trains_on_a_single_row():
 def test_logistic_regression_formula():
     network = build_network("lr", INPUTS, {}, seed=3)
     ids, numeric = rows(INPUTS, 5)
-    weights = sum(column[:, 0] for column in table_rows(network.embedding, ids))
-    linear = numeric @ network.numeric.linear.weight.detach()[0] + network.numeric.bias.detach()
+    weights = sum(table_rows(network.embedding, ids))
+    linear = numeric @ network.numeric.linear.weight.detach().T + network.numeric.bias.detach()
     torch.testing.assert_close(network(ids, numeric).detach(), weights + linear)
 
 
@@ -79,8 +79,8 @@ def test_factorization_machine_takes_numbers_as_fields():
     with torch.no_grad():
         vectors = [numeric[:, m, None] * network.numeric_fields.weight[m] for m in range(2)]
         fields = [*network.embedding.fields(ids).unbind(1), *vectors]
-        pairs = sum((a * b).sum(1) for a, b in combinations(fields, 2))
-        first = sum(column[:, 0] for column in table_rows(network.first_order, ids))
+        pairs = sum((a * b).sum(1, keepdim=True) for a, b in combinations(fields, 2))
+        first = sum(table_rows(network.first_order, ids))
         torch.testing.assert_close(network(ids, numeric), first + network.numeric(numeric) + pairs)
 
 
@@ -96,12 +96,12 @@ def test_networks_are_what_their_blocks_say():
         fields = torch.cat([autoint.embedding.fields(ids), autoint.numeric_fields(numeric)], 1)
         attended = autoint.attention[1](autoint.attention[0](fields)).flatten(1)
         expected = autoint.output(torch.cat([attended, autoint.mlp(x)[0]], 1))
-        torch.testing.assert_close(autoint(ids, numeric), expected[:, 0])
+        torch.testing.assert_close(autoint(ids, numeric), expected)
 
         fields = torch.cat([fibinet.embedding.fields(ids), fibinet.numeric_fields(numeric)], 1)
         pairs = [fibinet.bilinear(part) for part in (fields, fibinet.senet(fields))]
-        deep = fibinet.output(fibinet.mlp(torch.cat(pairs, 1).flatten(1))[0])[:, 0]
-        first = sum(column[:, 0] for column in table_rows(fibinet.first_order, ids))
+        deep = fibinet.output(fibinet.mlp(torch.cat(pairs, 1).flatten(1))[0])
+        first = sum(table_rows(fibinet.first_order, ids))
         expected = first + fibinet.numeric(numeric) + deep
         torch.testing.assert_close(fibinet(ids, numeric), expected)
 
@@ -116,10 +116,14 @@ def test_deepfm_is_linear_plus_pairs_plus_deep():
     ids, numeric = rows(INPUTS, 5)
     with torch.no_grad():
         fields = network.embedding.fields(ids)
-        pairs = sum((fields[:, i] * fields[:, j]).sum(1) for i in range(4) for j in range(i + 1, 4))
+        pairs = sum(
+            (fields[:, i] * fields[:, j]).sum(1, keepdim=True)
+            for i in range(4)
+            for j in range(i + 1, 4)
+        )
         deep, _ = network.mlp(torch.cat([network.embedding(ids), numeric], 1))
-        first = sum(column[:, 0] for column in table_rows(network.first_order, ids))
-        expected = first + network.numeric(numeric) + pairs + network.output(deep)[:, 0]
+        first = sum(table_rows(network.first_order, ids))
+        expected = first + network.numeric(numeric) + pairs + network.output(deep)
         torch.testing.assert_close(network(ids, numeric), expected)
 
 
@@ -157,7 +161,7 @@ def test_shapes_of_any_input(name, config, inputs, recwarn):
     for n in (0, 1, 5):
         ids, numeric = rows(inputs, n)
         logits, hidden = network.eval().hidden(ids, numeric)
-        assert logits.shape == (n,) and logits.dtype == torch.float32
+        assert logits.shape == (n, 1) and logits.dtype == torch.float32
         assert torch.equal(network(ids.long(), numeric), logits)
         layers = {key: h for key, h in hidden.items() if key.startswith("hidden_")}
         assert [h.shape for h in layers.values()] == ([(n, 8), (n, 6)] if config else [])
@@ -198,7 +202,7 @@ def test_no_hidden_layers(name):
     network = build_network(name, INPUTS, {"hidden_layers": []}, seed=0)
     ids, numeric = rows(INPUTS, 3)
     logits, hidden = network.hidden(ids, numeric)
-    assert logits.shape == (3,) and not [h for h in hidden if h.startswith("hidden_")]
+    assert logits.shape == (3, 1) and not [h for h in hidden if h.startswith("hidden_")]
 
 
 @pytest.mark.parametrize(("name", "config"), VARIANTS)

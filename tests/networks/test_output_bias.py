@@ -71,7 +71,7 @@ def test_states_from_before_there_was_a_calibration_compute_as_they_did():
     network = build_network("dnn", INPUTS, {**SMALL["dnn"], "members": 2}, seed=1)
     before = network(*rows(10))
     old = {k: v for k, v in network.state_dict().items() if not k.endswith("logit_calibration")}
-    network.logit_calibration.copy_(torch.tensor([2.0, 5.0]))
+    network.logit_calibration.copy_(torch.tensor([[2.0, 5.0]]))
     assert not torch.equal(network(*rows(10)), before)
     network.load_state_dict(old)
     assert torch.equal(network(*rows(10)), before)
@@ -99,5 +99,5 @@ def test_a_slope_moves_into_the_weights_and_logits_stay_bit_for_bit(name, member
     absorb_slope(network)
     assert torch.equal(network(*rows(50)), before)
     one = network.members[0] if members > 1 else network
-    slope = one.logit_calibration[0].item()
+    slope = one.logit_calibration[0, 0].item()
     assert 0.7 < slope < 1.42 if name not in ("fm", "deepfm") else slope == pytest.approx(0.15)

@@ -147,7 +147,7 @@ def test_networks_read_slots(name):
     network = build_network(name, INPUTS, config, seed=0).train()
     ids, numeric = rows(INPUTS, 50)
     logits = network(ids, numeric)
-    assert logits.shape == (50,) and logits.std() > 0
+    assert logits.shape == (50, 1) and logits.std() > 0
     logits.square().sum().backward()
     for parameter_name, parameter in network.named_parameters():
         assert parameter.grad.abs().sum() > 0, parameter_name
@@ -156,14 +156,14 @@ def test_networks_read_slots(name):
     assert again.inputs == INPUTS
     with torch.no_grad():
         assert torch.equal(again(ids, numeric), network(ids, numeric))
-        assert network(ids[:0], numeric[:0]).shape == (0,)
+        assert network(ids[:0], numeric[:0]).shape == (0, 1)
 
 
 def test_logistic_regression_sums_the_pooled_weights():
     network = build_network("lr", INPUTS, {}, seed=3)
     ids, numeric = rows(INPUTS, 20)
     linear = network.numeric(numeric)
-    expected = embedded(network.embedding, ids).sum(1) + linear
+    expected = embedded(network.embedding, ids).sum(1, keepdim=True) + linear
     torch.testing.assert_close(network(ids, numeric), expected)
 
 

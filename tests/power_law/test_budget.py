@@ -43,7 +43,7 @@ def column_sets(draw):
 
 
 def cost(decision, unit):
-    return decision.rows if unit == "rows" else 4 * decision.rows * decision.dimension
+    return decision.rows if unit == "rows" else 4 * decision.rows * decision.dim
 
 
 @settings(max_examples=20, deadline=None)
@@ -66,16 +66,16 @@ def test_budget_invariants(columns, unit, extra, more, tail_loading, min_gain, r
     for column, d in zip(columns, decisions, strict=True):
         hist = column.histogram
         if d.decision == "drop":
-            assert d.rows == 0 and d.dimension == 0 and d.reason
+            assert d.rows == 0 and d.dim == 0 and d.reason
             continue
         assert d.buckets >= 1 and (d.buckets == 1 or tail_loading > 0)
-        assert d.head_rows == hist.values_at_least(d.min_count)
+        assert d.private == hist.values_at_least(d.min_count)
         head = hist.values >= d.min_count
         kept = (hist.values * hist.multiplicities)[head].sum()
         assert d.coverage == pytest.approx(kept / hist.total)
-        assert (d.decision == "keep_whole") == (d.head_rows == hist.n) == (d.coverage == 1)
+        assert (d.decision == "keep_whole") == (d.private == hist.n) == (d.coverage == 1)
         assert d.expected_collisions >= 0
-        assert d.dimension in (4, 8, 12, 16)
+        assert d.dim in (4, 8, 12, 16)
     larger = select_columns(columns, budget + more, **how)
     for small, large in zip(decisions, larger, strict=True):
         assert large.coverage >= small.coverage
@@ -139,16 +139,16 @@ def informative(name, share, partner=None, alone=0.0):
 def test_rows_go_where_the_label_information_is():
     silent, telling = informative("silent", 0.001), informative("telling", 0.1, alone=0.1)
     a, b = select_columns([silent, telling], 1000)
-    assert b.head_rows > 10 * a.head_rows and b.coverage > a.coverage
+    assert b.private > 10 * a.private and b.coverage > a.coverage
     # counts alone know no difference between two columns of equal counts
     c, d = select_columns([replace(column, joint=None) for column in (silent, telling)], 1000)
-    assert abs(c.head_rows - d.head_rows) <= 0.05 * d.head_rows
+    assert abs(c.private - d.private) <= 0.05 * d.private
     # nothing known about the label is the same as nothing measured
     dumb = [replace(column, joint=JointRelevance(0.0, None, 0.0)) for column in (silent, telling)]
     assert select_columns(dumb, 1000) == [c, d]
     # a column that cannot be paired, as one of arrays, counts for what it surely tells alone
     lone = replace(telling, joint=None, sure_relevance=0.09)
-    assert select_columns([silent, lone], 1000)[1].head_rows == b.head_rows
+    assert select_columns([silent, lone], 1000)[1].private == b.private
 
 
 def test_a_share_found_alone_counts_in_full():
@@ -163,7 +163,7 @@ def test_what_a_column_adds_counts_as_far_as_its_partner_has_rows():
     shares = []
     for budget in (100, 1000, 8000):
         a, b = select_columns([item, user], budget)
-        shares.append(b.head_rows / (a.head_rows + b.head_rows))
+        shares.append(b.private / (a.private + b.private))
     assert shares[0] < shares[1] < shares[2] <= 0.5
 
 
@@ -215,9 +215,9 @@ def test_bytes_pay_for_the_dimension():
     columns = [zipf_column("a", 1.8, 20_000)]
     (narrow,) = select_columns(columns, 20_000, unit="bytes", dimension_scale=1)
     (wide,) = select_columns(columns, 20_000, unit="bytes", dimension_scale=4)
-    assert wide.dimension > narrow.dimension and wide.rows < narrow.rows
+    assert wide.dim > narrow.dim and wide.rows < narrow.rows
     for d in (narrow, wide):
-        assert 16_000 < 4 * d.rows * d.dimension <= 20_000
+        assert 16_000 < 4 * d.rows * d.dim <= 20_000
 
 
 def test_flag_with_missing_is_kept():
@@ -229,7 +229,7 @@ def test_identifiers_with_missing_rows_get_one_bucket():
     ids = ColumnStats("ids", CountHistogram([1], [10**6]), missing=5)
     useful = zipf_column("useful", 1.8, 5000)
     alone, both = select_columns([useful], 2000), select_columns([useful, ids], 2002)
-    assert (both[1].head_rows, both[1].buckets) == (0, 1)
+    assert (both[1].private, both[1].buckets) == (0, 1)
     assert both[1].expected_collisions == 10**6 - 1
     assert both[0] == alone[0]
 
@@ -237,7 +237,7 @@ def test_identifiers_with_missing_rows_get_one_bucket():
 def test_small_column_is_kept_whole_with_its_rare_values():
     small = ColumnStats("os", CountHistogram([1, 50_000], [40, 10]))
     (d,) = select_columns([small], 100)
-    assert (d.decision, d.head_rows, d.buckets, d.coverage) == ("keep_whole", 50, 1, 1.0)
+    assert (d.decision, d.private, d.buckets, d.coverage) == ("keep_whole", 50, 1, 1.0)
     assert "small column" in d.reason and "no power-law fit" in d.reason
 
 
@@ -254,7 +254,7 @@ def test_fit_sizes_the_tail_only_when_acceptable():
 
 def test_expected_collisions_match_simulation():
     (d,) = select_columns([zipf_column("a", 1.8, 5000)], 800, max_ks=0)
-    tail = zipf_column("a", 1.8, 5000).histogram.n - d.head_rows
+    tail = zipf_column("a", 1.8, 5000).histogram.n - d.private
     rng = np.random.default_rng(0)
     used = [len(np.unique(rng.integers(0, d.buckets, tail))) for _ in range(200)]
     assert d.expected_collisions == pytest.approx(tail - np.mean(used), rel=0.01)

@@ -210,7 +210,7 @@ def test_golden_slots():
 
 
 def test_no_rows(packed):
-    assert packed.predict_logits(np.zeros((0, 4), np.int32), np.zeros((0, 2))).shape == (0,)
+    assert packed.predict_logits(np.zeros((0, 4), np.int32), np.zeros((0, 2))).shape == (0, 1)
 
 
 def test_wrong_rows_are_refused(packed):

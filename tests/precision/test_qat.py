@@ -126,7 +126,7 @@ def test_sensitivity_is_the_increase_of_the_weighted_log_loss(make_network, make
         total = weight = 0.0
         for part, rows in ((batch, 300), (second, 100)):
             p = torch.sigmoid(model(part.ids[:rows], part.numeric[:rows])).double()
-            y, w = part.label[:rows].double(), part.weight[:rows].double()
+            y, w = part.label[:rows].double(), part.weight[:rows, None].double()
             total -= (w * (y * p.log() + (1 - y) * (1 - p).log())).sum()
             weight += w.sum()
         return (total / weight).item()

@@ -36,7 +36,7 @@ def test_training_starts_at_the_odds_of_the_weighted_rows_before_sampling(weight
         feed = open_feed(data.train_path, 2, 1, batch_size=10_000, shuffle=False, seed=0)
         (rows,) = feed.batches(0)
         weight = rows.weight.double().numpy()
-        share = np.average(rows.label.numpy(), weights=weight)
+        share = np.average(rows.label[:, 0].numpy(), weights=weight)
         assert data.log_odds == pytest.approx(math.log(share / (1 - share)) + math.log(0.5))
     model = stage.fit(weighted)
     assert model.summary.base_rate == pytest.approx(share / (2 - share))
@@ -57,7 +57,7 @@ def test_slope_and_offset_go_with_the_model_and_the_quantised_one(small_clicks, 
     full = fitted.fullPrecisionModel
     found = full.summary.recalibration
     assert found["applied"] and found["cross_fitted"] < found["log_loss"]
-    slope, offset = full.torchNetwork.logit_calibration.tolist()
+    slope, offset = full.torchNetwork.logit_calibration[0].tolist()
     assert (slope, offset) == pytest.approx((found["slope"], found["offset"]), rel=1e-5)
     figures = fitted.summary.extra["validation"]
     assert figures["full"]["log_loss"] < found["log_loss"]
@@ -71,4 +71,4 @@ def test_slope_and_offset_go_with_the_model_and_the_quantised_one(small_clicks, 
         assert loaded.summary.history["recalibration"] == model.summary.history["recalibration"]
     plain = stage.copy().setRecalibrate(False).fit(data)
     assert plain.summary.history["recalibration"] == {}
-    assert plain.torchNetwork.logit_calibration.tolist() == [1.0, 0.0]
+    assert plain.torchNetwork.logit_calibration.tolist() == [[1.0, 0.0]]

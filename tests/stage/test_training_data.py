@@ -61,7 +61,7 @@ def parts(data, stage):
         for path, count in ((found.train_path, found.train_rows), (found.valid_path, 0)):
             feed = open_feed(path, 1, 0, batch_size=10_000, shuffle=False, seed=0)
             (batch,) = feed.batches(0)
-            rows.append(np.stack([batch.ids[:, 0], batch.label, batch.weight], 1))
+            rows.append(np.stack([batch.ids[:, 0], batch.label[:, 0], batch.weight], 1))
             assert not count or len(rows[-1]) == count
     return found, *rows
 

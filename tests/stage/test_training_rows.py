@@ -72,7 +72,7 @@ def parts(data, stage, feed="auto"):
                 weight_scale=found.weight_scale,
             )  # fmt: skip
             (batch,) = opened.batches(0)
-            rows.append(np.stack([batch.numeric[:, 0], batch.label, batch.weight], 1))
+            rows.append(np.stack([batch.numeric[:, 0], batch.label[:, 0], batch.weight], 1))
     return rows
 
 

@@ -85,8 +85,7 @@ def test_training_validates_and_keeps_the_average(inputs, make_rows, memory_feed
                 device="cpu",
             ),
         )
-        rows = predict(network, valid)
-        assert roc_auc(rows.label, rows.logit, rows.weight) == history.best["valid_auc"]
+        assert roc_auc(*predict(network, valid).of_task()) == history.best["valid_auc"]
         assert not network.training
         results[averaged] = history.best["valid_loss"]
     # Far more than noise: the plain run overfits at this rate.

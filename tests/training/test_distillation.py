@@ -56,7 +56,7 @@ def test_loss_by_hand(pair, make_rows, epoch):
         zs, hs = student.hidden(rows.ids, rows.numeric)
         zt, ht = teacher.hidden(rows.ids, rows.numeric)
         got = float(loss(student, rows))
-    zs, zt, y = (t.double().numpy() for t in (zs, zt, rows.label))
+    zs, zt, y = (t.double().numpy()[:, 0] for t in (zs, zt, rows.label))
     w = rows.weight.double().numpy()
     w = w / w.sum()
     p = 1 / (1 + np.exp(-zs))

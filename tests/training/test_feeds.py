@@ -29,7 +29,7 @@ def test_every_row_exactly_once_with_its_own_values(tmp_path, kind, buffer, shuf
         assert (ids[:, 0].tolist() == list(range(ROWS))) is not shuffle
         assert torch.equal(ids[:, 1], -ids[:, 0])
         assert torch.equal(torch.cat([b.numeric for b in batches])[:, 0], i / 2)
-        assert torch.equal(torch.cat([b.label for b in batches]), i % 2)
+        assert torch.equal(torch.cat([b.label for b in batches])[:, 0], i % 2)
         assert torch.equal(torch.cat([b.weight for b in batches]), i + 1)
     assert batches[0].ids.dtype == torch.int32
     for name in ("numeric", "label", "weight"):
@@ -104,7 +104,7 @@ def test_windows_keep_every_row_in_order_for_any_sizes(groups, size, data):
     def columns():
         for start, stop in itertools.pairwise(np.cumsum([0, *groups])):
             part = every[start:stop]
-            yield Columns([part, -part], [], part, part + 1)
+            yield Columns([part, -part], [], [part], part + 1)
 
     sizes = [min(size, total - at) for at in range(drop, total, size)]
     blocks = (Block.empty(size, 2, 0), Block.empty(size, 2, 0))
@@ -112,8 +112,8 @@ def test_windows_keep_every_row_in_order_for_any_sizes(groups, size, data):
     for block, rows in zip(windows(columns(), blocks, sizes, drop), sizes, strict=True):
         ids = block.ids[:rows]
         assert np.array_equal(ids[:, 1], -ids[:, 0]) and block.numeric.shape == (size, 0)
-        assert np.array_equal(block.label[:rows], ids[:, 0])
-        assert np.array_equal(block.weight[:rows], block.label[:rows] + 1)
+        assert np.array_equal(block.label[:rows, 0], ids[:, 0])
+        assert np.array_equal(block.weight[:rows], block.label[:rows, 0] + 1)
         found += ids[:, 0].tolist()
     assert found == list(range(drop, total))
 

@@ -72,7 +72,7 @@ def fit(rank: int, size: int, sparse: bool, folder: str | None = None):
         checkpoints=Checkpoints(folder, every_steps=5) if folder else None,
     )
     # Sorted, since ranks score other rows.
-    return network, history, np.sort(predict(network, valid, ranks=ranks).logit)
+    return network, history, np.sort(predict(network, valid, ranks=ranks).logit, axis=0)
 
 
 def one_of_two(rank: int, address: str, folder: str) -> None:

@@ -137,6 +137,6 @@ def test_training_ends_with_it(inputs, make_rows, memory_feed):
     np.testing.assert_allclose(
         mapped.logit, found["slope"] * plain.logit + found["offset"], rtol=1e-5, atol=1e-6
     )
-    losses = [log_loss_of_logits(p.label, p.logit, p.weight) for p in (plain, mapped)]
+    losses = [log_loss_of_logits(*p.of_task()) for p in (plain, mapped)]
     assert losses[1] < losses[0] == pytest.approx(found["log_loss"])
     assert torch.isfinite(networks[1].logit_calibration).all()

@@ -47,8 +47,7 @@ def test_every_network_learns(name, inputs, make_rows, memory_feed):
     assert history.best["valid_auc"] > 0.75
     assert history.epochs[-1]["train_loss"] < history.epochs[0]["train_loss"]
     assert not network.training
-    rows = predict(network, valid_feed)
-    assert roc_auc(rows.label, rows.logit, rows.weight) == history.best["valid_auc"]
+    assert roc_auc(*predict(network, valid_feed).of_task()) == history.best["valid_auc"]
 
 
 def test_two_runs_give_the_same_bits(inputs, make_rows, memory_feed):
@@ -135,7 +134,7 @@ def test_train_loss_is_the_weighted_mean_over_rows(inputs, make_rows, memory_fee
 
 def test_one_class_in_validation_falls_back_to_log_loss(inputs, make_rows, memory_feed):
     rows = make_rows(60)
-    rows.label = torch.zeros(60)
+    rows.label = torch.zeros(60, 1)
     history = train(
         build_network("lr", inputs, {}, seed=0),
         memory_feed(make_rows(200), 32),
@@ -228,7 +227,7 @@ def test_no_epochs_and_no_rows(inputs, make_rows, memory_feed):
     empty = memory_feed(make_rows(0), 4)
     with pytest.raises(ValueError, match="no rows"):
         train(network, empty, None, TrainingSettings(**CPU))
-    assert predict(network, empty).logit.shape == (0,)
+    assert predict(network, empty).logit.shape == (0, 1)
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ def factorization_machine(fields: Tensor) -> Tensor:
 
     Returns
     -------
-    Tensor, float32, [B]
+    Tensor, float32, [B, 1]
         Sum over i < j of <v_i, v_j>.
 
     References
@@ -23,4 +23,4 @@ def factorization_machine(fields: Tensor) -> Tensor:
     """
     square_of_sum = fields.sum(1).square()
     sum_of_squares = fields.square().sum(1)
-    return 0.5 * (square_of_sum - sum_of_squares).sum(1)
+    return 0.5 * (square_of_sum - sum_of_squares).sum(1, keepdim=True)

@@ -45,6 +45,6 @@ class BilinearFusion(nn.Module):
         nn.init.normal_(self.weight, std=math.sqrt(heads / (3 * x_width * y_width)))
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
-        """Fuse x [B, x_width] and y [B, y_width] into logits [B]."""
+        """Fuse x [B, x_width] and y [B, y_width] into logits [B, 1]."""
         mapped = torch.einsum("bhi,hij->bhj", x.unflatten(1, (self.heads, -1)), self.weight)
-        return (self.x(x) + self.y(y)).squeeze(1) + (mapped.flatten(1) * y).sum(1)
+        return self.x(x) + self.y(y) + (mapped.flatten(1) * y).sum(1, keepdim=True)

@@ -29,7 +29,7 @@ class NumericTerm(nn.Module):
         self.bias = nn.Parameter(torch.zeros(1))
 
     def forward(self, numeric: Tensor) -> Tensor:
-        """Map numeric [B, M] to [B]."""
+        """Map numeric [B, M] to [B, 1]."""
         if self.linear is None:
-            return self.bias.expand(numeric.shape[0])
-        return self.linear(numeric).squeeze(1) + self.bias
+            return self.bias.expand(numeric.shape[0], 1)
+        return self.linear(numeric) + self.bias

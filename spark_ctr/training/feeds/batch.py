@@ -10,7 +10,7 @@ from torch import Tensor
 
 @dataclass
 class Batch:
-    """Rows of a click log, column by column.
+    """Rows of a click log, column by column; T tasks have a label each.
 
     Attributes
     ----------
@@ -18,16 +18,23 @@ class Batch:
         The ids of each categorical column's slots, columns in order.
     numeric : Tensor, float32, [B, M]
         Standardised numeric columns.
-    label : Tensor, float32, [B]
-        1 for a click, else 0.
+    label : Tensor, float32, [B, T]
+        1 for a click, else 0; those of one task may be given as [B].
     weight : Tensor, float32, [B]
         Weight of the row in the loss.
+    known : Tensor, bool, [B, T], optional
+        Which labels are known; what stands for the others is 0. By default all are.
     """
 
     ids: Tensor
     numeric: Tensor
     label: Tensor
     weight: Tensor
+    known: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        if self.label.ndim == 1:
+            self.label = self.label[:, None]
 
     @property
     def rows(self) -> int:
@@ -43,4 +50,5 @@ class Batch:
             self.numeric.to(device, non_blocking=True),
             self.label.to(device, non_blocking=True),
             self.weight.to(device, non_blocking=True),
+            None if self.known is None else self.known.to(device, non_blocking=True),
         )

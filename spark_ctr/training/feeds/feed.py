@@ -157,7 +157,9 @@ class Feed:
 
     def _empty(self, rows: int) -> Block:
         source = self._reader.source
-        return Block.empty(rows, source.n_ids, source.n_numeric, self._weight_scale)
+        return Block.empty(
+            rows, source.n_ids, source.n_numeric, source.n_labels, self._weight_scale
+        )
 
 
 def open_feed(
@@ -173,6 +175,7 @@ def open_feed(
     rank: int = 0,
     ranks: int = 1,
     weight_scale: float = 1.0,
+    n_labels: int = 1,
 ) -> Feed:
     """Open a directory of Parquet files, or one file, for training.
 
@@ -180,7 +183,8 @@ def open_feed(
     ----------
     path_or_url : str or os.PathLike
         Local path, ``file:`` URL, or a URI known to pyarrow or fsspec. The files, taken in the
-        order of their paths, hold ``c0..`` (int32), ``n0..`` , ``label`` and ``weight`` (float32).
+        order of their paths, hold ``c0..`` (int32), ``n0..`` , ``label`` and ``weight`` (float32);
+        labels of further tasks are ``label1..``, null where they are not known.
     n_ids, n_numeric : int
         Number of ``c*`` and ``n*`` columns to read; either may be 0.
     kind : {"auto", "petastorm", "pyarrow"}
@@ -199,6 +203,8 @@ def open_feed(
         Which of how many processes this is, each with a feed of the same files and settings.
     weight_scale : float
         Factor on all weights.
+    n_labels : int
+        Number of tasks, each with a label.
 
     Returns
     -------
@@ -223,7 +229,7 @@ def open_feed(
         )
     if not 0 <= rank < ranks:
         raise ValueError(f"rank must be from 0 to ranks - 1 ({ranks - 1}), not {rank}")
-    source = open_source(path_or_url, n_ids, n_numeric)
+    source = open_source(path_or_url, n_ids, n_numeric, n_labels)
     return Feed(
         _reader(kind, source),
         batch_size=batch_size,

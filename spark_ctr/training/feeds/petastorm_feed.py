@@ -130,7 +130,10 @@ class PetastormReader:
         try:
             values = next(reader)
             return Columns.read(
-                lambda name: getattr(values, name), self.source.n_ids, self.source.n_numeric
+                lambda name: getattr(values, name),
+                self.source.n_ids,
+                self.source.n_numeric,
+                self.source.n_labels,
             )
         except FileNotFoundError:
             raise

@@ -67,7 +67,10 @@ class PyArrowReader:
                     group.index, columns=source.columns, use_threads=False
                 )
             columns = Columns.read(
-                lambda name: _values(table.column(name)), source.n_ids, source.n_numeric
+                lambda name: _values(table.column(name)),
+                source.n_ids,
+                source.n_numeric,
+                source.n_labels,
             )
         except FileNotFoundError:
             raise

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 from pyarrow import fs
 
 from spark_ctr.location import Location, locate
+from spark_ctr.training.feeds.block import label_names
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,7 @@ class ParquetSource:
     location: Location
     n_ids: int
     n_numeric: int
+    n_labels: int
     footers: tuple[pq.FileMetaData, ...]
     row_groups: tuple[RowGroup, ...]
 
@@ -40,7 +42,7 @@ class ParquetSource:
     @property
     def columns(self) -> list[str]:
         """Names of the columns a feed reads."""
-        return _columns(self.n_ids, self.n_numeric)
+        return _columns(self.n_ids, self.n_numeric, self.n_labels)
 
     def file_of(self, group: RowGroup) -> str:
         """Path of the file that holds ``group``."""
@@ -70,7 +72,9 @@ class ParquetSource:
         return [group for group in mine if group.rows]
 
 
-def open_source(path_or_url: str | os.PathLike[str], n_ids: int, n_numeric: int) -> ParquetSource:
+def open_source(
+    path_or_url: str | os.PathLike[str], n_ids: int, n_numeric: int, n_labels: int = 1
+) -> ParquetSource:
     """Read and check the footer of every file.
 
     Raises
@@ -83,13 +87,13 @@ def open_source(path_or_url: str | os.PathLike[str], n_ids: int, n_numeric: int)
     location = locate(path_or_url)
     footers = tuple(_footer(location.filesystem, path) for path in location.files)
     for path, footer in zip(location.files, footers, strict=True):
-        _check_schema(path, footer.schema.to_arrow_schema(), n_ids, n_numeric)
+        _check_schema(path, footer.schema.to_arrow_schema(), _columns(n_ids, n_numeric, n_labels))
     groups = tuple(
         RowGroup(file, index, footer.row_group(index).num_rows)
         for file, footer in enumerate(footers)
         for index in range(footer.num_row_groups)
     )
-    return ParquetSource(location, n_ids, n_numeric, footers, groups)
+    return ParquetSource(location, n_ids, n_numeric, n_labels, footers, groups)
 
 
 def changed(path: str) -> RuntimeError:
@@ -97,9 +101,9 @@ def changed(path: str) -> RuntimeError:
     return RuntimeError(f"{path} changed while it was read; open the feed again")
 
 
-def _columns(n_ids: int, n_numeric: int) -> list[str]:
-    ids = [f"c{j}" for j in range(n_ids)]
-    return [*ids, *(f"n{j}" for j in range(n_numeric)), "label", "weight"]
+def _columns(n_ids: int, n_numeric: int, n_labels: int) -> list[str]:
+    ids, numbers = [f"c{j}" for j in range(n_ids)], [f"n{j}" for j in range(n_numeric)]
+    return [*ids, *numbers, *label_names(n_labels), "weight"]
 
 
 def _footer(filesystem: fs.FileSystem, path: str) -> pq.FileMetaData:
@@ -114,8 +118,8 @@ def _footer(filesystem: fs.FileSystem, path: str) -> pq.FileMetaData:
         ) from error
 
 
-def _check_schema(path: str, schema: pa.Schema, n_ids: int, n_numeric: int) -> None:
-    for name in _columns(n_ids, n_numeric):
+def _check_schema(path: str, schema: pa.Schema, columns: list[str]) -> None:
+    for name in columns:
         index = schema.get_field_index(name)
         if index < 0:
             raise ValueError(

@@ -28,7 +28,7 @@ private[sparkctr] final case class SqlFunction(
     examples,
     "", // no note
     group,
-    "0.1.0", // of spark_ctr
+    "", // in all versions of spark_ctr
     "", // not deprecated
     "scala_udf")
 

@@ -122,7 +122,7 @@ class CtrBucketSuite extends SparkSuite {
       .map(_.getString(0)).mkString("\n")
     for (part <- Seq(
         "Class: sparkctr.CtrBucket", "ctr_bucket(value, seed, numBuckets) - ", "Arguments:",
-        "numBuckets - ", "Examples:", "SELECT ctr_bucket('click', 7, 1000)", "Since: 0.1.0"))
+        "numBuckets - ", "Examples:", "SELECT ctr_bucket('click', 7, 1000)"))
       text should include(part)
   }
 }
