@@ -80,7 +80,7 @@ def test_the_average_of_weights_is_kept_unless_told_otherwise(data):
         ),
         (classifier("lr", networkOptions={"heads": 1}), ValueError, "its options are: none"),
         (classifier("no_module:A"), ImportError, "cannot import 'no_module'"),
-        (classifier("tests.networks.own_networks:Wide"), ValueError, r"\[B\]"),
+        (classifier("tests.networks.own_networks:Wide"), ValueError, r"\[B, T\]"),
         (MixedPrecisionQuantizer(classifier=classifier("autoint")), ValueError, "'autoint' cannot"),
         (
             MixedPrecisionQuantizer(
