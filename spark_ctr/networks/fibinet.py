@@ -25,8 +25,7 @@ class FiBiNET(Network):
     Works at the widest table's dimension; narrower tables are projected. A numeric column is a
     field like the others and enters the linear term. `hidden` returns the reweighted fields,
     "senet" [B, fields * k], and the pairs of both kinds, "bilinear" [B, fields * (fields - 1) * k],
-    then the perceptron's layers. Leave batch normalisation out: in `benchmarks.model_zoo` it made
-    the scores of rows outside training bad.
+    then the perceptron's layers.
 
     Attributes
     ----------

@@ -62,58 +62,14 @@ def log_odds(positive: float, negative: float) -> float:
     return math.log(positive / negative) if positive > 0 and negative > 0 else 0.0
 
 
-def calibration_ratio(
-    label: ArrayLike, probability: ArrayLike, weight: ArrayLike | None = None
-) -> float:
-    """Predicted over observed clicks (PCOC); nan without a click."""
-    y, p, w = _rows(label, probability, weight)
-    clicks = float(np.sum(w * y))
-    return float(np.sum(w * p)) / clicks if clicks > 0 else float("nan")
-
-
 def calibration_of_logits(
     label: ArrayLike, logit: ArrayLike, weight: ArrayLike | None = None
 ) -> float:
-    """Predicted over observed clicks of the probabilities that belong to logits."""
-    probability = 0.5 * (1.0 + np.tanh(0.5 * np.asarray(logit, dtype=np.float64)))
-    return calibration_ratio(label, probability, weight)
-
-
-def expected_calibration_error(
-    label: ArrayLike, probability: ArrayLike, weight: ArrayLike | None = None, bins: int = 10
-) -> float:
-    """Compute the expected calibration error over bins of equal frequency.
-
-    Rows go to bins by the weighted rank of their probability. Rows of equal probability share the
-    middle rank of their group, so ties are never split and row order does not matter.
-
-    Parameters
-    ----------
-    label, probability, weight : array_like, [N]
-    bins : int
-        Number of bins, at least 1; many ties leave some of them empty.
-
-    Returns
-    -------
-    float
-        Sum over bins of (share of weight) * |mean probability - click rate|; nan for no rows.
-
-    References
-    ----------
-    Naeini et al., AAAI 2015; equal-frequency bins after Nixon et al., CVPR workshops 2019.
-    """
-    if bins < 1:
-        raise ValueError(f"bins must be at least 1, got {bins}")
-    y, p, w = _rows(label, probability, weight)
-    total = w.sum()
-    if not total > 0:
-        return float("nan")
-    _, group = np.unique(p, return_inverse=True)
-    group_weight = np.bincount(group, w)
-    middle = np.cumsum(group_weight) - 0.5 * group_weight
-    of_group = np.minimum((middle / total * bins).astype(np.int64), bins - 1)
-    gap = np.bincount(of_group[group], w * (p - y), minlength=bins)
-    return float(np.abs(gap).sum() / total)
+    """Predicted over observed clicks (PCOC) of the probabilities of logits; nan without a click."""
+    y, z, w = _rows(label, logit, weight)
+    clicks = float(np.sum(w * y))
+    probability = 0.5 * (1.0 + np.tanh(0.5 * z))
+    return float(np.sum(w * probability)) / clicks if clicks > 0 else float("nan")
 
 
 def _mean(values: Floats, weight: Floats) -> float:

@@ -7,8 +7,7 @@ from hypothesis import strategies as st
 from sklearn import metrics as reference
 
 from spark_ctr.training.metrics import (
-    calibration_ratio,
-    expected_calibration_error,
+    calibration_of_logits,
     log_loss,
     log_loss_of_logits,
     roc_auc,
@@ -54,52 +53,31 @@ def test_auc_counts_pairs(rows):
 
 
 @settings(max_examples=40, deadline=None)
-@given(scored_rows(), st.integers(1, 12), st.integers(0, 1000))
-def test_integer_weight_is_repetition_and_order_does_not_matter(rows, bins, seed):
+@given(scored_rows(), st.integers(0, 1000))
+def test_integer_weight_is_repetition_and_order_does_not_matter(rows, seed):
     label, score, weight = rows
     times = weight.astype(int)
     many = (np.repeat(label, times), np.repeat(score, times))
     order = np.random.default_rng(seed).permutation(len(label))
-    for metric in (
-        roc_auc,
-        log_loss,
-        calibration_ratio,
-        lambda *rows: expected_calibration_error(*rows, bins=bins),
-    ):
+    for metric in (roc_auc, log_loss, calibration_of_logits):
         once = metric(label, score, weight)
         assert metric(*many, None) == pytest.approx(once, abs=1e-12)
         assert metric(label[order], score[order], weight[order]) == pytest.approx(once, abs=1e-12)
 
 
-def test_calibration_error_by_hand():
-    probability = [0.1, 0.2, 0.3, 0.4, 0.6, 0.8]
-    label = [0, 0, 1, 0, 1, 1]
-    # Three bins of two rows: |0.15 - 0|, |0.35 - 0.5|, |0.7 - 1|, one third each.
-    assert expected_calibration_error(label, probability, bins=3) == pytest.approx(0.6 / 3)
-    # Two bins of three rows: |0.6 - 1| / 3 and |1.8 - 2| / 3, one half each.
-    assert expected_calibration_error(label, probability, bins=2) == pytest.approx(0.6 / 6)
-    # One bin: |2.4 - 3| / 6, and the ratio 2.4 / 3.
-    assert expected_calibration_error(label, probability, bins=1) == pytest.approx(0.1)
-    assert calibration_ratio(label, probability) == pytest.approx(0.8)
-    # Weight 3 on the last row: 6 of 8 lie above the middle of [0.6], 3 rows left of it.
+def test_calibration_by_hand():
+    probability = np.array([0.1, 0.2, 0.3, 0.4, 0.6, 0.8])
+    logit = np.log(probability / (1 - probability))
+    assert calibration_of_logits([0, 0, 1, 0, 1, 1], logit) == pytest.approx(2.4 / 3)
     weight = [1, 1, 1, 1, 1, 3]
-    assert expected_calibration_error(label, probability, weight, bins=2) == pytest.approx(
-        (abs(1.0 - 1) + abs(0.6 + 2.4 - 4)) / 8
-    )
-
-
-def test_constant_prediction_is_one_bin():
-    label = np.array([0, 1, 1, 0, 1])
-    assert expected_calibration_error(label, np.full(5, 0.5), bins=10) == pytest.approx(0.1)
+    assert calibration_of_logits([0, 0, 1, 0, 1, 1], logit, weight) == pytest.approx(4.0 / 5)
 
 
 def test_missing_class_and_no_rows_are_nan():
     assert np.isnan(roc_auc([1, 1], [0.2, 0.4]))
     assert np.isnan(roc_auc([], []))
     assert np.isnan(log_loss([], []))
-    assert np.isnan(expected_calibration_error([], []))
-    assert np.isnan(calibration_ratio([0, 0], [0.2, 0.4]))
-    assert calibration_ratio([1, 0], [0.2, 0.4]) == pytest.approx(0.6)
+    assert np.isnan(calibration_of_logits([0, 0], [0.2, 0.4]))
 
 
 def test_log_loss_of_extreme_logits_is_finite():
@@ -116,11 +94,6 @@ def test_log_loss_of_extreme_logits_is_finite():
     ],
 )
 def test_bad_rows(rows, message):
-    for metric in (roc_auc, log_loss, expected_calibration_error, calibration_ratio):
+    for metric in (roc_auc, log_loss, calibration_of_logits):
         with pytest.raises(ValueError, match=message):
             metric(*rows)
-
-
-def test_bins_must_be_positive():
-    with pytest.raises(ValueError, match="bins must be at least 1"):
-        expected_calibration_error([0, 1], [0.1, 0.2], bins=0)

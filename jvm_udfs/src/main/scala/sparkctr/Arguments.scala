@@ -12,29 +12,6 @@ private[sparkctr] object Arguments {
     if (e.dataType == NullType || allowed.exists(sameType(_, e.dataType))) None
     else Some(unexpectedType(name, e, allowed))
 
-  /** STRING of any collation, or an array of it. */
-  def texts(name: String, e: Expression): Option[DataTypeMismatch] = e.dataType match {
-    case _: StringType | NullType | ArrayType(_: StringType, _) => None
-    case _ => Some(unexpectedType(name, e, Seq(StringType, ArrayType(StringType))))
-  }
-
-  /** An integral constant in [low, high]. */
-  def constant(
-      name: String, e: Expression, nominal: DataType, low: Long, high: Long)
-      : Option[DataTypeMismatch] = e.dataType match {
-    case ByteType | ShortType | IntegerType | LongType =>
-      notFoldable(name, e, nominal).orElse(Option(e.eval()) match {
-        case None => Some(nullConstant(name))
-        case Some(v: Number) if v.longValue < low || v.longValue > high =>
-          Some(DataTypeMismatch("VALUE_OUT_OF_RANGE", Map(
-            "exprName" -> s"`$name`",
-            "valueRange" -> s"[$low, $high]",
-            "currentValue" -> v.toString)))
-        case _ => None
-      })
-    case _ => Some(unexpectedType(name, e, Seq(nominal)))
-  }
-
   def notFoldable(name: String, e: Expression, nominal: DataType): Option[DataTypeMismatch] =
     if (e.foldable) None
     else Some(DataTypeMismatch("NON_FOLDABLE_INPUT", Map(

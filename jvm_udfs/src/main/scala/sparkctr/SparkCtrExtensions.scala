@@ -13,7 +13,6 @@ class SparkCtrExtensions extends SparkSessionExtensionsProvider {
 
 object SparkCtrExtensions {
   private[sparkctr] val functions: Seq[SqlFunction] = Seq(
-    CtrBucket.function,
     CtrCountHistogram.function,
     CtrMergeCounts.function,
     CtrRows.function,
