@@ -17,13 +17,14 @@ ROOT = Path(__file__).parents[1] / "spark_ctr"
 # Packages of spark_ctr that a package may import, besides itself: stages -> domain -> kernels.
 DOMAIN: dict[str, set[str]] = {
     "kernels": set(),
+    "settings": set(),
     "tables": set(),
     "location": set(),
     "hashing": {"tables"},
     "power_law": set(),
-    "networks": {"tables"},
-    "training": {"location", "networks", "tables"},
-    "precision": {"kernels", "networks", "tables", "training"},
+    "networks": {"settings", "tables"},
+    "training": {"location", "networks", "settings", "tables"},
+    "precision": {"kernels", "networks", "settings", "tables", "training"},
 }
 KIT = {"stage", "version", *DOMAIN}
 TRAINED = {"estimator", "rows", *KIT}
@@ -33,7 +34,7 @@ ALLOWED: dict[str, set[str]] = {
     "jvm": {"version"},
     "session_builder": {"jvm", "version"},
     "datasets": {"jvm", "version"},
-    "stage": {"networks", "version"},
+    "stage": {"networks", "settings", "version"},
     "rows": KIT - {"precision"},
     "feature": {"jvm", *KIT},
     "estimator": {"rows", *KIT},
@@ -43,7 +44,7 @@ ALLOWED: dict[str, set[str]] = {
     "quantization": {"classification", "distillation", *TRAINED},
 }
 # Packages that must load without torch, and without Spark, whatever they import.
-WITHOUT_TORCH = ("kernels", "tables", "location", "hashing", "power_law")
+WITHOUT_TORCH = ("kernels", "settings", "tables", "location", "hashing", "power_law")
 WITHOUT_SPARK = tuple(DOMAIN)
 SPARK = {"pyspark", "py4j"}
 PICKLES = {"pickle", "_pickle", "cloudpickle", "dill", "joblib", "shelve", "marshal"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from typing import Any
 
 import numpy as np
@@ -143,6 +144,12 @@ class CTRClassificationModel(CTRModel):
 
     def _network_for(self, inputs: Inputs) -> Network:
         return self.torchNetwork
+
+    def _network_defaults(self) -> dict[str, Any]:
+        # What this network has, whatever the defaults of its kind have become since.
+        return (
+            super()._network_defaults() if self._network is None else deepcopy(self._network.config)
+        )
 
     @property
     def tasks(self) -> tuple[str, ...]:

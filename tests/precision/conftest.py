@@ -35,7 +35,8 @@ def make_network():
 
     def make(name, inputs="mixed", seed=1, **config):
         if name not in ("lr", "fm"):
-            config = {"hidden_layers": [33, 21, 17, 9], **config}
+            plain = {"hidden_layers": [33, 21, 17, 9], "dropout": 0.1, "batch_norm": False}
+            config = plain | ({"cross_layers": 2} if name == "dcnv2" else {}) | config
         network = build_network(name, INPUTS[inputs], config, seed)
         generator = torch.Generator().manual_seed(seed)
         with torch.no_grad():

@@ -34,6 +34,15 @@ class OneBatch:
         yield from [self._batch][start:]
 
 
+PLAIN = {
+    "embedding_l2": 0.0,
+    "average_weights": False,
+    "recalibrate": False,
+    "seed": 0,
+    "device": "cpu",
+}
+
+
 def tune(
     network,
     train_batch,
@@ -69,7 +78,7 @@ def tune(
         network,
         feed,
         valid,
-        settings=TrainingSettings(device="cpu", **settings),
+        settings=TrainingSettings(**PLAIN | settings),
         epochs=3,
         learning_rate=0.01,
         binary_share=0.5,

@@ -139,7 +139,7 @@ def test_logits_with_and_without_numkong_are_identical(packed, make_batch, monke
 
 def test_weights_are_packed(make_network):
     inputs = Inputs(tuple(Table(f"c{i}", 500, 8) for i in range(20)), ())
-    network = build_network("dnn", inputs, {"hidden_layers": [256, 128, 64]})
+    network = build_network("dnn", inputs, {"hidden_layers": [256, 128, 64], "batch_norm": False})
     _, arrays = pack_network(quantise(network)).to_arrays()
     fp32 = {name: p.numel() * 4 for name, p in network.named_parameters()}
     for hidden in (1, 2):
@@ -155,7 +155,8 @@ def test_weights_are_packed(make_network):
 
 def test_golden_logit():
     """A network whose every number can be followed by hand."""
-    network = build_network("dnn", Inputs((Table("a", 3, 1),), ("x",)), {"hidden_layers": [2, 2]})
+    config = {"hidden_layers": [2, 2], "batch_norm": False}
+    network = build_network("dnn", Inputs((Table("a", 3, 1),), ("x",)), config)
     with torch.no_grad():
         network.embedding.weights[0].weight.copy_(torch.tensor([[0.0], [255.0], [100.4]]))
         first, second = (network.mlp.layers[f"hidden_{i}"].linear for i in range(2))
