@@ -7,7 +7,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from memory_log import INPUTS, MemoryFeed, click_rows
+from memory_log import DCNV2, DNN, INPUTS, MemoryFeed, click_rows
 from torch import nn
 
 from spark_ctr.networks import build_network
@@ -49,8 +49,8 @@ GOLDEN = {
 
 
 def teacher_and_student(members=1):
-    deep = {"hidden_layers": [12, 10, 8, 6], "dropout": 0.5}
-    small = {"hidden_layers": [7, 5], "dropout": 0.1, "members": members}
+    deep = DCNV2 | {"hidden_layers": [12, 10, 8, 6], "dropout": 0.5}
+    small = DNN | {"hidden_layers": [7, 5], "members": members}
     teacher = build_network("dcnv2", INPUTS, deep, seed=1)
     return teacher, build_network("dnn", INPUTS, small, seed=2)
 
@@ -59,7 +59,7 @@ def teacher_and_student(members=1):
 def test_training_gives_the_figures_of_before(kind, members):
     if kind == "click":
         config = {"hidden_layers": [16, 8], "dropout": 0.3, "batch_norm": True, "members": members}
-        network = build_network("dcnv2", INPUTS, config, seed=7)
+        network = build_network("dcnv2", INPUTS, DCNV2 | config, seed=7)
         objective = Objective((TermSettings("click", options={"logit_shift": 0.4}),))
     else:
         teacher, network = teacher_and_student(members)
