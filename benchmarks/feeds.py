@@ -164,8 +164,17 @@ def train_epoch(
         feed = _feed(system, path, batch_size, buffer, seed)
     tables = tuple(Table(f"c{j}", TABLE_ROWS, 16) for j in range(N_IDS))
     inputs = Inputs(tables, tuple(f"n{j}" for j in range(N_NUMERIC)))
-    network = build_network("dcnv2", inputs, {"hidden_layers": [400, 400]}, seed)
-    settings = TrainingSettings(batch_size=batch_size, max_epochs=1, device="cpu", seed=seed)
+    config = {"hidden_layers": [400, 400], "dropout": 0.1, "batch_norm": False, "cross_layers": 2}
+    network = build_network("dcnv2", inputs, config, seed)
+    settings = TrainingSettings(
+        batch_size=batch_size,
+        max_epochs=1,
+        embedding_l2=0.0,
+        average_weights=False,
+        recalibrate=False,
+        device="cpu",
+        seed=seed,
+    )
     (epoch,) = train(network, feed, None, settings).epochs
     case = f"training, {feed.rows:,} rows, batch {batch_size:,}"
     share, speed = epoch["data_wait_share"], epoch["rows_per_second"]

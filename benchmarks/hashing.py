@@ -39,8 +39,17 @@ from spark_ctr.training.metrics import log_loss_of_logits, roc_auc
 DIM = 8
 # Chosen for the uncompressed table and modulo at 10x, on a log of another seed (rates 0.01, 0.03)
 # and on the last fifth of TalkingData's training part (0.001, 0.003, 0.01; 1, 3, 6 epochs).
-SYNTHETIC = TrainingSettings(learning_rate=0.03, batch_size=32_768, max_epochs=1, device="cpu")
-TALKING_DATA = TrainingSettings(learning_rate=0.01, batch_size=1024, max_epochs=3, device="cpu")
+SYNTHETIC = TrainingSettings(
+    learning_rate=0.03,
+    batch_size=32_768,
+    max_epochs=1,
+    embedding_l2=0.0,
+    average_weights=False,
+    recalibrate=False,
+    seed=0,
+    device="cpu",
+)
+TALKING_DATA = replace(SYNTHETIC, learning_rate=0.01, batch_size=1024, max_epochs=3)
 HIDDEN = [32]
 COMPRESSIONS = (10, 100, 1000)
 UNCOMPRESSED, BEST = "uncompressed", "best reachable"
@@ -132,7 +141,9 @@ def quality(
     log: Log, inputs: Inputs, ids: np.ndarray, settings: TrainingSettings
 ) -> dict[str, tuple[float, str]]:
     """Train on a log's training part, score the other; values and units by metric."""
-    network = build_network("dnn", inputs, {"hidden_layers": HIDDEN, "dropout": 0.0}, settings.seed)
+    network = build_network(
+        "dnn", inputs, {"hidden_layers": HIDDEN, "dropout": 0.0, "batch_norm": False}, settings.seed
+    )
     split, size = log.train_rows, settings.batch_size
     feed = ArrayFeed(ids[:split], log.label[:split], size, settings.seed)
     began = time.perf_counter()

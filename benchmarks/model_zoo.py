@@ -134,7 +134,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "dcnv2 penalty 0.1": {"embeddingRegularization": 0.1},
     "dcnv2 cosine": {"learningRateSchedule": "cosine", "warmupSteps": 200, "maxIter": 8},
     "dcnv2 adagrad": {"optimizer": "adagrad"},
-    "fibinet without batchNorm": {"network": "fibinet", "batchNorm": False},
+    "fibinet with batchNorm": {"network": "fibinet", "batchNorm": True},
 }
 GRID = {"embeddingRegularization": [1e-3, 1e-2, 5e-2], "dropout": [0.2, 0.4]}
 

@@ -55,7 +55,7 @@ except ImportError as error:
     sys.exit(f"benchmarks.selection needs scikit-learn for its peers ({error}): install it")
 
 DIM = 8
-NETWORK = {"hidden_layers": [64, 32], "dropout": 0.1}
+NETWORK = {"hidden_layers": [64, 32], "dropout": 0.1, "batch_norm": False}
 SHARES = (0.01, 0.03, 0.1)
 AMPLE = 10**9
 TYPICAL = 10  # count that is often required of a value of Criteo's log
@@ -77,7 +77,14 @@ def quality(log: Log, plan: Plan, seed: int, epochs: int) -> dict[str, float]:
     order = np.random.default_rng(seed).permutation(len(log.train))
     ids, tenth = plan.ids(log.train), len(order) // 10
     settings = TrainingSettings(
-        max_epochs=epochs, patience=2, monitor="log_loss", seed=seed, device="cpu"
+        max_epochs=epochs,
+        patience=2,
+        embedding_l2=0.0,
+        average_weights=False,
+        monitor="log_loss",
+        recalibrate=False,
+        seed=seed,
+        device="cpu",
     )
     feeds = [
         ArrayFeed(ids[p], log.train_label[p], 1024, seed) for p in (order[tenth:], order[:tenth])

@@ -71,6 +71,7 @@ def quality(log: Log, plan: Plan, seed: int, epochs: int) -> dict[tuple[str, str
         patience=2,
         embedding_l2=0.05,
         average_weights=True,
+        recalibrate=False,
         seed=seed,
         device="cpu",
     )

@@ -48,6 +48,7 @@ from spark_ctr.training.trainer import train
 COLUMNS, DIM, ROWS = 26, 16, 100_000
 WARMUP, STEPS = 2, 9
 CONFIG = {"hidden_layers": [400, 400], "cross_layers": 3, "batch_norm": True, "dropout": 0.2}
+SMALLER = {"hidden_layers": [256, 128, 64], "cross_layers": 2, "batch_norm": False, "dropout": 0.1}
 PEER = "float32"
 COMPILED, GIVEN_BACK = "compiled", "memory given back"
 SYSTEMS = tuple(
@@ -112,11 +113,13 @@ def quality(log: SampleLog, case: str, epochs: int, seed: int) -> Iterator[Recor
     )
     aucs = []
     for precision in (PEER, "bfloat16"):
-        network = build_network("dcnv2", log.inputs, {}, seed=seed)
+        network = build_network("dcnv2", log.inputs, SMALLER, seed=seed)
         settings = TrainingSettings(
             batch_size=1024,
             max_epochs=epochs,
             embedding_l2=1e-3,
+            average_weights=False,
+            recalibrate=False,
             seed=seed,
             device="cpu",
             precision=precision,

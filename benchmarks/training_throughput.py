@@ -84,7 +84,12 @@ def our_network(seed: int) -> Network:
     """Build the same network with spark_ctr."""
     tables = tuple(Table(f"c{i}", rows, DIM) for i, rows in enumerate(TABLES))
     inputs = Inputs(tables, tuple(f"n{i}" for i in range(N_NUMERIC)))
-    config = {"hidden_layers": LAYERS, "cross_layers": CROSS_LAYERS, "dropout": 0.0}
+    config = {
+        "hidden_layers": LAYERS,
+        "cross_layers": CROSS_LAYERS,
+        "dropout": 0.0,
+        "batch_norm": False,
+    }
     return build_network("dcnv2", inputs, config, seed)
 
 

@@ -17,15 +17,16 @@ ROOT = Path(__file__).parents[1] / "spark_ctr"
 # Packages of spark_ctr that a package may import, besides itself: stages -> domain -> kernels.
 DOMAIN: dict[str, set[str]] = {
     "kernels": set(),
+    "settings": set(),
     "tables": set(),
     "location": set(),
     "hashing": {"tables"},
     "power_law": set(),
     "safetensors_header": set(),
     "runtime": {"kernels", "safetensors_header", "tables"},
-    "networks": {"safetensors_header", "tables"},
-    "training": {"location", "networks", "tables"},
-    "precision": {"kernels", "networks", "runtime", "tables", "training"},
+    "networks": {"safetensors_header", "settings", "tables"},
+    "training": {"location", "networks", "settings", "tables"},
+    "precision": {"kernels", "networks", "runtime", "settings", "tables", "training"},
 }
 KIT = {"stage", "version", *DOMAIN}
 TRAINED = {"estimator", "rows", *KIT}
@@ -35,7 +36,7 @@ ALLOWED: dict[str, set[str]] = {
     "jvm": {"version"},
     "session_builder": {"jvm", "version"},
     "datasets": {"jvm", "version"},
-    "stage": {"networks", "version"},
+    "stage": {"networks", "settings", "version"},
     "rows": KIT - {"precision", "runtime"},
     "feature": {"jvm", *KIT},
     "estimator": {"rows", *KIT},
@@ -47,6 +48,7 @@ ALLOWED: dict[str, set[str]] = {
 # Packages that must load without torch, and without Spark, whatever they import.
 WITHOUT_TORCH = (
     "kernels",
+    "settings",
     "tables",
     "location",
     "hashing",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+from copy import deepcopy
 from typing import Any
 
 import numpy as np
@@ -11,9 +11,10 @@ import torch
 from spark_ctr.estimator.estimator import CTREstimator
 from spark_ctr.estimator.model import CTRModel
 from spark_ctr.estimator.params import CTRParams
-from spark_ctr.estimator.run import first_rows, run_training, validation_points
+from spark_ctr.estimator.run import first_rows, run_training, summary_of
+from spark_ctr.estimator.shared_work import SharedWork
 from spark_ctr.estimator.summary import TrainingSummary, saved_summary
-from spark_ctr.estimator.workers import check_workers
+from spark_ctr.estimator.workers import check_run
 from spark_ctr.networks.growth import grown_state
 from spark_ctr.networks.imported import is_import_path
 from spark_ctr.networks.network import Network
@@ -25,7 +26,8 @@ from spark_ctr.rows.training_data import TrainingData
 from spark_ctr.stage.base import param
 from spark_ctr.stage.meta import MetaStage, stage_of
 from spark_ctr.tables import Inputs
-from spark_ctr.training.objective import Objective
+from spark_ctr.training.losses import Objective, TermSettings
+from spark_ctr.training.training_run import TrainingRun
 
 
 class CTRClassifier(MetaStage, CTRParams, CTREstimator):
@@ -63,12 +65,10 @@ class CTRClassifier(MetaStage, CTRParams, CTREstimator):
         _check_trusted(self)
 
     def _check(self, inputs: Inputs) -> None:
-        self._build(inputs)
-        self.check_tracking()
-        cache_dir = self._value("cacheDir")
-        check_workers(self.getNumWorkers(), self.getBatchSize(), self.getDevice(), cache_dir)
+        self._network_for(inputs)
+        check_run(self)
 
-    def _build(self, inputs: Inputs) -> Network:
+    def _network_for(self, inputs: Inputs) -> Network:
         network = build_network(self.getNetwork(), inputs, self.network_config(), self.getSeed())
         if len(network.tasks) > 1:
             raise ValueError(
@@ -81,39 +81,28 @@ class CTRClassifier(MetaStage, CTRParams, CTREstimator):
             absorb_slope(network)
         return network
 
-    def _train(self, data: TrainingData) -> CTRClassificationModel:
-        network = self._build(data.inputs)
-        return self._train_network(data, network, f"training {self.getNetwork()}")
+    def _train(self, data: TrainingData, work: SharedWork) -> CTRClassificationModel:
+        click = TermSettings("click", options={"logit_shift": data.logit_shift})
+        network, title = self._network_for(data.inputs), f"training {self.getNetwork()}"
+        return self._train_network(data, network, Objective((click,)), title)
 
     def _train_network(
         self,
         data: TrainingData,
         network: Network,
+        objective: Objective,
         title: str,
         extra: dict[str, Any] | None = None,
-        objective: Objective | None = None,
     ) -> CTRClassificationModel:
-        """Train a network, by default to tell clicks, and wrap it."""
-        objective = objective or Objective({"logit_shift": data.logit_shift})
+        """Train a network and wrap it."""
         if self._value("initialModel") is None:
             sample = None if has_logit_bias(network) else first_rows(self, data)
             start_at(network, data.log_odds, sample)
-        trained = run_training(self, data, network, objective, title)
+        run = TrainingRun(network, objective, self.training_settings(), title)
+        trained = run_training(self, data, run)
         model = CTRClassificationModel()._with(trained.network, None)
-        summary = TrainingSummary(
-            trained.history,
-            data.rows,
-            data.positives,
-            data.skipped,
-            trained.feed,
-            extra or {},
-            data.dropped_negatives,
-            self.getNumWorkers(),
-            1 / (1 + math.exp(-data.log_odds)),
-            validation_points(self, data, model._logits),
-        )
-        model._resetUid(self.uid)
-        return self._copyValues(model)._with(trained.network, summary)
+        model._summary = summary_of(self, data, trained, model._logits, extra or {})
+        return self._dressed(model, self)
 
 
 def _check_trusted(params: CTRParams) -> None:
@@ -152,6 +141,15 @@ class CTRClassificationModel(CTRModel):
     def inputs(self) -> Inputs:
         """Tables and numeric columns that the model reads."""
         return self.torchNetwork.inputs
+
+    def _network_for(self, inputs: Inputs) -> Network:
+        return self.torchNetwork
+
+    def _network_defaults(self) -> dict[str, Any]:
+        # What this network has, whatever the defaults of its kind have become since.
+        return (
+            super()._network_defaults() if self._network is None else deepcopy(self._network.config)
+        )
 
     @property
     def tasks(self) -> tuple[str, ...]:

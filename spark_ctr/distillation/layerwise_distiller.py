@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from spark_ctr.classification.ctr_classifier import CTRClassificationModel, CTRClassifier
 from spark_ctr.estimator.estimator import CTREstimator
+from spark_ctr.estimator.loss_params import HasLogitWeight
 from spark_ctr.estimator.params import CTRParams
+from spark_ctr.estimator.shared_work import SharedWork
+from spark_ctr.estimator.source import NetworkSource
+from spark_ctr.networks.network import Network
 from spark_ctr.rows.training_data import TrainingData
-from spark_ctr.stage.base import Stage, number, param
+from spark_ctr.stage.base import number, param
 from spark_ctr.stage.meta import MetaStage, stage_of
 from spark_ctr.tables import Inputs
-from spark_ctr.training.distillation import DistillationLoss
-from spark_ctr.training.objective import Objective
+from spark_ctr.training.distillation import distillation
+from spark_ctr.training.losses.hidden import matched_layers
 
 
-class LayerwiseDistiller(MetaStage, Stage, CTREstimator):
+class LayerwiseDistiller(MetaStage, HasLogitWeight, CTREstimator):
     """Train a teacher and distil it into a student.
 
     The student minimises cross-entropy, the squared difference of the logits, and the distance of
@@ -44,12 +48,6 @@ class LayerwiseDistiller(MetaStage, Stage, CTREstimator):
         stage_of("teacher", CTRClassifier, CTRClassificationModel),
     )
     student = param("student", "CTRClassifier to distil into", stage_of("student", CTRClassifier))
-    logitWeight = param(
-        "logitWeight",
-        "weight of the squared difference of logits",
-        number("logitWeight", float, at_least=0.0),
-        1.0,
-    )
     hiddenWeight = param(
         "hiddenWeight",
         "weight of each hidden layer's distance from the teacher's",
@@ -80,33 +78,30 @@ class LayerwiseDistiller(MetaStage, Stage, CTREstimator):
         return student
 
     def _check(self, inputs: Inputs) -> None:
-        teacher = self._nested("teacher")
-        if isinstance(teacher, CTRClassifier):
-            teacher._check(inputs)
-        elif not teacher.inputs.same_ids(inputs):
-            raise ValueError(
-                "LayerwiseDistiller: the fitted teacher reads other embedding tables than the "
-                "dataset has: encode the dataset with the teacher's encoder"
-            )
+        self._nested("teacher")._check(inputs)
         self._nested("student")._check(inputs)
 
-    def _train(self, data: TrainingData) -> CTRClassificationModel:
-        teacher, student = self._nested("teacher"), self._nested("student")
-        if isinstance(teacher, CTRClassifier):
-            teacher = teacher._train(data)
-        network = student._build(data.inputs)
-        options = {
-            "logit_weight": self.getLogitWeight(),
-            "layer_weights": self.getHiddenWeight(),
-            "decay_epochs": self.getHiddenEpochs(),
-            "logit_shift": data.logit_shift,
-            "seed": student.getSeed(),
-        }
-        matched = DistillationLoss(teacher.torchNetwork, network, **options).matched
+    def _network_for(self, inputs: Inputs) -> Network:
+        return self._nested("student")._network_for(inputs)
+
+    def _trainings(self) -> list[NetworkSource]:
+        return [*self._nested("teacher")._trainings(), self]
+
+    def _train(self, data: TrainingData, work: SharedWork) -> CTRClassificationModel:
+        student = self._nested("student")
+        teacher = self._nested("teacher")._model_for(data, work)
+        network = student._network_for(data.inputs)
+        objective = distillation(
+            teacher.torchNetwork,
+            logit_weight=self.getLogitWeight(),
+            layer_weights=self.getHiddenWeight(),
+            decay_epochs=self.getHiddenEpochs(),
+            logit_shift=data.logit_shift,
+            seed=student.getSeed(),
+        )
+        matched = matched_layers(network, teacher.torchNetwork)
         extra = {"teacher": teacher.uid, "layers": matched}
         title = f"distilling {student.getNetwork()}"
-        objective = Objective(options, teacher.torchNetwork)
-        model = student._train_network(data, network, title, extra, objective)
-        model._resetUid(self.uid)
+        model = student._train_network(data, network, objective, title, extra)
         model.teacher = teacher
-        return model
+        return self._dressed(model, student)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Any
 
 import numpy as np
@@ -10,15 +10,18 @@ from pyspark.sql import DataFrame
 
 from spark_ctr.estimator.columns import check_features, check_outputs
 from spark_ctr.estimator.params import CTRParams
+from spark_ctr.estimator.shared_work import SharedWork
+from spark_ctr.estimator.source import NetworkSource, params_key
 from spark_ctr.estimator.summary import TrainingSummary
 from spark_ctr.rows.scoring import add_predictions, feature_elements, logit_column
+from spark_ctr.rows.training_data import TrainingData
 from spark_ctr.stage.fitting import StageModel
 from spark_ctr.stage.invalid_rows import InvalidRows
 from spark_ctr.stage.persistence import PersistentStage
 from spark_ctr.tables import Inputs
 
 
-class CTRModel(CTRParams, PersistentStage, StageModel):
+class CTRModel(CTRParams, NetworkSource, PersistentStage, StageModel):
     """Base of models that score rows inside Spark."""
 
     _loader = ""
@@ -66,6 +69,25 @@ class CTRModel(CTRParams, PersistentStage, StageModel):
     def skippedRows(self) -> int:
         """Invalid rows of the dataset transformed last; counted by a job the first time."""
         return self._rows.count()
+
+    def _column_owner(self) -> CTRParams:
+        return self
+
+    def _check(self, inputs: Inputs) -> None:
+        if not self.inputs.same_ids(inputs) or self.inputs.numeric != inputs.numeric:
+            raise ValueError(
+                f"the fitted {type(self).__name__} {self.uid} reads other embedding tables or "
+                "numeric columns than the dataset has: encode the dataset with its encoder"
+            )
+
+    def _model_for(self, data: TrainingData, work: SharedWork) -> CTRModel:
+        return self
+
+    def _trainings(self) -> list[NetworkSource]:
+        return []
+
+    def _key(self) -> Hashable:
+        return params_key(self), id(self.torchNetwork)
 
     def _transform(self, dataset: DataFrame) -> DataFrame:
         names = self.getCategoricalFeaturesCol(), self.getNumericFeaturesCol()

@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
-from pyspark.ml.param import TypeConverters
+from pyspark.ml.param import Param
 
-from spark_ctr.networks.registry import check_name, network_settings
-from spark_ctr.stage.base import Stage, number, param
+from spark_ctr.networks.registry import NETWORKS, check_name, network_settings
+from spark_ctr.networks.settings import MEMBERS
+from spark_ctr.stage.base import Stage, param, setting_param
 
-# Settings of a network that have Params of their own.
-_SETTING_PARAMS = {
-    "hidden_layers": "hiddenLayers",
-    "cross_layers": "crossLayers",
+# Settings of networks that have Params of their own, by Param.
+_SHAPE = {
+    "hiddenLayers": "hidden_layers",
+    "crossLayers": "cross_layers",
     "dropout": "dropout",
-    "batch_norm": "batchNorm",
+    "batchNorm": "batch_norm",
 }
-# Of every network, a module of the user's own included.
-_MEMBERS = {"members": "members"}
+
+
+def _shape_param(name: str) -> Any:
+    """Declare a Param without a default: unset, it is what the chosen network declares."""
+    setting = NETWORKS["dcnv2"].settings[_SHAPE[name]]
+    doc = f"{setting.doc}; unset: the network's own"
+    return setting_param(name, replace(setting, default=None, doc=doc))
 
 
 def _network(value: Any) -> str:
@@ -50,31 +57,11 @@ class HasNetwork(Stage):
         _network,
         "dcnv2",
     )
-    hiddenLayers = param(
-        "hiddenLayers", "widths of the hidden layers", TypeConverters.toListInt, [400, 400]
-    )
-    crossLayers = param(
-        "crossLayers",
-        "cross layers of dcnv2",
-        number("crossLayers", int, at_least=0, at_most=64),
-        3,
-    )
-    dropout = param(
-        "dropout",
-        "share of hidden units left out in each step",
-        number("dropout", float, at_least=0.0, below=1.0),
-        0.2,
-    )
-    batchNorm = param(
-        "batchNorm", "batch normalisation of hidden layers", TypeConverters.toBoolean, True
-    )
-    members = param(
-        "members",
-        "networks of this kind, trained side by side from different weights; the score is the mean "
-        "of their logits: for a teacher, since scoring takes as many times as long",
-        number("members", int, at_least=1, at_most=64),
-        1,
-    )
+    hiddenLayers = _shape_param("hiddenLayers")
+    crossLayers = _shape_param("crossLayers")
+    dropout = _shape_param("dropout")
+    batchNorm = _shape_param("batchNorm")
+    members = setting_param("members", MEMBERS)
     networkOptions = param(
         "networkOptions",
         "further settings of the network by name, JSON-able, such as {'cross_rank': 32}; a module "
@@ -84,7 +71,9 @@ class HasNetwork(Stage):
     )
 
     def network_config(self) -> dict[str, Any]:
-        """Return the settings of the chosen network; Params that it does not have are left out.
+        """Return the settings of the chosen network that are set; the others are its own defaults.
+
+        Params that the network does not have are left out.
 
         Raises
         ------
@@ -95,8 +84,8 @@ class HasNetwork(Stage):
         """
         network, options = self.getNetwork(), self.getNetworkOptions()
         settings = network_settings(network)
-        known = {key: name for key, name in _SETTING_PARAMS.items() if key in (settings or ())}
-        known |= _MEMBERS
+        known = {key: name for name, key in _SHAPE.items() if key in (settings or ())}
+        known["members"] = "members"  # of every network, a module of the user's own included
         twice = [f"{key} (set {known[key]})" for key in options if key in known]
         if twice:
             raise ValueError(f"networkOptions holds what is a Param: {', '.join(twice)}")
@@ -106,4 +95,38 @@ class HasNetwork(Stage):
             raise ValueError(
                 f"networkOptions: network '{network}' has no {unknown}; its options are: {valid}"
             )
-        return {key: self.getOrDefault(name) for key, name in known.items()} | options
+        values = {key: self._value(name) for key, name in known.items()}
+        return {key: value for key, value in values.items() if value is not None} | options
+
+    def getOrDefault(self, param: Any) -> Any:
+        """Value of a Param; of an unset one that shapes the network, the network's own default.
+
+        Raises
+        ------
+        ValueError
+            If the chosen network has no such setting.
+        """
+        declared = self._resolveParam(param)
+        if declared.name not in _SHAPE or self.isDefined(declared):
+            return super().getOrDefault(declared)
+        key, own = _SHAPE[declared.name], self._network_defaults()
+        if key not in own:
+            raise ValueError(
+                f"{declared.name} is unset: network '{self.getNetwork()}' has no {key}"
+            )
+        return own[key]
+
+    def explainParam(self, param: str | Param) -> str:
+        """Name, doc, default and value of a Param."""
+        declared = self._resolveParam(param)
+        own = declared.name in _SHAPE and not self.isDefined(declared)
+        # An import path stands for code that printing must not run.
+        if not own or self.getNetwork() not in NETWORKS:
+            return super().explainParam(declared)
+        value = self._network_defaults().get(_SHAPE[declared.name], "none")
+        return f"{declared.name}: {declared.doc} (default: {value})"
+
+    def _network_defaults(self) -> dict[str, Any]:
+        """Return what the chosen network takes for settings that are not given."""
+        settings = network_settings(self.getNetwork()) or {}
+        return {key: of.value(key, of.default) for key, of in settings.items()}

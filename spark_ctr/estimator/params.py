@@ -7,7 +7,7 @@ from pyspark.ml.param import TypeConverters
 from spark_ctr.estimator.network_params import HasNetwork
 from spark_ctr.estimator.run_params import HasTrainingRun
 from spark_ctr.rows.training_data import TrainingColumns
-from spark_ctr.stage.base import number, one_of, param
+from spark_ctr.stage.base import number, one_of, param, setting_param
 from spark_ctr.stage.params import (
     HasFeatures,
     HasInvalid,
@@ -15,10 +15,7 @@ from spark_ctr.stage.params import (
     HasPredictions,
     HasRandomSeed,
 )
-from spark_ctr.training.precision_context import PRECISIONS
-from spark_ctr.training.rowwise import OPTIMIZERS
-from spark_ctr.training.schedule import SCHEDULES
-from spark_ctr.training.settings import TrainingSettings
+from spark_ctr.training.settings import TRAINING, TrainingSettings
 
 
 class CTRParams(
@@ -60,84 +57,22 @@ class CTRParams(
         number("negativeSamplingRate", float, above=0.0, at_most=1.0),
         1.0,
     )
-    learningRate = param(
-        "learningRate",
-        "of AdamW; the optimizer of the embedding tables takes it, or a multiple of it",
-        number("learningRate", float, above=0.0),
-        1e-3,
-    )
-    optimizer = param(
-        "optimizer",
-        "of the embedding tables, a step size for each row: 'adam', or 'adagrad', whose steps "
-        "start longer and only ever shrink; the rest is trained with AdamW",
-        one_of("optimizer", *OPTIMIZERS),
-        "adam",
-    )
-    learningRateDecay = param(
-        "learningRateDecay",
-        "factor on the learning rate after an epoch without improvement, for "
-        "learningRateSchedule='plateau'",
-        number("learningRateDecay", float, above=0.0, at_most=1.0),
-        0.5,
-    )
-    learningRateSchedule = param(
-        "learningRateSchedule",
-        "learning rate over the steps: 'plateau' falls by learningRateDecay after an epoch without "
-        "improvement, 'cosine' and 'linear' fall to 0 over maxIter epochs, 'constant' stays",
-        one_of("learningRateSchedule", *SCHEDULES),
-        "plateau",
-    )
-    warmupSteps = param(
-        "warmupSteps",
-        "steps over which the learning rate first rises linearly",
-        number("warmupSteps", int, at_least=0),
-        0,
-    )
-    weightDecay = param(
-        "weightDecay",
-        "decoupled weight decay of all matrices but the embeddings",
-        number("weightDecay", float, at_least=0.0),
-        0.0,
-    )
-    embeddingRegularization = param(
-        "embeddingRegularization",
-        "L2 penalty of the embedding rows at every step, applied when a row is looked up next",
-        number("embeddingRegularization", float, at_least=0.0),
-        0.05,
-    )
-    weightAveraging = param(
-        "weightAveraging",
-        "validate and keep an average of the weights over the last of the steps so far instead of "
-        "those after the last step; takes the memory of the tables once more",
-        TypeConverters.toBoolean,
-        True,
-    )
-    batchSize = param(
-        "batchSize",
-        "rows a step, of all workers together",
-        number("batchSize", int, at_least=1),
-        1024,
-    )
-    maxIter = param("maxIter", "most epochs", number("maxIter", int, at_least=1), 20)
-    patience = param(
-        "patience",
-        "stop after this many epochs without a better validation figure",
-        number("patience", int, at_least=1),
-        3,
-    )
-    monitor = param(
-        "monitor",
-        "validation figure that chooses the best epoch: 'auc' or 'log_loss'",
-        one_of("monitor", "auc", "log_loss"),
-        "auc",
-    )
-    recalibrate = param(
-        "recalibrate",
-        "after training, fit slope and offset of the logit to the validation rows, and keep them "
-        "where they help rows that they were not fitted to; ranking stays",
-        TypeConverters.toBoolean,
-        True,
-    )
+    learningRate = setting_param("learningRate", TRAINING["learning_rate"])
+    optimizer = setting_param("optimizer", TRAINING["optimizer"])
+    learningRateDecay = setting_param("learningRateDecay", TRAINING["learning_rate_decay"])
+    learningRateSchedule = setting_param("learningRateSchedule", TRAINING["schedule"])
+    warmupSteps = setting_param("warmupSteps", TRAINING["warmup_steps"])
+    weightDecay = setting_param("weightDecay", TRAINING["weight_decay"])
+    embeddingRegularization = setting_param("embeddingRegularization", TRAINING["embedding_l2"])
+    clipNorm = setting_param("clipNorm", TRAINING["clip_norm"])
+    weightAveraging = setting_param("weightAveraging", TRAINING["average_weights"])
+    batchSize = setting_param("batchSize", TRAINING["batch_size"])
+    maxIter = setting_param("maxIter", TRAINING["max_epochs"])
+    patience = setting_param("patience", TRAINING["patience"])
+    monitor = setting_param("monitor", TRAINING["monitor"])
+    recalibrate = setting_param("recalibrate", TRAINING["recalibrate"])
+    device = setting_param("device", TRAINING["device"])
+    precision = setting_param("precision", TRAINING["precision"])
     feed = param(
         "feed",
         "reader of the training files: 'petastorm', 'pyarrow', or 'auto' (Petastorm where it "
@@ -157,40 +92,10 @@ class CTRParams(
         "temporary folder of this machine; removed after training",
         TypeConverters.toString,
     )
-    device = param(
-        "device",
-        "'cpu', 'cuda', or 'auto' (a GPU where the driver has one)",
-        one_of("device", "auto", "cpu", "cuda"),
-        "auto",
-    )
-    precision = param(
-        "precision",
-        "of the products of matrices in training: 'float32', 'bfloat16', or 'auto' (bfloat16 on "
-        "GPUs and CPUs with instructions for it)",
-        one_of("precision", *PRECISIONS),
-        "auto",
-    )
 
     def training_settings(self) -> TrainingSettings:
         """Return the settings for ``training.train``."""
-        return TrainingSettings(
-            learning_rate=self.getLearningRate(),
-            optimizer=self.getOptimizer(),
-            batch_size=self.getBatchSize(),
-            max_epochs=self.getMaxIter(),
-            patience=self.getPatience(),
-            weight_decay=self.getWeightDecay(),
-            embedding_l2=self.getEmbeddingRegularization(),
-            learning_rate_decay=self.getLearningRateDecay(),
-            schedule=self.getLearningRateSchedule(),
-            warmup_steps=self.getWarmupSteps(),
-            average_weights=self.getWeightAveraging(),
-            monitor=self.getMonitor(),
-            recalibrate=self.getRecalibrate(),
-            seed=self.getSeed(),
-            device=self.getDevice(),
-            precision=self.getPrecision(),
-        )
+        return TrainingSettings(**self.setting_values(TRAINING))
 
     def training_columns(self) -> TrainingColumns:
         """Columns and split for ``stage.training_data``."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
+import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -11,47 +13,36 @@ from scipy.special import expit
 from torch import Tensor
 
 from spark_ctr.estimator.params import CTRParams
+from spark_ctr.estimator.summary import TrainingSummary
 from spark_ctr.estimator.workers import threads_per_task, train_on_workers
-from spark_ctr.networks.network import Network
 from spark_ctr.rows.training_data import TrainingData
 from spark_ctr.stage.fit_progress import titled
 from spark_ctr.training import Checkpoints, train
 from spark_ctr.training.checkpoints import digest_of
 from spark_ctr.training.feeds import Feed, open_feed
-from spark_ctr.training.objective import Objective
 from spark_ctr.training.operating_points import operating_points
+from spark_ctr.training.training_run import TrainedNetwork, TrainingRun
 from spark_ctr.training.worker import Job
 
 _VALID_BATCH = 8192
 
 
-@dataclass(frozen=True)
-class TrainedNetwork:
-    """A network, the history of its training (JSON-able), and the reader that was used."""
-
-    network: Network
-    history: dict[str, Any]
-    feed: str
-
-
-def run_training(
-    params: CTRParams, data: TrainingData, network: Network, objective: Objective, title: str
-) -> TrainedNetwork:
-    """Train a network on the rows of ``data`` as the Params say."""
+def run_training(params: CTRParams, data: TrainingData, run: TrainingRun) -> TrainedNetwork:
+    """Train a network on the rows of ``data``, where and with what logs the Params say."""
     if params.getNumWorkers() > 1:
-        return _on_workers(params, data, network, objective, title)
+        return _on_workers(params, data, run)
     feed, valid = open_feeds(params, data)
-    checkpoints = _checkpoints(params, data, objective)
+    checkpoints = _checkpoints(params, data, run)
     history = train(
-        network,
+        run.network,
         feed,
         valid,
-        params.training_settings(),
-        loss=objective.loss(network),
-        progress=params.progress(title),
+        run.settings,
+        loss=run.objective.loss(run.network),
+        progress=params.progress(run.title),
         checkpoints=Checkpoints(**checkpoints) if checkpoints else None,
     )
-    return TrainedNetwork(network, history.to_dict(), feed.kind)
+    return TrainedNetwork(run.network, history.to_dict(), feed.kind)
 
 
 def open_feeds(params: CTRParams, data: TrainingData) -> tuple[Feed, Feed | None]:
@@ -68,7 +59,29 @@ def first_rows(params: CTRParams, data: TrainingData) -> tuple[Tensor, Tensor]:
     return first.ids, first.numeric
 
 
-def validation_points(
+def summary_of(
+    params: CTRParams,
+    data: TrainingData,
+    trained: TrainedNetwork,
+    predict: Callable[[np.ndarray, np.ndarray], np.ndarray],
+    extra: dict[str, Any],
+) -> TrainingSummary:
+    """Sum up a training; see `_validation_points` for ``predict``."""
+    return TrainingSummary(
+        trained.history,
+        data.rows,
+        data.positives,
+        data.skipped,
+        trained.feed,
+        extra,
+        data.dropped_negatives,
+        params.getNumWorkers(),
+        1 / (1 + math.exp(-data.log_odds)),
+        _validation_points(params, data, predict),
+    )
+
+
+def _validation_points(
     params: CTRParams, data: TrainingData, predict: Callable[[np.ndarray, np.ndarray], np.ndarray]
 ) -> dict[str, list[float]]:
     """Return what thresholds of the first task's probability catch on the validation rows.
@@ -93,31 +106,31 @@ def validation_points(
     return operating_points(np.concatenate(labels), expit(z), np.concatenate(weights))
 
 
-def _on_workers(
-    params: CTRParams, data: TrainingData, network: Network, objective: Objective, title: str
-) -> TrainedNetwork:
+def _on_workers(params: CTRParams, data: TrainingData, run: TrainingRun) -> TrainedNetwork:
     workers = params.getNumWorkers()
     train_feed, valid_feed = _feed_arguments(params, data)
+    # A folder of its own for each of the trainings that share the rows.
+    folder = f"{data.folder}/{uuid.uuid4().hex}"
     job = Job(
-        # A folder of its own for each of the trainings that share the rows.
-        folder=f"{data.folder}/{title.replace(' ', '-')}",
+        folder=folder,
         train_feed=train_feed | {"batch_size": params.getBatchSize() // workers},
         valid_feed=valid_feed,
-        settings=params.training_settings(),
-        options=objective.options,
+        settings=run.settings,
+        terms=run.objective.to_dicts(),
+        frozen=list(run.objective.frozen),
+        change=run.change,
         # Where Spark loses a process, it starts all again: an epoch is the most that is lost.
-        checkpoints=_checkpoints(params, data, objective)
-        or {"folder": f"{data.folder}/checkpoints"},
+        checkpoints=_checkpoints(params, data, run) or {"folder": f"{folder}/checkpoints"},
         threads=threads_per_task(),
-        title=titled(title) if params.getVerbose() else None,
+        title=titled(run.title) if params.getVerbose() else None,
     )
-    job.leave(network, objective.teacher)
+    job.leave(run)
     returned = train_on_workers(job, workers, params.getDevice())
-    tracking = params.tracking(title)
+    tracking = params.tracking(run.title)
     for record in returned["history"]["epochs"]:
         tracking.end_epoch(record)
     tracking.close()
-    return TrainedNetwork(job.result(), returned["history"], returned["feed"])
+    return TrainedNetwork(job.network("result"), returned["history"], returned["feed"])
 
 
 def _feed_arguments(
@@ -142,14 +155,12 @@ def _feed_arguments(
     return arguments(data.train_path, True), valid
 
 
-def _checkpoints(
-    params: CTRParams, data: TrainingData, objective: Objective
-) -> dict[str, Any] | None:
+def _checkpoints(params: CTRParams, data: TrainingData, run: TrainingRun) -> dict[str, Any] | None:
     """Arguments of ``Checkpoints``; None without a folder."""
     folder = params._value("checkpointDir")
     if folder is None:
         return None
-    teacher = objective.teacher
+    frozen = run.objective.frozen
     return {
         "folder": folder,
         "every_steps": params.getCheckpointSteps(),
@@ -158,7 +169,8 @@ def _checkpoints(
             "data": data.digest,
             "rows": [data.train_rows, data.valid_rows],
             "shuffle_buffer_rows": params.getShuffleBufferRows(),
-            "objective": objective.options,
-            "teacher": digest_of(teacher.state_dict()) if teacher is not None else None,
+            "objective": run.objective.to_dicts(),
+            "frozen": {name: digest_of(net.state_dict()) for name, net in frozen.items()},
+            "change": run.change and asdict(run.change),
         },
     }

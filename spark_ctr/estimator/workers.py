@@ -10,6 +10,7 @@ from typing import Any
 from pyspark.ml.torch.distributor import TorchDistributor
 from pyspark.sql import SparkSession
 
+from spark_ctr.estimator.run_params import HasTrainingRun
 from spark_ctr.training.worker import Job, train_rank
 
 logger = logging.getLogger("spark_ctr")
@@ -17,13 +18,19 @@ logger = logging.getLogger("spark_ctr")
 _ATTEMPTS = 3
 
 
-def check_workers(workers: int, batch_size: int, device: str, cache_dir: str | None) -> None:
-    """Refuse what the session's cluster cannot run, before anything is written.
+def check_run(params: HasTrainingRun) -> None:
+    """Refuse a training that the session's cluster, or this installation, cannot run.
 
     Raises
     ------
-    ValueError
+    ValueError, ImportError
     """
+    params.check_tracking()
+    cache_dir = params._value("cacheDir")
+    _check_workers(params.getNumWorkers(), params.getBatchSize(), params.getDevice(), cache_dir)
+
+
+def _check_workers(workers: int, batch_size: int, device: str, cache_dir: str | None) -> None:
     if workers == 1:
         return
     spark = SparkSession.active()

@@ -12,7 +12,8 @@ from spark_ctr.networks.layers.embedding import EmbeddingTables
 from spark_ctr.networks.layers.mlp import MLP
 from spark_ctr.networks.layers.numeric_fields import NumericFields, common_dim
 from spark_ctr.networks.network import Network
-from spark_ctr.networks.settings import Setting, flag, integer, perceptron
+from spark_ctr.networks.settings import perceptron
+from spark_ctr.settings import Setting, flag, integer
 from spark_ctr.tables import Inputs
 
 
@@ -33,11 +34,12 @@ class AutoInt(Network):
     name = "autoint"
     logit_parts = ("output.",)
     settings: ClassVar[dict[str, Setting]] = {
-        **perceptron([400, 400, 400]),
-        "attention_layers": integer(3, at_least=1),
-        "attention_dim": integer(64, at_least=1),
-        "heads": integer(2, at_least=1),
-        "attention_norm": flag(True),
+        # Of BARS on Frappe_x1; 0.9867 of AUC there in `benchmarks.model_zoo`.
+        **perceptron([400, 400, 400], dropout=0.1, batch_norm=True),
+        "attention_layers": integer(3, at_least=1, doc="layers of attention"),
+        "attention_dim": integer(64, at_least=1, doc="width of all heads together"),
+        "heads": integer(2, at_least=1, doc="heads of a layer"),
+        "attention_norm": flag(True, doc="layer normalisation of the attention layers"),
     }
 
     def __init__(self, inputs: Inputs, config: dict[str, Any]) -> None:

@@ -11,7 +11,8 @@ from spark_ctr.networks.layers.cross import CrossNetwork
 from spark_ctr.networks.layers.embedding import EmbeddingTables
 from spark_ctr.networks.layers.mlp import MLP
 from spark_ctr.networks.network import Network
-from spark_ctr.networks.settings import Setting, integer, perceptron
+from spark_ctr.networks.settings import perceptron
+from spark_ctr.settings import Setting, integer
 from spark_ctr.tables import Inputs
 
 
@@ -30,10 +31,10 @@ class DCNv2(Network):
     name = "dcnv2"
     logit_parts = ("output.",)
     settings: ClassVar[dict[str, Setting]] = {
-        **perceptron([256, 128, 64]),
-        "cross_layers": integer(2, at_least=0),
-        "cross_rank": integer(0, at_least=0),
-        "cross_experts": integer(4, at_least=1),
+        **perceptron([400, 400], dropout=0.2, batch_norm=True),
+        "cross_layers": integer(3, at_least=0, at_most=64, doc="cross layers of dcnv2"),
+        "cross_rank": integer(0, at_least=0, doc="rank of the cross matrices; 0: full ones"),
+        "cross_experts": integer(4, at_least=1, doc="experts of a cross layer of that rank"),
     }
 
     def __init__(self, inputs: Inputs, config: dict[str, Any]) -> None:

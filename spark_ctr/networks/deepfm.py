@@ -13,7 +13,8 @@ from spark_ctr.networks.layers.linear_term import NumericTerm, scalar_tables
 from spark_ctr.networks.layers.mlp import MLP
 from spark_ctr.networks.layers.numeric_fields import common_dim
 from spark_ctr.networks.network import Network
-from spark_ctr.networks.settings import Setting, perceptron
+from spark_ctr.networks.settings import perceptron
+from spark_ctr.settings import Setting
 from spark_ctr.tables import Inputs
 
 
@@ -35,7 +36,7 @@ class DeepFM(Network):
 
     name = "deepfm"
     logit_bias = "numeric.bias"
-    settings: ClassVar[dict[str, Setting]] = perceptron([256, 128, 64])
+    settings: ClassVar[dict[str, Setting]] = perceptron([400, 400], dropout=0.2, batch_norm=True)
 
     def __init__(self, inputs: Inputs, config: dict[str, Any]) -> None:
         super().__init__(inputs, config)

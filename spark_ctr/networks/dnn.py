@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from spark_ctr.networks.layers.embedding import EmbeddingTables
 from spark_ctr.networks.layers.mlp import MLP
 from spark_ctr.networks.network import Network
-from spark_ctr.networks.settings import Setting, perceptron
+from spark_ctr.networks.settings import perceptron
+from spark_ctr.settings import Setting
 from spark_ctr.tables import Inputs
 
 
@@ -19,7 +20,7 @@ class DNN(Network):
 
     name = "dnn"
     logit_parts = ("output.",)
-    settings: ClassVar[dict[str, Setting]] = perceptron([128, 64, 64])
+    settings: ClassVar[dict[str, Setting]] = perceptron([400, 400], dropout=0.2, batch_norm=True)
 
     def __init__(self, inputs: Inputs, config: dict[str, Any]) -> None:
         super().__init__(inputs, config)

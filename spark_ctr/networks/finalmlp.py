@@ -12,7 +12,8 @@ from spark_ctr.networks.layers.fusion import BilinearFusion
 from spark_ctr.networks.layers.gate import FeatureGate
 from spark_ctr.networks.layers.mlp import MLP
 from spark_ctr.networks.network import Network
-from spark_ctr.networks.settings import Setting, columns, integer, perceptron, widths
+from spark_ctr.networks.settings import perceptron
+from spark_ctr.settings import Setting, columns, integer, widths
 from spark_ctr.tables import Inputs
 
 
@@ -25,20 +26,21 @@ class FinalMLP(Network):
 
     References
     ----------
-    Mao et al., "FinalMLP", AAAI 2023. Widths are those of BARS on Frappe_x1, which gates the
-    streams by "user" and by "item" and fuses with 5 heads.
+    Mao et al., "FinalMLP", AAAI 2023. BARS on Frappe_x1 takes one layer of 400 for the first
+    stream, gates the streams by "user" and by "item" and fuses with 5 heads.
     """
 
     name = "finalmlp"
     logit_bias = "fusion.x.bias"
     logit_parts = ("fusion.",)
     settings: ClassVar[dict[str, Setting]] = {
-        **perceptron([400]),
-        "second_layers": widths([100]),
-        "heads": integer(1, at_least=1),
-        "gate_layers": widths([400]),
-        "first_context": columns(),
-        "second_context": columns(),
+        # On Adult ahead of BARS's [400] with a dropout of 0.4, see docs/benchmarks/model_zoo.md.
+        **perceptron([400, 400], dropout=0.2, batch_norm=True),
+        "second_layers": widths([100], doc="widths of the second stream's layers"),
+        "heads": integer(1, at_least=1, doc="heads of the fusion"),
+        "gate_layers": widths([400], doc="widths of the hidden layers of the gates"),
+        "first_context": columns(doc="columns that gate the first stream; none: learned weights"),
+        "second_context": columns(doc="columns that gate the second stream"),
     }
 
     def __init__(self, inputs: Inputs, config: dict[str, Any]) -> None:

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from spark_ctr.networks.settings import Setting
+from spark_ctr.settings import Setting
 from spark_ctr.tables import IdRange, Inputs
 
 _PLAIN = [1.0, 0.0]

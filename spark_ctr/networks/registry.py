@@ -23,7 +23,8 @@ from spark_ctr.networks.imported import (
 from spark_ctr.networks.logistic_regression import LogisticRegression
 from spark_ctr.networks.network import Network
 from spark_ctr.networks.random_draws import RandomDraws
-from spark_ctr.networks.settings import Setting, complete, integer
+from spark_ctr.networks.settings import MEMBERS, complete
+from spark_ctr.settings import Setting
 from spark_ctr.tables import Inputs
 
 NETWORKS: dict[str, type[Network]] = {
@@ -39,9 +40,6 @@ NETWORKS: dict[str, type[Network]] = {
         FinalMLP,
     )
 }
-
-
-_MEMBERS = integer(1, at_least=1)
 
 
 def check_name(name: str) -> None:
@@ -97,13 +95,12 @@ def build_network(
         For an unknown name, an unknown key or a value out of range, or a module that returns no
         such logits, has no parameters, or keeps what cannot be saved.
     ImportError, TypeError
-        If the import path does not lead to an nn.Module.
+        If the import path does not lead to an nn.Module. TypeError also for a value of another
+        kind than its setting's.
     """
     found = _class_of(name)
     own = dict(config or {})
-    members = own.pop("members", _MEMBERS.default)
-    if not _MEMBERS.accepts(members):
-        raise ValueError(f"config key 'members' must be {_MEMBERS.wanted}, got {members!r}")
+    members = MEMBERS.value("config key 'members'", own.pop("members", MEMBERS.default))
     with RandomDraws(seed).drawing(unknown_code=name not in NETWORKS):
         built = [_build(found, name, inputs, own) for _ in range(members)]
         network = built[0] if members == 1 else Ensemble(built)

@@ -58,8 +58,13 @@ def network_from_bytes(data: bytes) -> Network:
     return trusted_network_from_bytes(data)
 
 
-def trusted_network_from_bytes(data: bytes) -> Network:
-    """Rebuild a network whose bytes this program made itself; see :func:`network_from_bytes`."""
+def trusted_network_from_bytes(
+    data: bytes, change: Callable[[Network], Network] | None = None
+) -> Network:
+    """Rebuild a network whose bytes this program made itself; see :func:`network_from_bytes`.
+
+    Where its structure was changed after it was built, `change` does so again.
+    """
     described, tensors = read_tensors(data, _HEADER)
     for key, tensor in tensors.items():
         # Before there were tasks, there was one slope and one offset.
@@ -71,11 +76,13 @@ def trusted_network_from_bytes(data: bytes) -> Network:
     inputs = Inputs.from_dict(described["inputs"])
     foreign = name not in NETWORKS
     check_size(inputs, {} if foreign else config, tensors)
-    if not foreign:
+    if not foreign and change is None:
         # On this device nothing takes memory, however large a forged header makes it.
         with torch.device("meta"):
             check_state(build_network(name, inputs, config), tensors, foreign)
     network = build_network(name, inputs, config)
+    if change is not None:
+        network = change(network)
     check_state(network, tensors, foreign)
     network.load_state_dict(tensors)
     return network.eval()

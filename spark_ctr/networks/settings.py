@@ -1,83 +1,44 @@
-"""Settings of a network: what each may be, declared beside its default."""
+"""Settings of a network: what `Network.settings` is made of, and how a config is completed."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from spark_ctr.settings import Setting, choice, columns, flag, integer, number, share, widths
 
-@dataclass(frozen=True)
-class Setting:
-    """One setting of a network.
+__all__ = [
+    "MEMBERS",
+    "Setting",
+    "choice",
+    "columns",
+    "complete",
+    "flag",
+    "integer",
+    "number",
+    "perceptron",
+    "share",
+    "widths",
+]
 
-    Parameters
-    ----------
-    default : object
-        JSON-able value of a setting that is not given.
-    wanted : str
-        What a value must be, in the words of the error.
-    accepts : function of a value to bool
-    convert : function of an accepted value
-        Returns it in a JSON-able form of its own.
-    """
-
-    default: Any
-    wanted: str
-    accepts: Callable[[Any], bool]
-    convert: Callable[[Any], Any]
-
-
-def integer(default: int, at_least: int) -> Setting:
-    """Declare a whole number with a lower bound."""
-    return Setting(default, f"an int >= {at_least}", lambda v: _is_int(v) and v >= at_least, int)
+MEMBERS = integer(
+    1,
+    at_least=1,
+    at_most=64,
+    doc="networks of this kind, trained side by side from different weights; the score is the mean "
+    "of their logits: for a teacher, since scoring takes as many times as long",
+)
 
 
-def share(default: float) -> Setting:
-    """Declare a number in [0, 1)."""
-
-    def accepts(value: Any) -> bool:
-        return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < 1
-
-    return Setting(default, "a float in [0, 1)", accepts, float)
-
-
-def flag(default: bool) -> Setting:
-    """Declare a bool."""
-    return Setting(default, "a bool", lambda v: isinstance(v, bool), bool)
-
-
-def choice(default: str, *others: str) -> Setting:
-    """Declare one of some words."""
-    words = (default, *others)
-    return Setting(default, f"one of {', '.join(map(repr, words))}", lambda v: v in words, str)
-
-
-def widths(default: Sequence[int]) -> Setting:
-    """Declare the widths of the layers of a perceptron; may be empty."""
-
-    def accepts(value: Any) -> bool:
-        return isinstance(value, (list, tuple)) and all(_is_int(w) and w >= 1 for w in value)
-
-    return Setting(list(default), "a list of positive ints", accepts, list)
-
-
-def columns() -> Setting:
-    """Declare names of categorical columns; none by default."""
-
-    def accepts(value: Any) -> bool:
-        return isinstance(value, (list, tuple)) and all(isinstance(name, str) for name in value)
-
-    return Setting([], "a list of column names", accepts, list)
-
-
-def perceptron(hidden_layers: Sequence[int], dropout: float = 0.1) -> dict[str, Setting]:
+def perceptron(
+    hidden_layers: Sequence[int], dropout: float = 0.1, batch_norm: bool = False
+) -> dict[str, Setting]:
     """Declare the settings of every network with a multilayer perceptron."""
     return {
-        "hidden_layers": widths(hidden_layers),
-        "dropout": share(dropout),
-        "batch_norm": flag(False),
-        "layer_norm": flag(False),
+        "hidden_layers": widths(hidden_layers, doc="widths of the hidden layers"),
+        "dropout": share(dropout, doc="share of hidden units left out in each step"),
+        "batch_norm": flag(batch_norm, doc="batch normalisation of hidden layers"),
+        "layer_norm": flag(False, doc="layer normalisation of hidden layers"),
     }
 
 
@@ -103,6 +64,8 @@ def complete(
     ------
     ValueError
         For an unknown key, whose error lists the valid ones, or a value that is not allowed.
+    TypeError
+        For a value of another kind.
     """
     unknown = sorted(set(config) - set(settings))
     if unknown:
@@ -110,14 +73,7 @@ def complete(
         raise ValueError(
             f"unknown config key(s) {unknown} of network '{network}'; valid keys: {valid}"
         )
-    full = {}
-    for key, setting in settings.items():
-        value = config.get(key, setting.default)
-        if not setting.accepts(value):
-            raise ValueError(f"config key '{key}' must be {setting.wanted}, got {value!r}")
-        full[key] = setting.convert(value)
-    return full
-
-
-def _is_int(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
+    return {
+        key: setting.value(f"config key '{key}'", config.get(key, setting.default))
+        for key, setting in settings.items()
+    }

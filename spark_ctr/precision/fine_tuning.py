@@ -4,75 +4,50 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
-
-import torch
-from torch import Tensor, nn
 
 from spark_ctr.networks.network import Network
 from spark_ctr.precision.qat import BINARY, INT8, prepare
-from spark_ctr.precision.schedule import BinarySchedule
+from spark_ctr.precision.schedule import BINARY_SCHEDULE
 from spark_ctr.precision.sensitivity import Sensitivity, choose_plan, measure_sensitivity
-from spark_ctr.training.feeds.batch import Batch
-from spark_ctr.training.history import History
-from spark_ctr.training.loss import weighted_bce, weighted_mean
+from spark_ctr.training.losses import Objective, TermSettings
 from spark_ctr.training.metrics import log_loss_of_logits, roc_auc
 from spark_ctr.training.predictions import Feed, predict
-from spark_ctr.training.progress import Progress
 from spark_ctr.training.settings import TrainingSettings
-from spark_ctr.training.trainer import train
+from spark_ctr.training.training_run import Change, TrainedNetwork, TrainingRun
+
+_PREPARE = f"{prepare.__module__}:{prepare.__name__}"
 
 
-class QuantizationLoss(nn.Module):
-    """Cross-entropy, squared difference from the full-precision logits, and ABWR.
+def quantisation(
+    full: Network,
+    *,
+    logit_weight: float,
+    regularisation_weight: float,
+    prioritised_epochs: int,
+    inverse_layerwise: bool,
+    logit_shift: float = 0.0,
+) -> Objective:
+    """Return the objective of fine-tuning: labels, the full-precision logits and 1-bit layers.
 
     Parameters
     ----------
-    full, quantised : Network
-        The trained network, which is not changed, and its copy with quantised layers.
+    full : Network
+        The trained network, which is not changed.
     logit_weight : float
-    schedule : BinarySchedule
+        Weight of the term "logits".
+    regularisation_weight, prioritised_epochs, inverse_layerwise
+        Of :class:`spark_ctr.precision.schedule.BinarySchedule`.
     logit_shift : float
-        Of `weighted_bce`, where rows were sampled by label.
+        Of the term "click".
     """
-
-    def __init__(
-        self,
-        full: Network,
-        schedule: BinarySchedule,
-        logit_weight: float,
-        logit_shift: float = 0.0,
-    ) -> None:
-        super().__init__()
-        # In a tuple, so that the full-precision weights are not trained along.
-        self._full = (full.eval(),)
-        self.schedule = schedule
-        self.logit_weight = logit_weight
-        self.logit_shift = logit_shift
-
-    @classmethod
-    def factory(
-        cls, *, logit_weight: float, logit_shift: float = 0.0, **schedule: Any
-    ) -> Callable[[Network, Network], QuantizationLoss]:
-        """Return a function that makes the loss for a full and a quantised network."""
-        return lambda full, quantised: cls(
-            full, BinarySchedule(quantised, **schedule), logit_weight, logit_shift
-        )
-
-    def before_epoch(self, epoch: int) -> None:
-        """Set what is binary in this epoch (from 0)."""
-        self.schedule.before_epoch(epoch)
-
-    def forward(self, network: Network, batch: Batch) -> Tensor:
-        """Return the scalar loss of a batch."""
-        full = self._full[0].to(batch.label.device)
-        with torch.no_grad():
-            wanted = full(batch.ids, batch.numeric)
-        logits = network(batch.ids, batch.numeric)
-        loss = weighted_bce(logits, batch.label, batch.weight, self.logit_shift, batch.known)
-        difference = (logits - wanted).square()
-        loss = loss + self.logit_weight * weighted_mean(difference, batch.weight)
-        return loss + self.schedule.regularisation().to(loss.device)
+    click = {"logit_shift": logit_shift, "by_member": False}
+    schedule = {"prioritised_epochs": prioritised_epochs, "inverse_layerwise": inverse_layerwise}
+    terms = (
+        TermSettings("click", options=click),
+        TermSettings("logits", logit_weight, {"of": "full"}),
+        TermSettings(BINARY_SCHEDULE, regularisation_weight, schedule),
+    )
+    return Objective(terms, {"full": full})
 
 
 @dataclass
@@ -81,20 +56,19 @@ class FineTuned:
 
     Attributes
     ----------
-    network : Network
     plan : dict of str to str
     sensitivity : Sensitivity
-    history : History
+    trained : TrainedNetwork
+        Of the last attempt.
     log : list of str
         A sentence for each attempt, and each layer that went back to 8 bits.
     figures : dict of str to dict
         "auc" and "log_loss" on the validation rows of the "full" and the "quantised" network.
     """
 
-    network: Network
     plan: dict[str, str]
     sensitivity: Sensitivity
-    history: History
+    trained: TrainedNetwork
     log: list[str]
     figures: dict[str, dict[str, float]]
 
@@ -110,8 +84,8 @@ def fine_tune(
     binary_share: float,
     tolerance: float,
     loss_tolerance: float,
-    loss: Callable[[Network, Network], QuantizationLoss],
-    progress: Callable[[str], Progress],
+    objective: Objective,
+    run: Callable[[TrainingRun], TrainedNetwork],
 ) -> FineTuned:
     """Quantise ``network`` (left as it is) and fine-tune the copy.
 
@@ -129,10 +103,10 @@ def fine_tune(
     tolerance, loss_tolerance : float
         Largest acceptable loss of validation AUC, and rise of validation log loss as a share of
         the full network's. A figure that does not exist is not watched.
-    loss : callable
-        From :meth:`QuantizationLoss.factory`.
-    progress : callable
-        From a title to a progress display.
+    objective : Objective
+        From :func:`quantisation`.
+    run : callable
+        Trains on the rows of both feeds, in this process or in others.
 
     Returns
     -------
@@ -158,17 +132,11 @@ def fine_tune(
     log: list[str] = []
     while True:
         quantised = prepare(network, plan, (first.ids, first.numeric))
-        objective = loss(network, quantised)
         binary = [name for name, precision in plan.items() if precision == BINARY]
-        history = train(
-            quantised,
-            train_feed,
-            valid_feed,
-            settings,
-            loss=objective,
-            progress=progress(f"quantising, 1-bit layers: {len(binary)}"),
-        )
-        reached = _figures(quantised, valid_feed)
+        title = f"quantising, 1-bit layers: {len(binary)}"
+        change = Change(_PREPARE, {"plan": plan})
+        trained = run(TrainingRun(quantised, objective, settings, title, change))
+        reached = _figures(trained.network, valid_feed)
         log.append(
             f"1-bit layers {binary or 'none'}: validation AUC {reached['auc']:.4f}, full precision "
             f"{full['auc']:.4f}; log loss {reached['log_loss']:.4f}, {full['log_loss']:.4f}"
@@ -178,7 +146,7 @@ def fine_tune(
         worse |= reached["log_loss"] > full["log_loss"] * (1 + loss_tolerance)
         if not binary or not worse:
             figures = {"full": full, "quantised": reached}
-            return FineTuned(quantised, plan, sensitivity, history, log, figures)
+            return FineTuned(plan, sensitivity, trained, log, figures)
         worst = max(binary, key=lambda name: sensitivity.increase[name])
         log.append(f"{worst} goes back to 8 bits")
         plan = {**plan, worst: INT8}

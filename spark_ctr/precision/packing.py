@@ -2,29 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from spark_ctr.networks.network import Network
-from spark_ctr.networks.registry import build_network
 from spark_ctr.precision.lowering import CannotPackError, lower
 from spark_ctr.precision.qat import is_fp32, quantisable_layers
 from spark_ctr.runtime.header import read_program
 from spark_ctr.runtime.packed_model import PackedModel
-from spark_ctr.tables import Inputs
-
-
-def check_packable_settings(name: str, inputs: Inputs, config: Mapping[str, Any]) -> None:
-    """Refuse a network that no packed program can compute, before it is built and trained.
-
-    See `check_packable`; for the parameters and other errors `networks.registry.build_network`.
-    """
-    # The rows of tables are what takes memory, and they do not matter here.
-    tables = tuple(replace(table, rows=1, private=0) for table in inputs.tables)
-    check_packable(build_network(name, Inputs(tables, inputs.numeric), dict(config)))
 
 
 def check_packable(network: Network) -> None:

@@ -1,21 +1,30 @@
-"""The training methods of SensiMix for 1-bit layers: ABWR, PT and ILF."""
+"""The training methods of SensiMix for 1-bit layers, as a term of the loss: ABWR, PT and ILF."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
 
 import torch
 from torch import Tensor, nn
 
+from spark_ctr.networks.network import Network
 from spark_ctr.precision.binary import BinaryLinear, absolute_binary_weight_regularisation
+from spark_ctr.training.losses.term import Outputs, Term
+
+# The name of the term in an objective.
+BINARY_SCHEDULE = f"{__name__}:BinarySchedule"
 
 
-class BinarySchedule:
+class BinarySchedule(Term):
     """Which 1-bit layers train on binary weights in which epoch, and their regularisation.
 
     Parameters
     ----------
     network : nn.Module
         A network from `spark_ctr.precision.qat.prepare`.
-    regularisation_weight : float
+    frozen
+        As of every `Term`.
+    weight : float
         Weight of absolute binary weight regularisation (ABWR); 0 turns it off.
     prioritised_epochs : int
         Prioritised training (PT): epochs at the start in which the latent FP32 weights are used
@@ -38,18 +47,17 @@ class BinarySchedule:
     def __init__(
         self,
         network: nn.Module,
+        frozen: Mapping[str, Network] | None = None,
+        weight: float = 1.0,
         *,
-        regularisation_weight: float = 1.0,
         prioritised_epochs: int = 1,
         inverse_layerwise: bool = True,
     ) -> None:
-        if regularisation_weight < 0 or prioritised_epochs < 0:
-            raise ValueError(
-                "regularisation_weight and prioritised_epochs must not be negative, got "
-                f"{regularisation_weight} and {prioritised_epochs}"
-            )
+        super().__init__(network, frozen or {}, weight)
+        if prioritised_epochs < 0:
+            raise ValueError(f"prioritised_epochs must not be negative, got {prioritised_epochs}")
+        # In a list, the layers are the network's and not the loss's.
         self.layers = [layer for layer in network.modules() if isinstance(layer, BinaryLinear)]
-        self.regularisation_weight = regularisation_weight
         self.prioritised_epochs = prioritised_epochs
         self.inverse_layerwise = inverse_layerwise
 
@@ -70,9 +78,11 @@ class BinarySchedule:
         for from_last, layer in enumerate(reversed(self.layers)):
             layer.weight_is_binary = from_last < count
 
+    def forward(self, outputs: Outputs) -> Iterable[Tensor]:
+        """Return the regularisation, on which the batch has no say."""
+        return [self.regularisation()]
+
     def regularisation(self) -> Tensor:
-        """Return the term to add to the loss: weight times the sum of ABWR over 1-bit layers."""
+        """Return the weight times the sum of ABWR over 1-bit layers."""
         terms = [absolute_binary_weight_regularisation(layer.weight) for layer in self.layers]
-        if not terms or self.regularisation_weight == 0:
-            return torch.zeros(())
-        return self.regularisation_weight * torch.stack(terms).sum()
+        return self.weight * torch.stack(terms).sum() if terms and self.weight else torch.zeros(())

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import math
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,23 +14,73 @@ from pyspark.ml.param import TypeConverters
 from spark_ctr.classification.ctr_classifier import CTRClassificationModel, CTRClassifier
 from spark_ctr.distillation.layerwise_distiller import LayerwiseDistiller
 from spark_ctr.estimator.estimator import CTREstimator
+from spark_ctr.estimator.loss_params import HasLogitWeight
 from spark_ctr.estimator.model import CTRModel
 from spark_ctr.estimator.params import CTRParams
-from spark_ctr.estimator.run import open_feeds, validation_points
+from spark_ctr.estimator.run import open_feeds, run_training, summary_of
+from spark_ctr.estimator.shared_work import SharedWork
+from spark_ctr.estimator.source import NetworkSource
 from spark_ctr.estimator.summary import TrainingSummary, saved_summary
-from spark_ctr.precision.fine_tuning import QuantizationLoss, fine_tune
-from spark_ctr.precision.packing import check_packable, check_packable_settings, pack_network
+from spark_ctr.estimator.workers import check_run
+from spark_ctr.precision.fine_tuning import fine_tune, quantisation
+from spark_ctr.precision.packing import check_packable, pack_network
 from spark_ctr.rows.training_data import TrainingData
 from spark_ctr.runtime.packed_model import PackedModel
 from spark_ctr.runtime.serialization import packed_from_bytes, packed_to_bytes
-from spark_ctr.stage.base import Stage, number, param
+from spark_ctr.stage.base import number, param
 from spark_ctr.stage.meta import MetaStage, stage_of
 from spark_ctr.tables import Inputs
 
 logger = logging.getLogger("spark_ctr")
 
 
-class MixedPrecisionQuantizer(MetaStage, Stage, CTREstimator):
+class QuantizationParams(HasLogitWeight):
+    """Params of :class:`MixedPrecisionQuantizer` that its model keeps."""
+
+    binaryShare = param(
+        "binaryShare",
+        "share of the hidden-to-hidden layers to make 1-bit, the least sensitive first",
+        number("binaryShare", float, at_least=0.0, at_most=1.0),
+        0.5,
+    )
+    tolerance = param(
+        "tolerance",
+        "largest loss of validation AUC before a 1-bit layer goes back to 8 bits",
+        number("tolerance", float, at_least=0.0),
+        0.002,
+    )
+    lossTolerance = param(
+        "lossTolerance",
+        "largest rise of validation log loss, as a share of the classifier's, before a 1-bit layer "
+        "goes back to 8 bits",
+        number("lossTolerance", float, at_least=0.0),
+        0.02,
+    )
+    maxIter = param("maxIter", "epochs of fine-tuning", number("maxIter", int, at_least=1), 10)
+    learningRate = param(
+        "learningRate", "of fine-tuning", number("learningRate", float, above=0.0), 2e-3
+    )
+    binaryRegularization = param(
+        "binaryRegularization",
+        "weight of absolute binary weight regularisation",
+        number("binaryRegularization", float, at_least=0.0),
+        1e-2,
+    )
+    prioritizedEpochs = param(
+        "prioritizedEpochs",
+        "prioritised training: epochs in which 1-bit layers still use their real-valued weights",
+        number("prioritizedEpochs", int, at_least=0),
+        2,
+    )
+    inverseLayerwise = param(
+        "inverseLayerwise",
+        "inverse layer-wise fine-tuning: binarise one more layer an epoch, the last first",
+        TypeConverters.toBoolean,
+        True,
+    )
+
+
+class MixedPrecisionQuantizer(MetaStage, QuantizationParams, CTREstimator):
     """Train a classifier, then quantise its network, SensiMix style.
 
     Embeddings and sensitive layers become 8-bit indices. Linear layers between two hidden layers
@@ -62,100 +114,45 @@ class MixedPrecisionQuantizer(MetaStage, Stage, CTREstimator):
         "CTRClassifier or LayerwiseDistiller to train first, or a fitted CTRClassificationModel",
         stage_of("classifier", CTRClassifier, LayerwiseDistiller, CTRClassificationModel),
     )
-    binaryShare = param(
-        "binaryShare",
-        "share of the hidden-to-hidden layers to make 1-bit, the least sensitive first",
-        number("binaryShare", float, at_least=0.0, at_most=1.0),
-        0.5,
-    )
-    tolerance = param(
-        "tolerance",
-        "largest loss of validation AUC before a 1-bit layer goes back to 8 bits",
-        number("tolerance", float, at_least=0.0),
-        0.002,
-    )
-    lossTolerance = param(
-        "lossTolerance",
-        "largest rise of validation log loss, as a share of the classifier's, before a 1-bit layer "
-        "goes back to 8 bits",
-        number("lossTolerance", float, at_least=0.0),
-        0.02,
-    )
-    maxIter = param("maxIter", "epochs of fine-tuning", number("maxIter", int, at_least=1), 10)
-    learningRate = param(
-        "learningRate", "of fine-tuning", number("learningRate", float, above=0.0), 2e-3
-    )
-    logitWeight = param(
-        "logitWeight",
-        "weight of the squared difference from the full-precision logits in fine-tuning",
-        number("logitWeight", float, at_least=0.0),
-        1.0,
-    )
-    binaryRegularization = param(
-        "binaryRegularization",
-        "weight of absolute binary weight regularisation",
-        number("binaryRegularization", float, at_least=0.0),
-        1e-2,
-    )
-    prioritizedEpochs = param(
-        "prioritizedEpochs",
-        "prioritised training: epochs in which 1-bit layers still use their real-valued weights",
-        number("prioritizedEpochs", int, at_least=0),
-        2,
-    )
-    inverseLayerwise = param(
-        "inverseLayerwise",
-        "inverse layer-wise fine-tuning: binarise one more layer an epoch, the last first",
-        TypeConverters.toBoolean,
-        True,
-    )
 
     def _column_owner(self) -> CTRParams:
-        classifier = self._nested("classifier")
-        if isinstance(classifier, LayerwiseDistiller):
-            return classifier._column_owner()
-        return classifier
+        return self._nested("classifier")._column_owner()
 
     def _check(self, inputs: Inputs) -> None:
         classifier = self._nested("classifier")
-        packed = classifier
-        if isinstance(classifier, LayerwiseDistiller):
-            packed = classifier._nested("student")
-        if isinstance(packed, CTRClassificationModel):
-            check_packable(packed.torchNetwork)
-        else:
-            check_packable_settings(packed.getNetwork(), inputs, packed.network_config())
-        if not isinstance(classifier, CTRClassificationModel):
-            classifier._check(inputs)
-        elif classifier.inputs != inputs or not classifier.inputs.same_ids(inputs):
-            raise ValueError(
-                "MixedPrecisionQuantizer: the fitted classifier reads other embedding tables than "
-                "the dataset has: encode the dataset with the classifier's encoder"
-            )
+        classifier._check(inputs)
+        check_run(self._column_owner())
+        check_packable(classifier._network_for(inputs))
 
-    def _train(self, data: TrainingData) -> QuantizedCTRClassificationModel:
-        full = self._nested("classifier")
-        if not isinstance(full, CTRClassificationModel):
-            full = full._train(data)
-        feed, valid = open_feeds(full, data)
+    def _trainings(self) -> list[NetworkSource]:
+        return [*self._nested("classifier")._trainings(), self]
+
+    def _train(self, data: TrainingData, work: SharedWork) -> QuantizedCTRClassificationModel:
+        params = self._column_owner()
+        full = self._nested("classifier")._model_for(data, work)
+        feed, valid = open_feeds(params, data)
+        # Without validation rows, the training rows choose the epoch.
+        trained = {"valid_path": data.train_path, "valid_rows": data.train_rows}
+        watched = data if valid is not None else replace(data, **trained)  # type: ignore[arg-type]
         tuned = fine_tune(
             full.torchNetwork,
             feed,
             valid or feed,
-            settings=full.training_settings(),
+            settings=params.training_settings(),
             epochs=self.getMaxIter(),
             learning_rate=self.getLearningRate(),
             binary_share=self.getBinaryShare(),
             tolerance=self.getTolerance(),
             loss_tolerance=self.getLossTolerance(),
-            loss=QuantizationLoss.factory(
+            objective=quantisation(
+                full.torchNetwork,
                 logit_weight=self.getLogitWeight(),
                 logit_shift=data.logit_shift,
                 regularisation_weight=self.getBinaryRegularization(),
                 prioritised_epochs=self.getPrioritizedEpochs(),
                 inverse_layerwise=self.getInverseLayerwise(),
             ),
-            progress=lambda title: full.progress(title),
+            run=partial(run_training, params, watched),
         )
         for line in tuned.log:
             logger.info(line)
@@ -168,27 +165,14 @@ class MixedPrecisionQuantizer(MetaStage, Stage, CTREstimator):
                 for which, values in tuned.figures.items()
             },
         }
-        packed = pack_network(tuned.network)
-        summary = TrainingSummary(
-            tuned.history.to_dict(),
-            data.rows,
-            data.positives,
-            data.skipped,
-            feed.kind,
-            extra,
-            data.dropped_negatives,
-            base_rate=1 / (1 + math.exp(-data.log_odds)),
-            operating=validation_points(full, data, packed.predict_logits),
-        )
-        model = QuantizedCTRClassificationModel()
-        full._copyValues(model)
-        model._resetUid(self.uid)
-        model._with(packed, summary)
+        packed = pack_network(tuned.trained.network)
+        summary = summary_of(params, data, tuned.trained, packed.predict_logits, extra)
+        model = QuantizedCTRClassificationModel()._with(packed, summary)
         model.fullPrecisionModel = full
-        return model
+        return self._dressed(model, params)
 
 
-class QuantizedCTRClassificationModel(CTRModel):
+class QuantizedCTRClassificationModel(QuantizationParams, CTRModel):
     """Fitted :class:`MixedPrecisionQuantizer`: scores on packed 8-bit and 1-bit weights."""
 
     _loader = "spark_ctr.runtime.serialization:predictor_from_bytes"
@@ -242,6 +226,8 @@ class QuantizedCTRClassificationModel(CTRModel):
 
 def _check_plan(plan: Any, layers: dict[str, str]) -> None:
     """Refuse a summary whose precision by layer is not that of the weights."""
-    for name, precision in plan.items() if isinstance(plan, dict) else [("plan", plan)]:
-        if layers.get(name) != precision:
+    if not isinstance(plan, dict):
+        raise ValueError(f"the plan is {plan!r}")
+    for name, precision in plan.items():
+        if name not in layers or layers[name] != precision:
             raise ValueError(f"layer {name!r} is {layers.get(name)}, the plan says {precision!r}")

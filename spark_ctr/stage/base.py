@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import inspect
-import math
-import operator
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pyspark.ml.param import Param, Params
+
+from spark_ctr.settings import Setting, choice
+from spark_ctr.settings import number as number_setting
 
 _REQUIRED = object()
 _PARAM_MAPS = ("_paramMap", "_defaultParamMap")
@@ -21,48 +23,29 @@ def param(name: str, doc: str, converter: Callable[[Any], Any], default: Any = _
     return declared
 
 
+def setting_param(name: str, setting: Setting) -> Any:
+    """Declare a Param by a setting: its doc, its check and its default, unset where that is None.
+
+    `Stage.setting_values` reads the Params of some settings back.
+    """
+    default = _REQUIRED if setting.default is None else setting.default
+    declared = param(name, setting.doc, _converter(name, setting), default)
+    declared.sparkCtrSetting = setting
+    return declared
+
+
 def one_of(name: str, *choices: str) -> Callable[[Any], str]:
     """Return a converter that accepts the given words only."""
-
-    def convert(value: Any) -> str:
-        if value not in choices:
-            raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}: {value!r}")
-        return str(value)
-
-    return convert
+    return _converter(name, choice(*choices))
 
 
-def number(
-    name: str,
-    kind: type,
-    *,
-    at_least: float | None = None,
-    above: float | None = None,
-    at_most: float | None = None,
-    below: float | None = None,
-) -> Callable[[Any], Any]:
-    """Return a converter to ``int`` or ``float`` with bounds that an error names."""
+def number(name: str, kind: type, **bounds: Any) -> Callable[[Any], Any]:
+    """Return a converter to ``int`` or ``float``; see `spark_ctr.settings.number` for bounds."""
+    return _converter(name, number_setting(None, kind=kind, **bounds))
 
-    def convert(value: Any) -> Any:
-        if isinstance(value, bool) or not hasattr(value, "__float__"):
-            raise TypeError(f"{name} must be a number: {value!r}")
-        if not math.isfinite(value):
-            raise ValueError(f"{name} must be finite: {value!r}")
-        converted = kind(value)
-        if kind is int and converted != value:
-            raise ValueError(f"{name} must be a whole number: {value!r}")
-        bounds = (
-            (at_least, operator.ge, "at least"),
-            (above, operator.gt, "above"),
-            (at_most, operator.le, "at most"),
-            (below, operator.lt, "below"),
-        )
-        for bound, holds, words in bounds:
-            if bound is not None and not holds(converted, bound):
-                raise ValueError(f"{name} must be {words} {bound}: {value!r}")
-        return converted
 
-    return convert
+def _converter(name: str, setting: Setting) -> Callable[[Any], Any]:
+    return partial(setting.value, name)
 
 
 class Stage(Params):
@@ -143,6 +126,21 @@ class Stage(Params):
                 f"its Params are {', '.join(sorted(self._declared()))}"
             )
         return self._set(**{name: value for name, value in kwargs.items() if value is not None})
+
+    def _set(self, **kwargs: Any) -> Any:
+        """Set Params by name; ``None``, from a setter or a grid, makes a Param unset."""
+        for name in [name for name, value in kwargs.items() if value is None]:
+            self.clear(self.getParam(name))
+        return super()._set(**{name: value for name, value in kwargs.items() if value is not None})
+
+    def setting_values(self, settings: Mapping[str, Setting]) -> dict[str, Any]:
+        """Values of the Params that these settings declare, by setting; unset ones are left out."""
+        values = {
+            id(getattr(declared, "sparkCtrSetting", None)): self._value(name)
+            for name, declared in self._declared().items()
+        }
+        found = {key: values.get(id(setting)) for key, setting in settings.items()}
+        return {key: value for key, value in found.items() if value is not None}
 
     def _value(self, name: str) -> Any:
         """Value of a Param, its default, or None when it is unset."""

@@ -21,7 +21,7 @@ class StageEstimator(Estimator):
         """Fit to a dataset, as Estimator.fit; a session that cannot work is refused at once."""
         if isinstance(params, dict) and params:
             return self.copy(params).fit(dataset)
-        if params:
+        if isinstance(params, (list, tuple)):
             return super().fit(dataset, params)  # comes back here for every grid point
         check_running(dataset)
         check_python_workers(dataset.sparkSession)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pyspark.ml.param import TypeConverters
 
-from spark_ctr.stage.base import Stage, number, one_of, param
+from spark_ctr.settings import SEED
+from spark_ctr.stage.base import Stage, number, one_of, param, setting_param
 from spark_ctr.stage.labels import label_text
 
 INVALID_CHOICES = ("error", "skip", "keep")
@@ -55,7 +56,7 @@ class HasInvalid(Stage):
 class HasRandomSeed(Stage):
     """Mixin for the random seed."""
 
-    seed = param("seed", "random seed", number("seed", int, at_least=0, at_most=2**62), 42)
+    seed = setting_param("seed", SEED)
 
 
 class HasVerbose(Stage):

@@ -51,12 +51,11 @@ def weighted_bce(
     return weighted_mean(losses, weight, known)
 
 
-def click_loss(network: Network, batch: Batch, logit_shift: float = 0.0) -> Tensor:
-    """Weighted binary cross-entropy of the network on one batch: the trainer's default loss.
+def members_bce(logits: Tensor, batch: Batch, logit_shift: float = 0.0) -> Tensor:
+    """Weighted binary cross-entropy of logits [members, B, T].
 
-    Of an `Ensemble` it is the mean over the members, with the gradients that each would have alone.
+    Of several members it is the mean, with the gradients that each would have alone.
     """
-    logits = network.member_logits(batch.ids, batch.numeric)
     losses = [
         weighted_bce(of, batch.label, batch.weight, logit_shift, batch.known) for of in logits
     ]
@@ -65,3 +64,8 @@ def click_loss(network: Network, batch: Batch, logit_shift: float = 0.0) -> Tens
     total = torch.stack(losses).sum()
     # A mean's gradients would be weaker against the penalty of the tables.
     return total - (1 - 1 / len(losses)) * total.detach()
+
+
+def click_loss(network: Network, batch: Batch, logit_shift: float = 0.0) -> Tensor:
+    """Cross-entropy of the network, or of each member, on one batch: the trainer's default loss."""
+    return members_bce(network.member_logits(batch.ids, batch.numeric), batch, logit_shift)

@@ -44,7 +44,7 @@ def explain(
     else:
         cause = (
             f"all columns are finite, so the learning rate {learning_rate:g} is likely too large; "
-            "lower it or set clip_norm"
+            "lower it or set clipNorm (clip_norm), the largest norm of the gradient"
         )
         bad = torch.zeros(batch.rows, dtype=torch.bool)
     shown = bad.nonzero()[:_ROWS_SHOWN, 0].tolist()

@@ -4,91 +4,126 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from spark_ctr.settings import (
+    SEED,
+    CheckedSettings,
+    choice,
+    declare,
+    documented,
+    flag,
+    integer,
+    number,
+    settings_of,
+)
 from spark_ctr.training.precision_context import PRECISIONS
 from spark_ctr.training.rowwise import OPTIMIZERS
 from spark_ctr.training.schedule import SCHEDULES
 
 
+@documented
 @dataclass(frozen=True)
-class TrainingSettings:
+class TrainingSettings(CheckedSettings):
     """Settings of `train`.
 
-    Parameters
-    ----------
-    learning_rate : float
-    optimizer : {"adam", "adagrad"}
-        Of the embedding tables, see `training.rowwise`; the rest is trained with AdamW.
-    batch_size : int
-        Rows per batch, for whoever opens the feeds; `train` takes batches as they come.
-    max_epochs : int
-    patience : int
-        Stop after this many epochs in a row without a better monitored figure.
-    weight_decay : float
-        Decoupled weight decay of all matrices but the embedding tables.
-    embedding_l2 : float
-        L2 penalty of the embedding rows, see `training.rowwise`.
-    clip_norm : float, optional
-        Largest norm of the gradient; None leaves it as it is.
-    learning_rate_decay : float
-        Factor on the learning rate after an epoch without improvement, for schedule "plateau".
-    schedule : {"constant", "plateau", "cosine", "linear"}
-        Learning rate over the steps, see `training.schedule`.
-    warmup_steps : int
-        Steps over which the learning rate first rises linearly.
-    average_weights : bool
-        Validate and return the average of the weights, see `training.averaging`.
-    monitor : {"auc", "log_loss"}
-        Figure on the validation rows that chooses the best epoch.
-    recalibrate : bool
-        Fit slope and offset of the logits to the validation rows after the last epoch, and keep
-        them where they help, see `training.recalibration`.
-    seed : int
-        Seed of dropout. The order of rows is the feed's.
-    device : {"auto", "cpu", "cuda"}
-        "auto" takes a GPU where there is one.
-    precision : {"auto", "float32", "bfloat16"}
-        Of the products of matrices, see `training.precision_context`.
-
-    Raises
-    ------
-    ValueError
-        For a value out of range.
+    The seed is that of dropout; the order of rows and the size of the batches are the feed's, for
+    whoever opens it.
     """
 
-    learning_rate: float = 1e-3
-    optimizer: str = "adam"
-    batch_size: int = 1024
-    max_epochs: int = 20
-    patience: int = 3
-    weight_decay: float = 0.0
-    embedding_l2: float = 0.0
-    clip_norm: float | None = None
-    learning_rate_decay: float = 0.5
-    schedule: str = "plateau"
-    warmup_steps: int = 0
-    average_weights: bool = False
-    monitor: str = "auc"
-    recalibrate: bool = False
-    seed: int = 0
-    device: str = "auto"
-    precision: str = "auto"
+    learning_rate: float = declare(
+        number(
+            1e-3,
+            above=0.0,
+            doc="of AdamW; the optimizer of the embedding tables takes it, or a multiple of it",
+        )
+    )
+    optimizer: str = declare(
+        choice(
+            *OPTIMIZERS,
+            doc="of the embedding tables, a step size for each row: 'adam', or 'adagrad', whose "
+            "steps start longer and only ever shrink; the rest is trained with AdamW",
+        )
+    )
+    batch_size: int = declare(integer(1024, at_least=1, doc="rows a step, of all workers together"))
+    max_epochs: int = declare(integer(20, at_least=0, doc="most epochs"))
+    patience: int = declare(
+        integer(3, at_least=1, doc="stop after this many epochs without a better validation figure")
+    )
+    weight_decay: float = declare(
+        number(0.0, at_least=0.0, doc="decoupled weight decay of all matrices but the embeddings")
+    )
+    embedding_l2: float = declare(
+        number(
+            0.05,
+            at_least=0.0,
+            doc="L2 penalty of the embedding rows at every step, applied when a row is looked up "
+            "next",
+        )
+    )
+    clip_norm: float | None = declare(
+        number(
+            None,
+            above=0.0,
+            doc="largest norm of the gradient, that of the embedding tables included: longer ones "
+            "are scaled down to it; unset: none is",
+        )
+    )
+    learning_rate_decay: float = declare(
+        number(
+            0.5,
+            above=0.0,
+            at_most=1.0,
+            doc="factor on the learning rate after an epoch without improvement, where its "
+            "schedule is 'plateau'",
+        )
+    )
+    schedule: str = declare(
+        choice(
+            "plateau",
+            *SCHEDULES,
+            doc="learning rate over the steps: 'plateau' falls by a factor after an epoch without "
+            "improvement, 'cosine' and 'linear' fall to 0 over all epochs, 'constant' stays",
+        )
+    )
+    warmup_steps: int = declare(
+        integer(0, at_least=0, doc="steps over which the learning rate first rises linearly")
+    )
+    average_weights: bool = declare(
+        flag(
+            True,
+            doc="validate and keep an average of the weights over the last of the steps so far "
+            "instead of those after the last step; takes the memory of the tables once more",
+        )
+    )
+    monitor: str = declare(
+        choice(
+            "auc",
+            "log_loss",
+            doc="validation figure that chooses the best epoch: 'auc' or 'log_loss'",
+        )
+    )
+    recalibrate: bool = declare(
+        flag(
+            True,
+            doc="after training, fit slope and offset of the logit to the validation rows, and "
+            "keep them where they help rows that they were not fitted to; ranking stays",
+        )
+    )
+    seed: int = declare(SEED)
+    device: str = declare(
+        choice(
+            "auto",
+            "cpu",
+            "cuda",
+            doc="'cpu', 'cuda', or 'auto' (a GPU where the process that trains has one)",
+        )
+    )
+    precision: str = declare(
+        choice(
+            *PRECISIONS,
+            doc="of the products of matrices in training: 'float32', 'bfloat16', or 'auto' "
+            "(bfloat16 on GPUs and CPUs with instructions for it)",
+        )
+    )
 
-    def __post_init__(self) -> None:
-        for name, valid, wanted in (
-            ("learning_rate", self.learning_rate > 0, "> 0"),
-            ("optimizer", self.optimizer in OPTIMIZERS, f"one of {', '.join(OPTIMIZERS)}"),
-            ("batch_size", self.batch_size >= 1, ">= 1"),
-            ("max_epochs", self.max_epochs >= 0, ">= 0"),
-            ("patience", self.patience >= 1, ">= 1"),
-            ("weight_decay", self.weight_decay >= 0, ">= 0"),
-            ("embedding_l2", self.embedding_l2 >= 0, ">= 0"),
-            ("clip_norm", self.clip_norm is None or self.clip_norm > 0, "> 0 or None"),
-            ("learning_rate_decay", 0 < self.learning_rate_decay <= 1, "in (0, 1]"),
-            ("schedule", self.schedule in SCHEDULES, f"one of {', '.join(SCHEDULES)}"),
-            ("warmup_steps", self.warmup_steps >= 0, ">= 0"),
-            ("monitor", self.monitor in ("auc", "log_loss"), "'auc' or 'log_loss'"),
-            ("device", self.device in ("auto", "cpu", "cuda"), "'auto', 'cpu' or 'cuda'"),
-            ("precision", self.precision in PRECISIONS, f"one of {', '.join(PRECISIONS)}"),
-        ):
-            if not valid:
-                raise ValueError(f"{name} must be {wanted}, got {getattr(self, name)!r}")
+
+TRAINING = settings_of(TrainingSettings)

@@ -25,11 +25,12 @@ from spark_ctr.networks.serialization import network_to_bytes, trusted_network_f
 from spark_ctr.training.checkpoints import Checkpoints
 from spark_ctr.training.device import device_of
 from spark_ctr.training.feeds import Feed, open_feed
-from spark_ctr.training.objective import Objective
+from spark_ctr.training.losses.objective import Objective
 from spark_ctr.training.progress import Progress, make_progress
 from spark_ctr.training.ranks import Ranks
 from spark_ctr.training.settings import TrainingSettings
 from spark_ctr.training.trainer import train
+from spark_ctr.training.training_run import Change, TrainingRun
 
 _ERRORS = "errors"
 _RAISED_AGAIN = {kind.__name__: kind for kind in (FloatingPointError, OSError, ValueError)}
@@ -46,8 +47,12 @@ class Job:
     train_feed, valid_feed : dict
         Arguments of `open_feed` but for the rank; the latter None without validation rows.
     settings : TrainingSettings
-    options : dict
+    terms : list of dict
         Of the `Objective`.
+    frozen : list of str
+        Names of its networks.
+    change : Change or None
+        Of the `TrainingRun`.
     checkpoints : dict
         Arguments of `Checkpoints`.
     threads : int
@@ -60,20 +65,30 @@ class Job:
     train_feed: dict[str, Any]
     valid_feed: dict[str, Any] | None
     settings: TrainingSettings
-    options: dict[str, Any]
+    terms: list[dict[str, Any]]
+    frozen: list[str]
+    change: Change | None
     checkpoints: dict[str, Any]
     threads: int
     title: str | None
 
-    def leave(self, network: Network, teacher: Network | None) -> None:
+    def leave(self, run: TrainingRun) -> None:
         """Write the networks that the processes start from."""
-        _write(self.folder, "start", network_to_bytes(network))
-        if teacher is not None:
-            _write(self.folder, "teacher", network_to_bytes(teacher))
+        _write(self.folder, "start", network_to_bytes(run.network))
+        for name, network in run.objective.frozen.items():
+            _write(self.folder, f"frozen-{name}", network_to_bytes(network))
 
-    def result(self) -> Network:
-        """Read the trained network."""
-        return trusted_network_from_bytes(_read(self.folder, "result"))
+    def network(self, name: str) -> Network:
+        """Read the network of the training, as of its "start" or its "result"."""
+        return trusted_network_from_bytes(_read(self.folder, name), self.change)
+
+    def objective(self) -> Objective:
+        """Read what to train for."""
+        frozen = {
+            name: trusted_network_from_bytes(_read(self.folder, f"frozen-{name}"))
+            for name in self.frozen
+        }
+        return Objective.from_dicts(self.terms, frozen)
 
     def raise_first_error(self) -> None:
         """Raise what a process failed with, with its traceback, if one left word."""
@@ -105,11 +120,7 @@ def train_rank(job: Job) -> dict[str, Any]:
     ranks = Ranks.of_default_group(device)
     try:
         with _errors_told(job, ranks):
-            network = trusted_network_from_bytes(_read(job.folder, "start"))
-            has_teacher = "teacher.safetensors" in _names(job.folder, "")
-            teacher = (
-                trusted_network_from_bytes(_read(job.folder, "teacher")) if has_teacher else None
-            )
+            network = job.network("start")
             feed = _open(job.train_feed, ranks)
             shown = job.title is not None and ranks.rank == 0
             history = train(
@@ -117,7 +128,7 @@ def train_rank(job: Job) -> dict[str, Any]:
                 feed,
                 _open(job.valid_feed, ranks) if job.valid_feed else None,
                 job.settings,
-                loss=Objective(job.options, teacher).loss(network),
+                loss=job.objective().loss(network),
                 progress=make_progress(title=job.title or "") if shown else Progress(),
                 checkpoints=Checkpoints(**job.checkpoints),
                 ranks=ranks,

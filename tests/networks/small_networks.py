@@ -6,7 +6,7 @@ INPUTS = Inputs(
     (Table("site", 7, 4), Table("ad", 5, 2), Table("hour", 24, 4), Table("user", 11, 3)),
     ("age", "price"),
 )
-WIDTHS = {"hidden_layers": [8, 6]}
+WIDTHS = {"hidden_layers": [8, 6], "dropout": 0.1, "batch_norm": False}
 SMALL = {
     "lr": {},
     "fm": {},

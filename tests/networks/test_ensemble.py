@@ -8,7 +8,7 @@ from spark_ctr.networks import build_network
 from spark_ctr.networks.ensemble import Ensemble
 from spark_ctr.networks.serialization import network_to_bytes, trusted_network_from_bytes
 
-CONFIG = {"hidden_layers": [6, 5], "dropout": 0.0}
+CONFIG = {"hidden_layers": [6, 5], "dropout": 0.0, "batch_norm": False}
 
 
 def rows(n=8):
@@ -45,5 +45,5 @@ def test_bytes_bring_it_back(name):
 
 @pytest.mark.parametrize("members", [0, 1.5, "2"])
 def test_a_wrong_number_of_members(members):
-    with pytest.raises(ValueError, match="'members' must be an int >= 1"):
+    with pytest.raises((TypeError, ValueError), match=f"'members' must be .*: {members!r}"):
         build_network("dnn", INPUTS, {"members": members})

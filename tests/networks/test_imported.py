@@ -76,8 +76,8 @@ def test_settings_of_ones_own():
 
 def test_distillation_finds_its_hidden_layers():
     loss = DistillationLoss(own("Named"), build_network("dnn", INPUTS, {"hidden_layers": [4]}))
-    assert loss.teacher_layers == ["hidden_0"]
-    assert not DistillationLoss(own("Plain"), own("Named")).teacher_layers
+    assert loss.matched == {"hidden_0": "hidden_0"}
+    assert not DistillationLoss(own("Plain"), own("Named")).matched
 
 
 @pytest.mark.parametrize(

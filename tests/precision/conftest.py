@@ -35,7 +35,8 @@ def make_network():
 
     def make(name, inputs="mixed", seed=1, **config):
         if name not in ("lr", "fm") and ":" not in name:
-            config = {"hidden_layers": [33, 21, 17, 9], **config}
+            plain = {"hidden_layers": [33, 21, 17, 9], "dropout": 0.1, "batch_norm": False}
+            config = plain | ({"cross_layers": 2} if name == "dcnv2" else {}) | config
         if name == "finalmlp":
             first, *_, last = [table.name for table in INPUTS[inputs].tables] or [None, None]
             context = {"first_context": [last, first], "second_context": [last]} if first else {}

@@ -160,11 +160,11 @@ def test_schedule(prioritised, inverse, expected, first):
 
 def test_schedule_regularises_every_layer():
     network = three_layers()
-    schedule = BinarySchedule(network, regularisation_weight=2.0)
+    schedule = BinarySchedule(network, weight=2.0)
     schedule.regularisation().backward()
     assert schedule.regularisation().item() == 0.75  # 2 * 3 * 0.125
     assert network[0].weight.grad.tolist() == [[-0.5, -0.5], [0.0, 0.0]]
-    assert BinarySchedule(network, regularisation_weight=0.0).regularisation().item() == 0.0
+    assert BinarySchedule(network, weight=0.0).regularisation().item() == 0.0
 
 
 def test_schedule_without_binary_layers_does_nothing():

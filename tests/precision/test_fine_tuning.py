@@ -1,14 +1,25 @@
 """Fine-tuning of quantised networks."""
 
+import json
 import math
+from dataclasses import asdict
 
 import pytest
 import torch
 
+from spark_ctr.networks.serialization import network_to_bytes, trusted_network_from_bytes
 from spark_ctr.precision import fine_tuning
-from spark_ctr.precision.fine_tuning import QuantizationLoss, fine_tune
-from spark_ctr.training import TrainingSettings
-from spark_ctr.training.progress import Progress
+from spark_ctr.precision.fine_tuning import fine_tune, quantisation
+from spark_ctr.training import Checkpoints, TrainingSettings, train
+from spark_ctr.training.training_run import Change, TrainedNetwork
+from tests.kill_at import KillAt, Killed
+
+# Of the code before there were terms: losses of the epochs, of training and validation.
+GOLDEN = [
+    (1.0160175561904907, 0.6600846263897676),
+    (0.8921024203300476, 0.6616864366600921),
+    (0.8592023253440857, 0.66669783480759),
+]
 
 
 class OneBatch:
@@ -23,25 +34,64 @@ class OneBatch:
         yield from [self._batch][start:]
 
 
-def tune(network, train_batch, valid_batch=None, *, tolerance=1.0, loss_tolerance=1e9, **settings):
+PLAIN = {
+    "embedding_l2": 0.0,
+    "average_weights": False,
+    "recalibrate": False,
+    "seed": 0,
+    "device": "cpu",
+}
+
+
+def tune(
+    network,
+    train_batch,
+    valid_batch=None,
+    *,
+    tolerance=1.0,
+    loss_tolerance=1e9,
+    checkpoints=None,
+    progress=None,
+    **settings,
+):
     feed = OneBatch(train_batch)
+    valid = feed if valid_batch is None else OneBatch(valid_batch)
+
+    def run(asked):
+        # Another process builds the network from its bytes, and so does this one.
+        change = Change(**json.loads(json.dumps(asdict(asked.change))))
+        network = trusted_network_from_bytes(network_to_bytes(asked.network), change)
+        before = network.state_dict()
+        assert all(torch.equal(before[k], v) for k, v in asked.network.state_dict().items())
+        history = train(
+            network,
+            feed,
+            valid,
+            asked.settings,
+            loss=asked.objective.loss(network),
+            checkpoints=checkpoints,
+            progress=progress,
+        )
+        return TrainedNetwork(network, history.to_dict(), "")
+
     return fine_tune(
         network,
         feed,
-        feed if valid_batch is None else OneBatch(valid_batch),
-        settings=TrainingSettings(device="cpu", **settings),
+        valid,
+        settings=TrainingSettings(**PLAIN | settings),
         epochs=3,
         learning_rate=0.01,
         binary_share=0.5,
         tolerance=tolerance,
         loss_tolerance=loss_tolerance,
-        loss=QuantizationLoss.factory(
+        objective=quantisation(
+            network,
             logit_weight=1.0,
             regularisation_weight=1e-4,
             prioritised_epochs=1,
             inverse_layerwise=True,
         ),
-        progress=lambda title: Progress(),
+        run=run,
     )
 
 
@@ -67,8 +117,8 @@ def test_without_validation_rows_nothing_is_recalibrated(make_network, make_batc
     network = make_network("dnn")
     with torch.no_grad():
         network.output.bias.add_(2.0)
-    assert tune(network, batches[0], recalibrate=True).history.recalibration == {}
-    found = tune(network, *batches, recalibrate=True).history.recalibration
+    assert tune(network, batches[0], recalibrate=True).trained.history["recalibration"] == {}
+    found = tune(network, *batches, recalibrate=True).trained.history["recalibration"]
     assert found["applied"], found
     assert found["cross_fitted"] < found["log_loss"]
 
@@ -78,5 +128,24 @@ def test_it_takes_no_average_of_weights(make_network, make_batch):
     for averaged in (False, True):
         tuned = tune(make_network("dnn"), make_batch(rows=200), average_weights=averaged)
         assert "binary" in tuned.plan.values()
-        weights.append(tuned.network.state_dict())
+        weights.append(tuned.trained.network.state_dict())
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+
+
+def test_a_killed_run_goes_on_to_the_same_bits(make_network, make_batch, tmp_path):
+    def tuned(**more):
+        return tune(make_network("dcnv2", dropout=0.3), make_batch(rows=200), **more).trained
+
+    whole = tuned()
+    with pytest.raises(Killed):
+        tuned(checkpoints=Checkpoints(str(tmp_path)), progress=KillAt(3))
+    resumed = tuned(checkpoints=Checkpoints(str(tmp_path)))
+    assert resumed.history["resumed_at"] == [2]
+    weights = resumed.network.state_dict()
+    assert all(torch.equal(weights[k], v) for k, v in whole.network.state_dict().items())
+
+
+def test_training_gives_the_figures_of_before(make_network, make_batch):
+    tuned = tune(make_network("dnn"), make_batch(rows=400), make_batch(rows=300, seed=1))
+    learned = [(e["train_loss"], e["valid_loss"]) for e in tuned.trained.history["epochs"]]
+    assert learned == [pytest.approx(pair, rel=1e-3) for pair in GOLDEN]

@@ -47,7 +47,8 @@ def config_of(draw, name, inputs):
     if name in ("lr", "fm"):
         return config
     norm = draw(st.sampled_from(["batch_norm", "layer_norm", None]))
-    config |= {"hidden_layers": draw(widths), **({norm: True} if norm else {})}
+    config |= {"hidden_layers": draw(widths)}
+    config |= {kind: kind == norm for kind in ("batch_norm", "layer_norm")}
     if name == "dcnv2":
         config |= {"cross_layers": draw(st.integers(0, 2)), "cross_rank": draw(st.integers(0, 2))}
     if name == "autoint":

@@ -46,6 +46,8 @@ def saved_bytes(name: str) -> bytes:
 @torch.no_grad()
 def quantised(name: str, inputs: Inputs = INPUTS, seed: int = 1, **config) -> Network:
     """Return a quantised network with random biases and norms, the candidates 1-bit."""
+    if name not in ("lr", "fm"):
+        config = {"batch_norm": False} | config
     network = build_network(name, inputs, config, seed)
     generator = torch.Generator().manual_seed(seed)
     for parameter in network.parameters():

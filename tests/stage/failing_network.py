@@ -22,7 +22,9 @@ class Failing(nn.Module):
 
     def __init__(self, inputs: Inputs, config: dict) -> None:
         super().__init__()
-        self.network = build_network("dnn", inputs, {"hidden_layers": [4], "dropout": 0.0})
+        self.network = build_network(
+            "dnn", inputs, {"hidden_layers": [4], "dropout": 0.0, "batch_norm": False}
+        )
         self._config = config
         self._passes = 0
 

@@ -9,6 +9,7 @@ from small_classifier import classifier
 
 from spark_ctr.classification import CTRClassifier
 from spark_ctr.distillation import LayerwiseDistiller
+from spark_ctr.quantization import MixedPrecisionQuantizer
 from tests.kill_at import KillAt, Killed
 
 pytestmark = pytest.mark.once
@@ -39,6 +40,25 @@ def test_a_fit_goes_on_to_the_same_model(small_clicks, tmp_path, monkeypatch, di
     assert same(whole, resumed)
     if distil:
         assert resumed.teacher.summary.history["resumed_at"] == [9]
+
+
+def test_fine_tuning_goes_on_to_the_same_model(small_clicks, tmp_path, monkeypatch):
+    def fit(rows, folder=None):
+        folders = {"checkpointDir": f"{tmp_path}/{folder}"} if folder else {}
+        first = classifier(maxIter=1, network="dnn", hiddenLayers=[8, 6, 4], **folders)
+        stage = MixedPrecisionQuantizer(classifier=first, maxIter=2)
+        return stage.setTolerance(1.0).setLossTolerance(1e9).fit(rows)
+
+    whole = fit(small_clicks)
+    # The classifier has 9 batches, and is whole when fine-tuning is stopped.
+    batches = KillAt(9 + 12)
+    with monkeypatch.context() as patched, pytest.raises(Killed):
+        patched.setattr(CTRClassifier, "progress", lambda stage, title: batches)
+        fit(small_clicks, "kept")
+    resumed = fit(small_clicks.repartition(3), "kept")
+    assert resumed.fullPrecisionModel.summary.history["resumed_at"] == [9]
+    assert resumed.summary.history["resumed_at"] == [9]
+    assert resumed.to_bytes() == whole.to_bytes()
 
 
 def test_other_rows_are_trained_from_the_start(small_clicks, tmp_path):

@@ -77,7 +77,7 @@ def test_the_second_day_starts_where_the_first_ended_and_goes_further(days, firs
     second = encoder.transform(days[1])
     before = scores(first[1], first[0].transform(days[0]))
     untrained = CTRClassificationModel()._with(
-        stage._build(inputs_of(second, stage.training_columns())), None
+        stage._network_for(inputs_of(second, stage.training_columns())), None
     )
     assert [t.private for t in untrained.inputs.tables] == [SITES + NEW_SITES, 10]
     np.testing.assert_array_equal(scores(untrained, encoder.transform(days[0])), before)

@@ -19,7 +19,7 @@ DATA = SimpleNamespace(
 
 
 def weights(seed):
-    return CTRClassifier(seed=seed, network="dnn")._build(INPUTS).state_dict()
+    return CTRClassifier(seed=seed, network="dnn")._network_for(INPUTS).state_dict()
 
 
 def test_first_weights_are_those_of_the_seed():

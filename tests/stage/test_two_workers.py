@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from small_classifier import classifier, figures
 
 from spark_ctr.distillation import LayerwiseDistiller
+from spark_ctr.quantization import MixedPrecisionQuantizer
 
 
 def test_two_workers_distil_as_one_process_does(small_clicks):
@@ -21,3 +23,21 @@ def test_two_workers_distil_as_one_process_does(small_clicks):
     weights = one.torchNetwork.state_dict()
     for name, found in two.torchNetwork.state_dict().items():
         np.testing.assert_allclose(found, weights[name], rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.once
+def test_two_workers_fine_tune_as_one_process_does(small_clicks, monkeypatch):
+    first = classifier(network="dnn", hiddenLayers=[8, 6, 4], precision="float32").fit(small_clicks)
+
+    def quantised(workers):
+        stage = MixedPrecisionQuantizer(classifier=first.copy({first.numWorkers: workers}))
+        return stage.setParams(maxIter=2, tolerance=1.0, lossTolerance=1e9).fit(small_clicks)
+
+    one = quantised(1)
+    with monkeypatch.context() as patched:
+        # Here nothing trains: the processes that Spark starts do.
+        patched.setattr("spark_ctr.estimator.run.train", None)
+        two = quantised(2)
+    assert two.summary.workers == 2 and one.summary.workers == 1
+    assert two.plan == one.plan and "binary" in two.plan.values()
+    np.testing.assert_allclose(figures(two), figures(one), rtol=1e-3)

@@ -6,6 +6,11 @@ import torch
 from spark_ctr.networks import Inputs, Table
 from spark_ctr.training.feeds.batch import Batch
 
+# Small networks, and training by the loss alone.
+DNN = {"hidden_layers": [128, 64, 64], "dropout": 0.1, "batch_norm": False}
+DCNV2 = {"hidden_layers": [256, 128, 64], "dropout": 0.1, "batch_norm": False, "cross_layers": 2}
+PLAIN = {"embedding_l2": 0.0, "average_weights": False, "recalibrate": False, "seed": 0}
+
 
 class MemoryFeed:
     """Feed over one big batch; shuffled by (seed, epoch) if a seed is given."""

@@ -8,6 +8,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from memory_log import DCNV2, DNN, PLAIN
 
 from spark_ctr.networks import build_network
 from spark_ctr.training import TrainingSettings, predict, train
@@ -50,7 +51,7 @@ def test_rows_are_averaged_as_if_every_step_took_them_all(steps, planned):
 
 
 def test_all_of_a_network_is_averaged(inputs, make_rows):
-    network = build_network("dcnv2", inputs, {"batch_norm": True, "dropout": 0.0}, seed=0)
+    network = build_network("dcnv2", inputs, {**DCNV2, "batch_norm": True, "dropout": 0.0}, seed=0)
     average = WeightAverage(network, 6)
     optimizers = Optimizers(network, (), 0.01, 0.0, 0.05, None, moved=average.moved)
     path = []
@@ -72,13 +73,16 @@ def test_training_validates_and_keeps_the_average(inputs, make_rows, memory_feed
     valid = memory_feed(make_rows(1500, 2), 512)
     results = {}
     for averaged in (False, True):
-        network = build_network("dcnv2", inputs, {"hidden_layers": [32, 16]}, seed=0)
+        network = build_network("dcnv2", inputs, {**DCNV2, "hidden_layers": [32, 16]}, seed=0)
         history = train(
             network,
             memory_feed(make_rows(2000, 1), 64, seed=0),
             valid,
             TrainingSettings(
-                learning_rate=0.01, max_epochs=6, average_weights=averaged, device="cpu"
+                **PLAIN | {"average_weights": averaged},
+                learning_rate=0.01,
+                max_epochs=6,
+                device="cpu",
             ),
         )
         assert roc_auc(*predict(network, valid).of_task()) == history.best["valid_auc"]
@@ -90,7 +94,7 @@ def test_training_validates_and_keeps_the_average(inputs, make_rows, memory_feed
 
 @pytest.mark.parametrize("epochs", [0, 2])
 def test_without_validation_the_last_average_counts(epochs, inputs, make_rows, memory_feed):
-    network = build_network("dnn", inputs, {"dropout": 0.0}, seed=0)
+    network = build_network("dnn", inputs, {**DNN, "dropout": 0.0}, seed=0)
     start = copy.deepcopy(network.state_dict())
     path = []
 
@@ -100,12 +104,18 @@ def test_without_validation_the_last_average_counts(epochs, inputs, make_rows, m
 
     feed = memory_feed(make_rows(60, 1), 16, seed=0)
     options = {"max_epochs": epochs, "device": "cpu", "precision": "float32"}
-    train(network, feed, None, TrainingSettings(**options, average_weights=True), loss=loss)
+    train(
+        network,
+        feed,
+        None,
+        TrainingSettings(**options, **PLAIN | {"average_weights": True}),
+        loss=loss,
+    )
     if not epochs:
         assert all(torch.equal(start[name], value) for name, value in network.state_dict().items())
         return
-    plain = build_network("dnn", inputs, {"dropout": 0.0}, seed=0)
-    train(plain, feed, None, TrainingSettings(**options))
+    plain = build_network("dnn", inputs, {**DNN, "dropout": 0.0}, seed=0)
+    train(plain, feed, None, TrainingSettings(**options, **PLAIN))
     path = [*path[1:], plain.state_dict()]
     for name, value in network.state_dict().items():
         expected = average_of([weights[name] for weights in path])
@@ -139,7 +149,7 @@ def test_history_of_an_average_is_json(inputs, make_rows, memory_feed):
         build_network("lr", inputs),
         memory_feed(make_rows(100), 32),
         memory_feed(make_rows(50, 1), 32),
-        TrainingSettings(max_epochs=3, average_weights=True, device="cpu"),
+        TrainingSettings(**PLAIN | {"average_weights": True}, max_epochs=3, device="cpu"),
     )
     epochs = json.loads(json.dumps(history.to_dict()))["epochs"]
     assert history.best_epoch == int(np.argmax([e["valid_auc"] for e in epochs]))

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from memory_log import PLAIN
 
 from spark_ctr.networks import build_network
 from spark_ctr.networks.random_draws import RandomDraws
@@ -93,7 +94,9 @@ def test_without_a_batch_of_two_rows_those_of_training_stay(rows, inputs, make_r
 def test_the_kept_network_has_those_of_its_last_batches(inputs, make_rows, memory_feed):
     network = build_network("dnn", inputs, CONFIG, seed=0)
     feed = memory_feed(make_rows(300, 1), 16, seed=0)
-    settings = TrainingSettings(learning_rate=0.01, max_epochs=2, average_weights=True, **FLOAT32)
+    settings = TrainingSettings(
+        learning_rate=0.01, max_epochs=2, **PLAIN | {"average_weights": True}, **FLOAT32
+    )
     train(network, feed, None, settings)
     last = list(feed.batches(1))[-RECENT:]
     mean = torch.stack([first_layer(network, batch).mean(0) for batch in last]).mean(0)

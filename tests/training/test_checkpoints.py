@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from memory_log import INPUTS
+from memory_log import DCNV2, DNN, INPUTS
 from safetensors.torch import load_file
 
 from spark_ctr.networks import build_network
 from spark_ctr.training import Checkpoints, DistillationLoss, TrainingSettings, train
 from tests.kill_at import KillAt, Killed
 
-CONFIG = {"hidden_layers": [16, 8], "dropout": 0.3, "batch_norm": True}
+CONFIG = {**DCNV2, "hidden_layers": [16, 8], "dropout": 0.3, "batch_norm": True}
 SETTINGS = TrainingSettings(
     learning_rate=0.02,
     max_epochs=4,
@@ -25,6 +25,7 @@ SETTINGS = TrainingSettings(
     seed=4,
     embedding_l2=1e-3,
     average_weights=True,
+    recalibrate=False,
     device="cpu",
 )
 
@@ -36,7 +37,7 @@ def run(make_rows, memory_feed, checkpoints=None, progress=None, settings=SETTIN
     network = build_network("dcnv2", INPUTS, CONFIG, seed=7)
     loss = None
     if distil:
-        loss = DistillationLoss(build_network("dnn", INPUTS, {}, seed=1), network)
+        loss = DistillationLoss(build_network("dnn", INPUTS, DNN, seed=1), network)
     history = train(
         network,
         train_feed,

@@ -5,6 +5,7 @@ import copy
 import numpy as np
 import pytest
 import torch
+from memory_log import DCNV2, DNN, PLAIN
 
 from spark_ctr.networks import Inputs, Table, build_network
 from spark_ctr.training import DistillationLoss, TrainingSettings, train
@@ -14,9 +15,9 @@ from spark_ctr.training.distillation import match_layers
 @pytest.fixture
 def pair(inputs):
     teacher = build_network(
-        "dcnv2", inputs, {"hidden_layers": [12, 10, 8, 6], "dropout": 0.5}, seed=1
+        "dcnv2", inputs, {**DCNV2, "hidden_layers": [12, 10, 8, 6], "dropout": 0.5}, seed=1
     )
-    student = build_network("dnn", inputs, {"hidden_layers": [7, 5], "dropout": 0.0}, seed=2)
+    student = build_network("dnn", inputs, {**DNN, "hidden_layers": [7, 5], "dropout": 0.0}, seed=2)
     return teacher, student
 
 
@@ -47,8 +48,7 @@ def test_loss_by_hand(pair, make_rows, epoch):
     loss = DistillationLoss(
         teacher, student, logit_weight=0.7, layer_weights=[0.3, 0.2], decay_epochs=4, seed=3
     )
-    assert loss.student_layers == ["hidden_0", "hidden_1"]
-    assert loss.teacher_layers == ["hidden_1", "hidden_3"]
+    assert loss.matched == {"hidden_0": "hidden_1", "hidden_1": "hidden_3"}
     loss.before_epoch(epoch)
     rows = make_rows(9)
     with torch.no_grad():
@@ -63,7 +63,7 @@ def test_loss_by_hand(pair, make_rows, epoch):
     expected += 0.7 * np.sum(w * (zs - zt) ** 2)
     decay = max(0.0, 1 - epoch / 4)
     for b, s, t, projection in zip(
-        (0.3, 0.2), ("hidden_0", "hidden_1"), ("hidden_1", "hidden_3"), loss.projections,
+        (0.3, 0.2), ("hidden_0", "hidden_1"), ("hidden_1", "hidden_3"), loss.terms[2].projections,
         strict=True,
     ):  # fmt: skip
         matrix = projection.weight.detach().double().numpy()
@@ -81,7 +81,7 @@ def test_teacher_stays_and_projections_are_not_the_students(pair, make_rows, mem
     projections = [p.detach().clone() for p in loss.parameters()]
     assert [tuple(p.shape) for p in projections] == [(10, 7), (6, 5)]
     feed = memory_feed(make_rows(200), 32, seed=0)
-    settings = TrainingSettings(max_epochs=1, weight_decay=0.1, device="cpu")
+    settings = TrainingSettings(**PLAIN, max_epochs=1, weight_decay=0.1, device="cpu")
     train(student, feed, None, settings, loss=loss)
     assert list(student.state_dict()) == names
     assert not teacher.training
@@ -102,14 +102,14 @@ def test_teacher_is_deterministic_while_the_student_trains(pair, make_rows):
 
 
 def test_student_follows_the_teacher(inputs, make_rows, memory_feed):
-    teacher = build_network("dcnv2", inputs, {"hidden_layers": [32, 16]}, seed=1)
+    teacher = build_network("dcnv2", inputs, {**DCNV2, "hidden_layers": [32, 16]}, seed=1)
     feed = memory_feed(make_rows(3000, 1), 128, seed=0)
-    settings = TrainingSettings(learning_rate=0.01, max_epochs=3, device="cpu")
+    settings = TrainingSettings(**PLAIN, learning_rate=0.01, max_epochs=3, device="cpu")
     train(teacher, feed, None, settings)
     rows = make_rows(1000, 5)
 
     def gap(logit_weight):
-        student = build_network("dnn", inputs, {"hidden_layers": [16, 8]}, seed=2)
+        student = build_network("dnn", inputs, {**DNN, "hidden_layers": [16, 8]}, seed=2)
         loss = DistillationLoss(teacher, student, logit_weight=logit_weight)
         train(student, feed, None, settings, loss=loss)
         with torch.no_grad():
@@ -120,9 +120,9 @@ def test_student_follows_the_teacher(inputs, make_rows, memory_feed):
 
 
 def test_networks_without_hidden_layers_leave_the_logit_term(inputs, make_rows):
-    teacher = build_network("dnn", inputs, {}, seed=0)
+    teacher = build_network("dnn", inputs, DNN, seed=0)
     loss = DistillationLoss(teacher, build_network("lr", inputs), layer_weights=1.0)
-    assert loss.student_layers == [] and list(loss.parameters()) == []
+    assert loss.matched == {} and list(loss.parameters()) == []
     shallow = DistillationLoss(build_network("lr", inputs), teacher, layer_weights=1.0)
     assert list(shallow.parameters()) == []
     assert torch.isfinite(shallow(teacher, make_rows(5)))
@@ -138,7 +138,7 @@ def test_global_random_state_is_kept(pair):
 
 def test_bad_arguments(pair):
     teacher, student = pair
-    other = build_network("dnn", Inputs((Table("x", 3, 2),), ()))
+    other = build_network("dnn", Inputs((Table("x", 3, 2),), ()), DNN)
     with pytest.raises(ValueError, match="same columns"):
         DistillationLoss(teacher, other)
     with pytest.raises(ValueError, match="layer_weights.*hidden_0"):

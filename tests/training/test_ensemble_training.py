@@ -2,17 +2,21 @@
 
 import pytest
 import torch
-from memory_log import INPUTS, MemoryFeed, click_rows
+from memory_log import DCNV2, INPUTS, PLAIN, MemoryFeed, click_rows
 
 from spark_ctr.networks import build_network
 from spark_ctr.training import TrainingSettings, train
 
-CONFIG = {"hidden_layers": [8], "dropout": 0.0}
+CONFIG = {**DCNV2, "hidden_layers": [8], "dropout": 0.0}
 
 
 def test_members_learn_what_they_would_alone():
     settings = TrainingSettings(
-        max_epochs=2, embedding_l2=0.05, weight_decay=0.01, device="cpu", precision="float32"
+        **PLAIN | {"embedding_l2": 0.05},
+        max_epochs=2,
+        weight_decay=0.01,
+        device="cpu",
+        precision="float32",
     )
     feed = MemoryFeed(click_rows(200), 32, seed=1)
     network = build_network("dcnv2", INPUTS, CONFIG | {"members": 2}, seed=3)

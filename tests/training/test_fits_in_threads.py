@@ -5,13 +5,13 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
-from memory_log import INPUTS, MemoryFeed, click_rows
+from memory_log import INPUTS, PLAIN, MemoryFeed, click_rows
 
 from spark_ctr.networks import build_network
 from spark_ctr.training import DistillationLoss, TrainingSettings, train
 from spark_ctr.training.checkpoints import digest_of
 
-DROPPING = {"hidden_layers": [8, 4], "dropout": 0.4}
+DROPPING = {"hidden_layers": [8, 4], "dropout": 0.4, "batch_norm": False}
 NETWORKS = {
     "dnn": DROPPING | {"batch_norm": True, "members": 2},
     "autoint": DROPPING | {"attention_layers": 1, "attention_dim": 8},
@@ -22,7 +22,9 @@ NETWORKS = {
 def fitted(name, seed):
     """The weights after two epochs, as a digest."""
     network = build_network(name, INPUTS, NETWORKS[name], seed)
-    settings = TrainingSettings(max_epochs=2, seed=seed, device="cpu", precision="float32")
+    settings = TrainingSettings(
+        **PLAIN | {"seed": seed}, max_epochs=2, device="cpu", precision="float32"
+    )
     train(network, MemoryFeed(click_rows(400), 32, seed), None, settings)
     return digest_of(network.state_dict())
 

@@ -9,6 +9,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from memory_log import DCNV2, DNN
 
 from spark_ctr.networks import PADDING, Inputs, Table, build_network
 from spark_ctr.training.adamw import AdamW
@@ -159,7 +160,7 @@ def test_rows_are_summed_as_torch_does_and_sorted(batches, seed):
 
 def test_padding_touches_nothing():
     inputs = Inputs((Table("list", 5, 2, slots=3, padded=True), Table("a", 4, 2)), ())
-    network = build_network("dnn", inputs, {"hidden_layers": [4], "dropout": 0.0}, seed=0)
+    network = build_network("dnn", inputs, {**DNN, "hidden_layers": [4], "dropout": 0.0}, seed=0)
     weight = network.embedding.weights[0].weight
     before = weight.detach().clone()
     optimizers = Optimizers(network, (), 0.1, 0.0, 0.5, 1.0)
@@ -175,7 +176,7 @@ def test_padding_touches_nothing():
 
 
 def test_an_empty_batch_moves_no_row(inputs, make_rows):
-    network = build_network("dcnv2", inputs, {"hidden_layers": [4]}, seed=0)
+    network = build_network("dcnv2", inputs, {**DCNV2, "hidden_layers": [4]}, seed=0)
     before = copy.deepcopy(network.embedding.state_dict())
     optimizers = Optimizers(network, (), 0.1, 0.0, 0.1, 1.0)
     click_loss(network, make_rows(0)).backward()
@@ -196,7 +197,7 @@ def trained(network, optimizers, make_rows, seeds):
 @pytest.mark.parametrize("name", sorted(OPTIMIZERS))
 def test_a_loaded_state_goes_on_with_the_same_bits(name, first, inputs, make_rows):
     scale = [torch.nn.Parameter(torch.ones(2))]
-    network = build_network("dcnv2", inputs, {"dropout": 0.0}, seed=0)
+    network = build_network("dcnv2", inputs, {**DCNV2, "dropout": 0.0}, seed=0)
     optimizers = Optimizers(network, scale, 0.01, 0.1, 1e-3, 1.0, name)
     trained(network, optimizers, make_rows, range(first))
     optimizers.set_learning_rate(0.005)
@@ -216,11 +217,11 @@ def test_a_loaded_state_goes_on_with_the_same_bits(name, first, inputs, make_row
 
 
 def test_a_state_of_something_else_is_refused(inputs, make_rows):
-    network = build_network("dnn", inputs, {"hidden_layers": [4]}, seed=0)
+    network = build_network("dnn", inputs, {**DNN, "hidden_layers": [4]}, seed=0)
     optimizers = Optimizers(network, (), 0.01, 0.0, 0.0, None)
     trained(network, optimizers, make_rows, [0])
     state = optimizers.state_dict()
-    wider = build_network("dnn", inputs, {"hidden_layers": [5]}, seed=0)
+    wider = build_network("dnn", inputs, {**DNN, "hidden_layers": [5]}, seed=0)
     with pytest.raises(ValueError, match=r"state of 'mlp.*' must hold .*5.*got .*4"):
         Optimizers(wider, (), 0.01, 0.0, 0.0, None).load_state_dict(state)
     plain = build_network("lr", inputs, {}, seed=0)
@@ -232,7 +233,7 @@ def test_a_state_of_something_else_is_refused(inputs, make_rows):
 
 @pytest.mark.parametrize("sparse", [True, False])
 def test_clipping_bounds_the_whole_gradient(sparse, inputs, make_rows):
-    network = build_network("dnn", inputs, {"dropout": 0.0}, seed=0)
+    network = build_network("dnn", inputs, {**DNN, "dropout": 0.0}, seed=0)
     for weight in network.embedding.weights:
         weight.sparse = sparse
     optimizers = Optimizers(network, (), 0.1, 0.0, 0.0, 0.01)
@@ -243,7 +244,7 @@ def test_clipping_bounds_the_whole_gradient(sparse, inputs, make_rows):
 
 
 def test_weight_decay_spares_tables_and_biases(inputs):
-    network = build_network("dnn", inputs, {"dropout": 0.0}, seed=0)
+    network = build_network("dnn", inputs, {**DNN, "dropout": 0.0}, seed=0)
     before = copy.deepcopy(network.state_dict())
     optimizers = Optimizers(network, (), 0.1, 0.5, 0.0, None)
     for parameter in network.parameters():

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from memory_log import DCNV2
 
 from spark_ctr.networks import build_network
 from spark_ctr.training.loss import click_loss
@@ -9,7 +10,7 @@ from spark_ctr.training.precision_context import autocast, computes_in_bfloat16
 
 
 def test_only_products_of_matrices_are_bfloat16(inputs, make_rows):
-    network = build_network("dcnv2", inputs, {"dropout": 0.0, "batch_norm": True}, seed=0)
+    network = build_network("dcnv2", inputs, {**DCNV2, "dropout": 0.0, "batch_norm": True}, seed=0)
     dtypes = []
     hidden = network.mlp.layers["hidden_0"].linear
     hidden.register_forward_hook(lambda *call: dtypes.append(call[-1].dtype))

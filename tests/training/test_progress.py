@@ -4,6 +4,7 @@ import io
 import math
 
 import pytest
+from memory_log import PLAIN
 
 from spark_ctr.networks import build_network
 from spark_ctr.training import TrainingSettings, make_progress, train
@@ -23,7 +24,7 @@ def test_one_line_per_epoch_on_a_plain_stream(inputs, make_rows, memory_feed):
         build_network("lr", inputs),
         memory_feed(make_rows(100), 10),
         memory_feed(make_rows(50, 1), 50),
-        TrainingSettings(max_epochs=2, device="cpu"),
+        TrainingSettings(**PLAIN, max_epochs=2, device="cpu"),
         progress=make_progress(stream),
     )
     lines = stream.getvalue().splitlines()
@@ -81,7 +82,7 @@ def test_bar_is_closed_when_training_fails(inputs, make_rows, memory_feed):
             build_network("lr", inputs),
             memory_feed(make_rows(10), 5),
             None,
-            TrainingSettings(max_epochs=1, device="cpu"),
+            TrainingSettings(**PLAIN, max_epochs=1, device="cpu"),
             loss=fail,
             progress=progress,
         )
@@ -93,7 +94,7 @@ def test_default_is_silent(inputs, make_rows, memory_feed, capsys):
         build_network("lr", inputs),
         memory_feed(make_rows(10), 5),
         None,
-        TrainingSettings(max_epochs=1, device="cpu"),
+        TrainingSettings(**PLAIN, max_epochs=1, device="cpu"),
     )
     Progress().close()
     assert capsys.readouterr() == ("", "")

@@ -5,7 +5,7 @@ import pytest
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
-from memory_log import INPUTS, click_rows
+from memory_log import DCNV2, INPUTS, click_rows
 
 from spark_ctr.networks import build_network
 from spark_ctr.networks.layers.batch_norm import BatchNorm
@@ -14,7 +14,7 @@ from spark_ctr.training.feeds.batch import Batch
 
 # Without dropout, whose draws no two processes share. Batch normalisation is tested apart: the
 # gradient of the bias before it is rounding alone, which Adam takes for a direction.
-CONFIG = {"hidden_layers": [16, 8], "dropout": 0.0}
+CONFIG = {**DCNV2, "hidden_layers": [16, 8], "dropout": 0.0}
 SETTINGS = TrainingSettings(
     learning_rate=0.02,
     max_epochs=3,
@@ -22,6 +22,7 @@ SETTINGS = TrainingSettings(
     seed=4,
     embedding_l2=1e-3,
     average_weights=True,
+    recalibrate=False,
     clip_norm=1.0,
     device="cpu",
     precision="float32",

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from memory_log import DNN, PLAIN
 
 from spark_ctr.networks import build_network
 from spark_ctr.training import TrainingSettings, train
@@ -118,9 +119,13 @@ def test_training_ends_with_it(inputs, make_rows, memory_feed):
     feed, valid = (memory_feed(make_rows(n, seed=s), 128, seed=1) for n, s in ((400, 0), (3000, 1)))
     networks, histories = [], []
     for on in (False, True):
-        network = build_network("dnn", inputs, {"hidden_layers": [32]}, seed=1)
+        network = build_network("dnn", inputs, {**DNN, "hidden_layers": [32]}, seed=1)
         settings = TrainingSettings(
-            learning_rate=0.02, max_epochs=12, patience=12, device="cpu", recalibrate=on
+            **PLAIN | {"recalibrate": on},
+            learning_rate=0.02,
+            max_epochs=12,
+            patience=12,
+            device="cpu",
         )
         histories.append(train(network, feed, valid, settings))
         networks.append(network)

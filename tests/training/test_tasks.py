@@ -9,6 +9,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from memory_log import PLAIN
 from small_parquet import kinds
 
 from spark_ctr.networks import build_network
@@ -23,7 +24,7 @@ from spark_ctr.training.metrics import log_loss_of_logits, roc_auc
 from spark_ctr.training.tracking import figures
 
 HERE = "tests.training.two_tasks"
-CPU = {"device": "cpu", "precision": "float32"}
+CPU = {**PLAIN, "device": "cpu", "precision": "float32"}
 
 
 def two_labels(rows: Batch) -> Batch:
@@ -82,7 +83,7 @@ def test_training_measures_recalibrates_and_keeps_each_task(inputs, make_rows, t
     start_at(network, [-1.0, 0.5], (make_rows(50).ids, make_rows(50).numeric))
     rows, valid = (two_labels(make_rows(n, seed)) for n, seed in ((2_000, 1), (500, 2)))
     feeds = Parts(rows, 64), Parts(valid, 100)
-    plain = TrainingSettings(learning_rate=1e-2, max_epochs=3, recalibrate=False, **CPU)
+    plain = TrainingSettings(learning_rate=1e-2, max_epochs=3, **CPU)
     history = train(network, *feeds, plain, checkpoints=Checkpoints(str(tmp_path)))
     found = predict(network, feeds[1])
     assert found.logit.shape == (500, 2)
@@ -113,7 +114,7 @@ def test_recalibration_is_of_each_task(inputs, make_rows):
     network = build_network(f"{HERE}:TwoTasks", inputs, seed=1)
     rows = two_labels(make_rows(3_000, 1))
     few = two_labels(make_rows(400, 3))
-    settings = TrainingSettings(learning_rate=0.3, max_epochs=2, recalibrate=True, **CPU)
+    settings = TrainingSettings(learning_rate=0.3, max_epochs=2, **CPU | {"recalibrate": True})
     history = train(network, Parts(few, 16), Parts(rows, 500), settings)
     assert list(history.recalibration) == ["click", "buy"]
     scored = predict(network, Parts(rows, 500))

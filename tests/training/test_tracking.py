@@ -3,6 +3,7 @@
 import math
 
 import pytest
+from memory_log import PLAIN
 
 from spark_ctr.networks import build_network
 from spark_ctr.training import TrainingSettings, train
@@ -17,7 +18,7 @@ from spark_ctr.training.tracking import (
 
 def trained(inputs, make_rows, memory_feed, progress):
     """Train two epochs with a display; return the history."""
-    settings = TrainingSettings(max_epochs=2, device="cpu")
+    settings = TrainingSettings(**PLAIN, max_epochs=2, device="cpu")
     feeds = memory_feed(make_rows(200, 1), 64), memory_feed(make_rows(100, 2), 64)
     return train(build_network("lr", inputs), *feeds, settings, progress=progress)
 

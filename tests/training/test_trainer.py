@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from memory_log import DCNV2, DNN, PLAIN
 from torch import nn
 
 from spark_ctr.networks import NETWORKS, build_network
@@ -15,7 +16,7 @@ from spark_ctr.training.feeds.batch import Batch
 from spark_ctr.training.loss import click_loss
 from spark_ctr.training.metrics import roc_auc
 
-CPU = {"device": "cpu"}
+CPU = {**PLAIN, "device": "cpu"}
 
 
 class Told(nn.Module):
@@ -37,7 +38,7 @@ def same(one, two):
 def test_every_network_learns(name, inputs, make_rows, memory_feed):
     train_feed = memory_feed(make_rows(3000, 1), 128, seed=0)
     valid_feed = memory_feed(make_rows(1500, 2), 512)
-    config = {} if name in ("lr", "fm") else {"hidden_layers": [32, 16]}
+    config = {} if name in ("lr", "fm") else {**DNN, "hidden_layers": [32, 16]}
     if name == "autoint":
         config |= {"attention_layers": 1, "attention_dim": 8}  # as quick as the others
     network = build_network(name, inputs, config, seed=0)
@@ -51,9 +52,12 @@ def test_every_network_learns(name, inputs, make_rows, memory_feed):
 
 def test_two_runs_give_the_same_bits(inputs, make_rows, memory_feed):
     settings = TrainingSettings(
-        max_epochs=2, seed=4, weight_decay=0.01, embedding_l2=1e-3, clip_norm=1.0, **CPU
+        **CPU | {"seed": 4, "embedding_l2": 1e-3},
+        max_epochs=2,
+        weight_decay=0.01,
+        clip_norm=1.0,
     )
-    config = {"hidden_layers": [32, 16], "dropout": 0.3, "batch_norm": True}
+    config = {**DCNV2, "hidden_layers": [32, 16], "dropout": 0.3, "batch_norm": True}
     states, histories = [], []
     for global_seed in (1, 2):
         torch.manual_seed(global_seed)
@@ -74,13 +78,13 @@ def test_two_runs_give_the_same_bits(inputs, make_rows, memory_feed):
         other,
         memory_feed(make_rows(1000, 1), 64, seed=3),
         None,
-        TrainingSettings(max_epochs=2, seed=5, **CPU),
+        TrainingSettings(**CPU | {"seed": 5}, max_epochs=2),
     )
     assert not same(states[0], other.state_dict())
 
 
 def test_early_stopping_restores_the_best_epoch(inputs, make_rows, memory_feed):
-    network = build_network("dnn", inputs, {"dropout": 0.0}, seed=0)
+    network = build_network("dnn", inputs, {**DNN, "dropout": 0.0}, seed=0)
     states = []
     history = train(
         network,
@@ -119,7 +123,7 @@ def test_history_is_json_and_complete(inputs, make_rows, memory_feed):
 
 
 def test_train_loss_is_the_weighted_mean_over_rows(inputs, make_rows, memory_feed):
-    network = build_network("dnn", inputs, {"dropout": 0.0}, seed=0)
+    network = build_network("dnn", inputs, {**DNN, "dropout": 0.0}, seed=0)
     rows = make_rows(50)
     expected = click_loss(network, rows).item()
     settings = TrainingSettings(learning_rate=1e-12, max_epochs=1, **CPU)
@@ -145,7 +149,7 @@ def test_one_class_in_validation_falls_back_to_log_loss(inputs, make_rows, memor
 
 def test_monitor_log_loss_picks_its_best_epoch(inputs, make_rows, memory_feed):
     history = train(
-        build_network("dnn", inputs, {"dropout": 0.0}, seed=0),
+        build_network("dnn", inputs, {**DNN, "dropout": 0.0}, seed=0),
         memory_feed(make_rows(200), 16, seed=0),
         memory_feed(make_rows(300, 1), 300),
         TrainingSettings(learning_rate=0.02, max_epochs=8, patience=8, monitor="log_loss", **CPU),
@@ -166,7 +170,7 @@ def test_non_finite_loss_names_place_and_cause(poison, message, inputs, make_row
     poison(late)
     with pytest.raises(FloatingPointError, match=r"epoch 0, step 2: .*" + message):
         train(
-            build_network("dnn", inputs, {}, seed=0),
+            build_network("dnn", inputs, DNN, seed=0),
             memory_feed(rows, 8),
             None,
             TrainingSettings(max_epochs=2, **CPU),
@@ -208,7 +212,7 @@ def test_a_loss_is_told_of_every_epoch(inputs, make_rows, memory_feed):
 
 
 def test_short_last_batch_of_one_row_with_batch_norm(inputs, make_rows, memory_feed):
-    network = build_network("dnn", inputs, {"batch_norm": True}, seed=0)
+    network = build_network("dnn", inputs, {**DNN, "batch_norm": True}, seed=0)
     settings = TrainingSettings(max_epochs=1, **CPU)
     history = train(network, memory_feed(make_rows(33), 16), None, settings)
     assert math.isfinite(history.epochs[0]["train_loss"])
@@ -229,12 +233,13 @@ def test_no_epochs_and_no_rows(inputs, make_rows, memory_feed):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"learning_rate": 0.0}, "learning_rate must be > 0"),
-        ({"patience": 0}, "patience must be >= 1"),
-        ({"monitor": "f1"}, "monitor must be 'auc' or 'log_loss', got 'f1'"),
+        ({"learning_rate": 0.0}, "learning_rate must be above 0.0: 0.0"),
+        ({"patience": 0}, "patience must be at least 1: 0"),
+        ({"monitor": "f1"}, "monitor must be one of 'auc', 'log_loss': 'f1'"),
         ({"device": "tpu"}, "device must be"),
-        ({"learning_rate_decay": 0.0}, r"learning_rate_decay must be in \(0, 1\]"),
-        ({"clip_norm": 0.0}, "clip_norm must be > 0 or None"),
+        ({"learning_rate_decay": 0.0}, "learning_rate_decay must be above 0.0"),
+        ({"clip_norm": 0.0}, "clip_norm must be above 0.0"),
+        ({"max_epochs": -1}, "max_epochs must be at least 0: -1"),
     ],
 )
 def test_settings_are_checked(change, message):
@@ -253,14 +258,14 @@ def test_missing_gpu_is_named(inputs, make_rows, memory_feed):
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_gpu_training(inputs, make_rows, memory_feed):
-    network = build_network("dcnv2", inputs, {}, seed=0)
+    network = build_network("dcnv2", inputs, DCNV2, seed=0)
     before = torch.cuda.get_rng_state()
     history = train(
         network,
         memory_feed(make_rows(3000, 1), 64, seed=0),
         memory_feed(make_rows(1500, 2), 512),
-        TrainingSettings(learning_rate=0.01, max_epochs=4, embedding_l2=1e-5, clip_norm=5.0,
-                         device="cuda"),
+        TrainingSettings(**PLAIN | {"embedding_l2": 1e-5}, learning_rate=0.01, max_epochs=4,
+                         clip_norm=5.0, device="cuda"),
     )  # fmt: skip
     assert torch.equal(torch.cuda.get_rng_state(), before)
     assert history.best["valid_auc"] > 0.75
@@ -288,7 +293,9 @@ def test_learning_rate_follows_the_schedule(inputs, make_rows, memory_feed):
 def test_bfloat16_learns_about_the_same(inputs, make_rows, memory_feed):
     losses = {}
     for precision in ("float32", "bfloat16"):
-        network = build_network("dnn", inputs, {"hidden_layers": [32], "dropout": 0.0}, seed=0)
+        network = build_network(
+            "dnn", inputs, {**DNN, "hidden_layers": [32], "dropout": 0.0}, seed=0
+        )
         settings = TrainingSettings(learning_rate=0.01, max_epochs=3, precision=precision, **CPU)
         feed = memory_feed(make_rows(2000, 1), 64, seed=0)
         history = train(network, feed, None, settings)
