@@ -63,6 +63,10 @@ class PackedModel:
         self._id_range = IdRange(self.inputs.slot_tables)
         self._execution = Execution(program)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # A copy prepares kernels of its own, which cannot all be copied.
+        return type(self), self.to_arrays()
+
     @property
     def nbytes(self) -> int:
         """Bytes of all weights as they are saved."""
