@@ -64,9 +64,9 @@ class CTRClassifier(MetaStage, CTRParams, CTREstimator):
     def _restore(self, state: dict[str, Any], payload: dict[str, bytes]) -> None:
         _check_trusted(self)
 
-    def _check(self, inputs: Inputs) -> None:
-        self._network_for(inputs)
+    def _check(self, inputs: Inputs) -> Network:
         check_run(self)
+        return self._network_for(inputs)
 
     def _network_for(self, inputs: Inputs) -> Network:
         network = build_network(self.getNetwork(), inputs, self.network_config(), self.getSeed())
@@ -141,9 +141,6 @@ class CTRClassificationModel(CTRModel):
     def inputs(self) -> Inputs:
         """Tables and numeric columns that the model reads."""
         return self.torchNetwork.inputs
-
-    def _network_for(self, inputs: Inputs) -> Network:
-        return self.torchNetwork
 
     def _network_defaults(self) -> dict[str, Any]:
         # What this network has, whatever the defaults of its kind have become since.

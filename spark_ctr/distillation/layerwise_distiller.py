@@ -77,12 +77,9 @@ class LayerwiseDistiller(MetaStage, HasLogitWeight, CTREstimator):
                 )
         return student
 
-    def _check(self, inputs: Inputs) -> None:
+    def _check(self, inputs: Inputs) -> Network:
         self._nested("teacher")._check(inputs)
-        self._nested("student")._check(inputs)
-
-    def _network_for(self, inputs: Inputs) -> Network:
-        return self._nested("student")._network_for(inputs)
+        return self._nested("student")._check(inputs)
 
     def _trainings(self) -> list[NetworkSource]:
         return [*self._nested("teacher")._trainings(), self]

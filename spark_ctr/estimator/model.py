@@ -13,6 +13,7 @@ from spark_ctr.estimator.params import CTRParams
 from spark_ctr.estimator.shared_work import SharedWork
 from spark_ctr.estimator.source import NetworkSource, params_key
 from spark_ctr.estimator.summary import TrainingSummary
+from spark_ctr.networks.network import Network
 from spark_ctr.rows.scoring import add_predictions, feature_elements, logit_column
 from spark_ctr.rows.training_data import TrainingData
 from spark_ctr.stage.fitting import StageModel
@@ -73,12 +74,13 @@ class CTRModel(CTRParams, NetworkSource, PersistentStage, StageModel):
     def _column_owner(self) -> CTRParams:
         return self
 
-    def _check(self, inputs: Inputs) -> None:
+    def _check(self, inputs: Inputs) -> Network:
         if not self.inputs.same_ids(inputs) or self.inputs.numeric != inputs.numeric:
             raise ValueError(
                 f"the fitted {type(self).__name__} {self.uid} reads other embedding tables or "
                 "numeric columns than the dataset has: encode the dataset with its encoder"
             )
+        return self.torchNetwork
 
     def _model_for(self, data: TrainingData, work: SharedWork) -> CTRModel:
         return self

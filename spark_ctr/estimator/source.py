@@ -23,11 +23,11 @@ class NetworkSource(Params):
         """Return the stage whose Params name the columns and say how training runs."""
         raise NotImplementedError
 
-    def _check(self, inputs: Inputs) -> None:
-        """Refuse what cannot work on these columns, before anything is written."""
+    def _check(self, inputs: Inputs) -> Network:
+        """Refuse what cannot work on these columns, before anything is written.
 
-    def _network_for(self, inputs: Inputs) -> Network:
-        """Return a network like the one that comes out, trained or not."""
+        Returns a network like the one that comes out, trained or not.
+        """
         raise NotImplementedError
 
     def _model_for(self, data: TrainingData, work: SharedWork) -> Any:

@@ -22,6 +22,7 @@ from spark_ctr.estimator.shared_work import SharedWork
 from spark_ctr.estimator.source import NetworkSource
 from spark_ctr.estimator.summary import TrainingSummary, saved_summary
 from spark_ctr.estimator.workers import check_run
+from spark_ctr.networks.network import Network
 from spark_ctr.precision.fine_tuning import fine_tune, quantisation
 from spark_ctr.precision.packing import check_packable, pack_network
 from spark_ctr.rows.training_data import TrainingData
@@ -118,11 +119,11 @@ class MixedPrecisionQuantizer(MetaStage, QuantizationParams, CTREstimator):
     def _column_owner(self) -> CTRParams:
         return self._nested("classifier")._column_owner()
 
-    def _check(self, inputs: Inputs) -> None:
-        classifier = self._nested("classifier")
-        classifier._check(inputs)
+    def _check(self, inputs: Inputs) -> Network:
+        network = self._nested("classifier")._check(inputs)
         check_run(self._column_owner())
-        check_packable(classifier._network_for(inputs))
+        check_packable(network)
+        return network
 
     def _trainings(self) -> list[NetworkSource]:
         return [*self._nested("classifier")._trainings(), self]
