@@ -86,6 +86,7 @@ def test_a_fold_writes_its_files_and_trains_its_teacher_once(small_clicks, work)
         assert not same(one, two) and same(one.teacher, three.teacher)
 
 
+@pytest.mark.once
 def test_points_give_what_separate_fits_give(small_clicks, work):
     stage = classifier(network="dnn", dropout=0.2, numWorkers=1)
     split = {stage.validationFraction: 0.3}
@@ -99,6 +100,7 @@ def test_points_give_what_separate_fits_give(small_clicks, work):
     assert stage.fit(small_clicks, []) == []
 
 
+@pytest.mark.once
 def test_a_quantiser_shares_what_its_stages_train(small_clicks, work):
     stage = MixedPrecisionQuantizer(classifier=distiller(), maxIter=1)
     student = stage.getClassifier().getStudent()
@@ -118,6 +120,7 @@ def test_a_quantiser_shares_what_its_stages_train(small_clicks, work):
     assert len(work.folders) == 2 and not work.left()
 
 
+@pytest.mark.once
 def test_a_failed_fit_and_a_dropped_iterator_leave_no_files(small_clicks, work):
     stage = classifier(maxIter=1)
     fits = stage.fitMultiple(small_clicks, [{}, {stage.weightCol: "label"}, {}])
@@ -134,6 +137,7 @@ def test_a_failed_fit_and_a_dropped_iterator_leave_no_files(small_clicks, work):
     assert not work.left()
 
 
+@pytest.mark.once
 def test_a_quantised_model_has_the_params_of_its_own_fit(small_clicks):
     first = classifier(maxIter=1, network="dnn", predictionCol="click", threshold=0.3)
     stage = MixedPrecisionQuantizer(classifier=first, learningRate=0.004, binaryShare=0.0)
