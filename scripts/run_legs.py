@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -22,6 +23,7 @@ ROOT = Path(__file__).resolve().parents[1]
 BUILD = ROOT / "build"
 AT_A_TIME = 2
 SLOWEST = 20
+CLOSING = re.compile(r"\d+ (passed|failed|skipped|errors?)\b.* in [\d.]+s")
 # Torch and what stands on it alone are the same in all legs.
 TORCH = tuple(f"tests/{part}" for part in ("networks", "precision", "runtime", "training"))
 # These need no Spark, so they only depend on NumPy, pandas and pyarrow.
@@ -180,7 +182,9 @@ def pytest_run(run: Run, everything: bool) -> Outcome:
     minutes = (time.monotonic() - start) / 60
     text = output.read_text(errors="replace")
     print(f"\n== {run.leg} leg, {run.name}, {run.mode} Spark\n{text}", flush=True)
-    last = ([line for line in text.splitlines() if line.strip()] or ["pytest printed nothing"])[-1]
+    # A JVM that ends may print behind pytest's own last line.
+    lines = [line for line in text.splitlines() if line.strip()] or ["pytest printed nothing"]
+    last = next((line for line in reversed(lines) if CLOSING.search(line)), lines[-1])
     return Outcome(done.returncode == 0, minutes, last.strip("= "), seconds_of(durations))
 
 
