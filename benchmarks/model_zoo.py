@@ -135,6 +135,10 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "dcnv2 cosine": {"learningRateSchedule": "cosine", "warmupSteps": 200, "maxIter": 8},
     "dcnv2 adagrad": {"optimizer": "adagrad"},
     "fibinet with batchNorm": {"network": "fibinet", "batchNorm": True},
+    # The settings of dcnv2, and the published width.
+    "fibinet as dcnv2": {"network": "fibinet", "hiddenLayers": [400, 400], "batchNorm": True},
+    "autoint as dcnv2": {"network": "autoint", "hiddenLayers": [400, 400], "dropout": 0.2},
+    "finalmlp published": {"network": "finalmlp", "hiddenLayers": [400], "dropout": 0.4},
 }
 GRID = {"embeddingRegularization": [1e-3, 1e-2, 5e-2], "dropout": [0.2, 0.4]}
 

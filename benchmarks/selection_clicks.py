@@ -33,7 +33,7 @@ from spark_ctr.training.metrics import log_odds
 
 BUDGET = 1_000_000
 DIM = 8
-NETWORK = {"hidden_layers": [64, 32]}
+NETWORK = {"hidden_layers": [64, 32], "dropout": 0.1, "batch_norm": False}
 EPOCHS = 4
 ESTIMATE, TWICE = "estimate only", "seen twice"
 LABELS, TRUTH = "by labels", "by the truth"

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 from spark_ctr.classification.ctr_classifier import CTRClassificationModel, CTRClassifier
 from spark_ctr.estimator.estimator import CTREstimator
-from spark_ctr.estimator.loss_params import HasLogitWeight
 from spark_ctr.estimator.params import CTRParams
 from spark_ctr.estimator.shared_work import SharedWork
 from spark_ctr.estimator.source import NetworkSource
 from spark_ctr.networks.network import Network
 from spark_ctr.rows.training_data import TrainingData
-from spark_ctr.stage.base import number, param
+from spark_ctr.stage.base import Stage, param, setting_param
 from spark_ctr.stage.meta import MetaStage, stage_of
 from spark_ctr.tables import Inputs
-from spark_ctr.training.distillation import distillation
+from spark_ctr.training.distillation import DISTILLATION, distillation
 from spark_ctr.training.losses.hidden import matched_layers
 
 
-class LayerwiseDistiller(MetaStage, HasLogitWeight, CTREstimator):
+class LayerwiseDistiller(MetaStage, Stage, CTREstimator):
     """Train a teacher and distil it into a student.
 
     The student minimises cross-entropy, the squared difference of the logits, and the distance of
@@ -48,18 +47,9 @@ class LayerwiseDistiller(MetaStage, HasLogitWeight, CTREstimator):
         stage_of("teacher", CTRClassifier, CTRClassificationModel),
     )
     student = param("student", "CTRClassifier to distil into", stage_of("student", CTRClassifier))
-    hiddenWeight = param(
-        "hiddenWeight",
-        "weight of each hidden layer's distance from the teacher's",
-        number("hiddenWeight", float, at_least=0.0),
-        0.1,
-    )
-    hiddenEpochs = param(
-        "hiddenEpochs",
-        "epochs over which hiddenWeight falls to 0",
-        number("hiddenEpochs", int, at_least=1),
-        5,
-    )
+    logitWeight = setting_param("logitWeight", DISTILLATION["logit_weight"])
+    hiddenWeight = setting_param("hiddenWeight", DISTILLATION["layer_weights"])
+    hiddenEpochs = setting_param("hiddenEpochs", DISTILLATION["decay_epochs"])
 
     def _column_owner(self) -> CTRParams:
         student, teacher = self._nested("student"), self._nested("teacher")
@@ -90,11 +80,9 @@ class LayerwiseDistiller(MetaStage, HasLogitWeight, CTREstimator):
         network = student._network_for(data.inputs)
         objective = distillation(
             teacher.torchNetwork,
-            logit_weight=self.getLogitWeight(),
-            layer_weights=self.getHiddenWeight(),
-            decay_epochs=self.getHiddenEpochs(),
             logit_shift=data.logit_shift,
             seed=student.getSeed(),
+            **self.setting_values(DISTILLATION),
         )
         matched = matched_layers(network, teacher.torchNetwork)
         extra = {"teacher": teacher.uid, "layers": matched}

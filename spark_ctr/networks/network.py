@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from spark_ctr.settings import Setting
-from spark_ctr.tables import IdRange, Inputs
+from spark_ctr.tables import Inputs
 
 _PLAIN = [1.0, 0.0]
 
@@ -53,8 +53,6 @@ class Network(nn.Module):
         super().__init__()
         self.inputs = inputs
         self.config = config
-        # Not a buffer: it stays on the CPU, where ids are checked.
-        self._id_range = IdRange(inputs.slot_tables)
         self.register_buffer("logit_calibration", torch.tensor([_PLAIN] * len(self.tasks)))
 
     def forward(self, ids: Tensor, numeric: Tensor) -> Tensor:
@@ -112,7 +110,7 @@ class Network(nn.Module):
 
     def check_ids(self, ids: Tensor) -> None:
         """Raise IndexError if an id of this CPU tensor [B, ids_width] lies outside its table."""
-        self._id_range.check(ids.numpy())
+        self.inputs.id_range.check(ids.numpy())
 
     def _outputs(self, ids: Tensor, numeric: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Return what `hidden` returns, of checked inputs."""

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from spark_ctr.networks.network import Network
 from spark_ctr.precision.binary import BinaryLinear, absolute_binary_weight_regularisation
+from spark_ctr.precision.settings import OBJECTIVE
 from spark_ctr.training.losses.term import Outputs, Term
 
 # The name of the term in an objective.
@@ -50,8 +51,8 @@ class BinarySchedule(Term):
         frozen: Mapping[str, Network] | None = None,
         weight: float = 1.0,
         *,
-        prioritised_epochs: int = 1,
-        inverse_layerwise: bool = True,
+        prioritised_epochs: int = OBJECTIVE["prioritised_epochs"].default,
+        inverse_layerwise: bool = OBJECTIVE["inverse_layerwise"].default,
     ) -> None:
         super().__init__(network, frozen or {}, weight)
         if prioritised_epochs < 0:

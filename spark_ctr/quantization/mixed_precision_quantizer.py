@@ -9,12 +9,10 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from pyspark.ml.param import TypeConverters
 
 from spark_ctr.classification.ctr_classifier import CTRClassificationModel, CTRClassifier
 from spark_ctr.distillation.layerwise_distiller import LayerwiseDistiller
 from spark_ctr.estimator.estimator import CTREstimator
-from spark_ctr.estimator.loss_params import HasLogitWeight
 from spark_ctr.estimator.model import CTRModel
 from spark_ctr.estimator.params import CTRParams
 from spark_ctr.estimator.run import open_feeds, run_training, summary_of
@@ -25,60 +23,29 @@ from spark_ctr.estimator.workers import check_run
 from spark_ctr.networks.network import Network
 from spark_ctr.precision.fine_tuning import fine_tune, quantisation
 from spark_ctr.precision.packing import check_packable, pack_network
+from spark_ctr.precision.settings import FINE_TUNING, OBJECTIVE
 from spark_ctr.rows.training_data import TrainingData
 from spark_ctr.runtime.packed_model import PackedModel
 from spark_ctr.runtime.serialization import packed_from_bytes, packed_to_bytes
-from spark_ctr.stage.base import number, param
+from spark_ctr.stage.base import Stage, param, setting_param
 from spark_ctr.stage.meta import MetaStage, stage_of
 from spark_ctr.tables import Inputs
 
 logger = logging.getLogger("spark_ctr")
 
 
-class QuantizationParams(HasLogitWeight):
+class QuantizationParams(Stage):
     """Params of :class:`MixedPrecisionQuantizer` that its model keeps."""
 
-    binaryShare = param(
-        "binaryShare",
-        "share of the hidden-to-hidden layers to make 1-bit, the least sensitive first",
-        number("binaryShare", float, at_least=0.0, at_most=1.0),
-        0.5,
-    )
-    tolerance = param(
-        "tolerance",
-        "largest loss of validation AUC before a 1-bit layer goes back to 8 bits",
-        number("tolerance", float, at_least=0.0),
-        0.002,
-    )
-    lossTolerance = param(
-        "lossTolerance",
-        "largest rise of validation log loss, as a share of the classifier's, before a 1-bit layer "
-        "goes back to 8 bits",
-        number("lossTolerance", float, at_least=0.0),
-        0.02,
-    )
-    maxIter = param("maxIter", "epochs of fine-tuning", number("maxIter", int, at_least=1), 10)
-    learningRate = param(
-        "learningRate", "of fine-tuning", number("learningRate", float, above=0.0), 2e-3
-    )
-    binaryRegularization = param(
-        "binaryRegularization",
-        "weight of absolute binary weight regularisation",
-        number("binaryRegularization", float, at_least=0.0),
-        1e-2,
-    )
-    prioritizedEpochs = param(
-        "prioritizedEpochs",
-        "prioritised training: epochs in which 1-bit layers still use their real-valued weights",
-        number("prioritizedEpochs", int, at_least=0),
-        2,
-    )
-    inverseLayerwise = param(
-        "inverseLayerwise",
-        "inverse layer-wise fine-tuning: binarise one more layer an epoch, the last first",
-        TypeConverters.toBoolean,
-        True,
-    )
+    binaryShare = setting_param("binaryShare", FINE_TUNING["binary_share"])
+    tolerance = setting_param("tolerance", FINE_TUNING["tolerance"])
+    lossTolerance = setting_param("lossTolerance", FINE_TUNING["loss_tolerance"])
+    maxIter = setting_param("maxIter", FINE_TUNING["epochs"])
+    learningRate = setting_param("learningRate", FINE_TUNING["learning_rate"])
+    logitWeight = setting_param("logitWeight", OBJECTIVE["logit_weight"])
+    binaryRegularization = setting_param("binaryRegularization", OBJECTIVE["regularisation_weight"])
+    prioritizedEpochs = setting_param("prioritizedEpochs", OBJECTIVE["prioritised_epochs"])
+    inverseLayerwise = setting_param("inverseLayerwise", OBJECTIVE["inverse_layerwise"])
 
 
 class MixedPrecisionQuantizer(MetaStage, QuantizationParams, CTREstimator):
@@ -140,18 +107,11 @@ class MixedPrecisionQuantizer(MetaStage, QuantizationParams, CTREstimator):
             feed,
             valid or feed,
             settings=params.training_settings(),
-            epochs=self.getMaxIter(),
-            learning_rate=self.getLearningRate(),
-            binary_share=self.getBinaryShare(),
-            tolerance=self.getTolerance(),
-            loss_tolerance=self.getLossTolerance(),
+            **self.setting_values(FINE_TUNING),
             objective=quantisation(
                 full.torchNetwork,
-                logit_weight=self.getLogitWeight(),
                 logit_shift=data.logit_shift,
-                regularisation_weight=self.getBinaryRegularization(),
-                prioritised_epochs=self.getPrioritizedEpochs(),
-                inverse_layerwise=self.getInverseLayerwise(),
+                **self.setting_values(OBJECTIVE),
             ),
             run=partial(run_training, params, watched),
         )

@@ -17,7 +17,7 @@ from pyspark.sql import functions as F
 from spark_ctr.rows.feature_columns import elements, invalid_features
 from spark_ctr.stage.columns import column
 from spark_ctr.stage.invalid_rows import InvalidRows
-from spark_ctr.tables import IdRange, Inputs
+from spark_ctr.tables import Inputs
 
 Predictor = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
@@ -103,7 +103,7 @@ def checked_features(
     raw = frame.iloc[:, :width].to_numpy(dtype=np.float64)
     numeric = frame.iloc[:, width : width + numbers].to_numpy(dtype=np.float32)
     lengths = frame.iloc[:, width + numbers :].to_numpy(dtype=np.float64)
-    good_ids = IdRange(inputs.slot_tables).valid(raw)
+    good_ids = inputs.id_range.valid(raw)
     good_numbers = np.isfinite(numeric)
     good = (lengths == (width, numbers)).all(1) & good_ids.all(1) & good_numbers.all(1)
     ids = np.where(good_ids, raw, 0).astype(np.int32)

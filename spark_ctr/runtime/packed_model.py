@@ -9,7 +9,7 @@ import numpy as np
 from spark_ctr.runtime.earlier_formats import EARLIER_VERSIONS, converted
 from spark_ctr.runtime.execution import Execution
 from spark_ctr.runtime.header import FORMAT_VERSION, read_program
-from spark_ctr.tables import IdRange, Inputs
+from spark_ctr.tables import Inputs
 
 
 class PackedModel:
@@ -60,7 +60,6 @@ class PackedModel:
         self.tasks = tuple(header["tasks"])
         self.layers = program.layers()
         self._arrays = arrays
-        self._id_range = IdRange(self.inputs.slot_tables)
         self._execution = Execution(program)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -111,7 +110,7 @@ class PackedModel:
         if len(ids) != len(numeric):
             raise ValueError(f"ids has {len(ids)} rows but numeric {len(numeric)}")
         ids = ids.astype(np.int64)
-        self._id_range.check(ids)
+        self.inputs.id_range.check(ids)
         logits = np.empty((len(ids), len(self.tasks)), dtype=np.float32)
         self._execution(ids, numeric, logits)
         return logits

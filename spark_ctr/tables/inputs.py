@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
+from spark_ctr.tables.ids import IdRange
 from spark_ctr.tables.table import Table
 
 
@@ -65,6 +67,11 @@ class Inputs:
     def slot_tables(self) -> tuple[Table, ...]:
         """The table of each id of a row of data."""
         return tuple(table for table in self.tables for _ in range(table.slots))
+
+    @cached_property
+    def id_range(self) -> IdRange:
+        """Which ids of a row of data are valid."""
+        return IdRange(self.slot_tables)
 
     @property
     def embedded_width(self) -> int:

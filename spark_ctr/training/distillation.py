@@ -6,18 +6,32 @@ from collections.abc import Sequence
 from typing import Any
 
 from spark_ctr.networks.network import Network
+from spark_ctr.settings import Setting, integer, number
 from spark_ctr.training.losses.hidden import match_layers
 from spark_ctr.training.losses.objective import Objective, ObjectiveLoss, TermSettings
 
-__all__ = ["DistillationLoss", "distillation", "match_layers"]
+__all__ = ["DISTILLATION", "DistillationLoss", "distillation", "match_layers"]
+
+
+DISTILLATION: dict[str, Setting] = {
+    "logit_weight": number(
+        1.0, at_least=0.0, doc="weight of the squared difference from the teacher's logits"
+    ),
+    "layer_weights": number(
+        0.1, at_least=0.0, doc="weight of each hidden layer's distance from the teacher's"
+    ),
+    "decay_epochs": integer(
+        5, at_least=1, doc="epochs over which the weight of hidden layers falls to 0"
+    ),
+}
 
 
 def distillation(
     teacher: Network,
     *,
-    logit_weight: float = 1.0,
-    layer_weights: float | Sequence[float] = 0.1,
-    decay_epochs: int = 5,
+    logit_weight: float = DISTILLATION["logit_weight"].default,
+    layer_weights: float | Sequence[float] = DISTILLATION["layer_weights"].default,
+    decay_epochs: int = DISTILLATION["decay_epochs"].default,
     logit_shift: float = 0.0,
     seed: int = 0,
 ) -> Objective:

@@ -9,10 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spark_ctr.classification import CTRClassificationModel, CTRClassifier
+from spark_ctr.distillation import LayerwiseDistiller
 from spark_ctr.networks import NETWORKS, Inputs, Table, build_network
 from spark_ctr.networks.settings import MEMBERS
+from spark_ctr.precision.settings import FINE_TUNING, OBJECTIVE
 from spark_ctr.quantization import MixedPrecisionQuantizer
 from spark_ctr.settings import SEED
+from spark_ctr.training.distillation import DISTILLATION
 from spark_ctr.training.settings import TRAINING, TrainingSettings
 from tests.persistence.saved_models import FORMAT1
 
@@ -71,6 +74,30 @@ def test_every_setting_of_training_is_a_param():
     assert stage.training_settings() == TrainingSettings()
     assert stage.getParam("members").doc == MEMBERS.doc and stage.getMembers() == MEMBERS.default
     assert stage.getSeed() == SEED.default
+
+
+@pytest.mark.parametrize(
+    ("stage", "settings", "names"),
+    [
+        (LayerwiseDistiller, DISTILLATION, "logitWeight hiddenWeight hiddenEpochs"),
+        (
+            MixedPrecisionQuantizer,
+            OBJECTIVE,
+            "logitWeight binaryRegularization prioritizedEpochs inverseLayerwise",
+        ),
+        (
+            MixedPrecisionQuantizer,
+            FINE_TUNING,
+            "maxIter learningRate binaryShare tolerance lossTolerance",
+        ),
+    ],
+)
+def test_settings_of_losses_are_params(stage, settings, names):
+    default = stage()
+    for name, (key, setting) in zip(names.split(), settings.items(), strict=True):
+        assert default.getParam(name).doc == setting.doc != ""
+        assert default._value(name) == setting.default == default.setting_values(settings)[key]
+    assert stage(logitWeight=0.25).getLogitWeight() == 0.25
 
 
 @given(st.sampled_from(sorted(PARAMS)), VALUES)

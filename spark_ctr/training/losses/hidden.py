@@ -80,7 +80,7 @@ class HiddenDistance(Term):
         *,
         of: str = "teacher",
         layer_weights: float | Sequence[float] = 1.0,
-        decay_epochs: int = 5,
+        decay_epochs: int,
         seed: int = 0,
     ) -> None:
         super().__init__(network, frozen, weight)
