@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
+from typing import Any
+
 import torch.fx
 from torch import Tensor, nn
 
@@ -23,9 +27,35 @@ LEAVES = (
 )
 
 
+# While it traces, torch.fx has modules of the whole process call their tracer.
+_one_at_a_time = threading.Lock()
+
+
 class _Tracer(torch.fx.Tracer):
+    """Traces what its own thread calls; modules of other threads compute as ever."""
+
+    def __init__(self) -> None:
+        super().__init__(param_shapes_constant=True)
+        self._thread = threading.get_ident()
+
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         return isinstance(m, LEAVES)
+
+    def call_module(
+        self,
+        m: nn.Module,
+        forward: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> Any:
+        if threading.get_ident() != self._thread:
+            return forward(*args, **kwargs)
+        return super().call_module(m, forward, args, kwargs)
+
+    def getattr(self, attr: str, attr_val: Any, parameter_proxy_cache: dict[str, Any]) -> Any:
+        if threading.get_ident() != self._thread:
+            return attr_val
+        return super().getattr(attr, attr_val, parameter_proxy_cache)
 
 
 class _Logits(nn.Module):
@@ -62,7 +92,8 @@ def trace(network: Network) -> torch.fx.GraphModule:
     network.eval()
     try:
         root = _Logits(network)
-        graph = _Tracer(param_shapes_constant=True).trace(root)
+        with _one_at_a_time:
+            graph = _Tracer().trace(root)
     finally:
         for module in training:
             module.training = True
