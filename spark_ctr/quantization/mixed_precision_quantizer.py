@@ -24,7 +24,7 @@ from spark_ctr.networks.network import Network
 from spark_ctr.precision.fine_tuning import fine_tune, quantisation
 from spark_ctr.precision.packing import check_packable, pack_network
 from spark_ctr.precision.settings import FINE_TUNING, OBJECTIVE
-from spark_ctr.rows.training_data import TrainingData
+from spark_ctr.rows.training_data import TrainingColumns, TrainingData
 from spark_ctr.runtime.packed_model import PackedModel
 from spark_ctr.runtime.serialization import packed_from_bytes, packed_to_bytes
 from spark_ctr.stage.base import Stage, param, setting_param
@@ -86,14 +86,17 @@ class MixedPrecisionQuantizer(MetaStage, QuantizationParams, CTREstimator):
     def _column_owner(self) -> CTRParams:
         return self._nested("classifier")._column_owner()
 
-    def _check(self, inputs: Inputs) -> Network:
-        network = self._nested("classifier")._check(inputs)
+    def _training_columns(self) -> TrainingColumns:
+        return self._nested("classifier")._training_columns()
+
+    def _check(self, inputs: Inputs, *further: Inputs) -> Network:
+        network = self._nested("classifier")._check(inputs, *further)
         check_run(self._column_owner())
         check_packable(network)
         return network
 
-    def _trainings(self) -> list[NetworkSource]:
-        return [*self._nested("classifier")._trainings(), self]
+    def _keys(self) -> list[Hashable]:
+        return [*self._nested("classifier")._keys(), self._key()]
 
     def _train(self, data: TrainingData, work: SharedWork) -> QuantizedCTRClassificationModel:
         params = self._column_owner()
