@@ -70,7 +70,8 @@ class CTRClassifier(MetaStage, CTRParams, CTREstimator):
         return self._network_for(inputs)
 
     def _network_for(self, inputs: Inputs) -> Network:
-        network = build_network(self.getNetwork(), inputs, self.network_config(), self.getSeed())
+        inputs, config = self.network_inputs(inputs), self.network_config()
+        network = build_network(self.getNetwork(), inputs, config, self.getSeed())
         if len(network.tasks) > 1:
             raise ValueError(
                 f"network '{self.getNetwork()}' has the tasks {', '.join(network.tasks)}, and "

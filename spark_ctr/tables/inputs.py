@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -57,6 +57,11 @@ class Inputs:
         """Whether the same ids mean the same in all tables, as far as it is known."""
         pairs = zip(self.tables, other.tables, strict=False)
         return len(self.tables) == len(other.tables) and all(a.same_ids(b) for a, b in pairs)
+
+    def at_most(self, dim: int) -> Inputs:
+        """Return these columns with rows of tables no wider than `dim`; ids stay what they are."""
+        tables = (replace(table, dim=min(table.dim, dim)) for table in self.tables)
+        return Inputs(tuple(tables), self.numeric)
 
     @property
     def ids_width(self) -> int:
