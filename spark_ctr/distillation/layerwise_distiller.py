@@ -23,13 +23,19 @@ from spark_ctr.estimator.source import NetworkSource, params_key
 from spark_ctr.networks.ensemble import Ensemble
 from spark_ctr.networks.network import Network
 from spark_ctr.rows.teacher_rows import Recombination, TeacherOfRows, with_teacher
-from spark_ctr.rows.training_columns import TrainingColumns, check_same_inputs, feature_inputs
+from spark_ctr.rows.training_columns import (
+    TrainingColumns,
+    check_same_inputs,
+    feature_inputs,
+    further_prefix,
+)
 from spark_ctr.rows.training_data import TrainingData
 from spark_ctr.rows.unlabelled_rows import write_unlabelled
 from spark_ctr.stage.base import param
 from spark_ctr.stage.fit_progress import counted, working
 from spark_ctr.stage.meta import MetaStage, stage_of, stages_of
-from spark_ctr.tables import Inputs, column_groups
+from spark_ctr.tables import Inputs
+from spark_ctr.tables.column_groups import column_groups
 from spark_ctr.training.distillation import DISTILLATION, distillation
 from spark_ctr.training.losses import Objective
 from spark_ctr.training.losses.hidden import matched_layers
@@ -125,7 +131,9 @@ class LayerwiseDistiller(MetaStage, DistillationParams, CTREstimator):
 
     def _further(self) -> list[tuple[str, str]]:
         """Return the pairs of feature columns that only teachers read."""
-        pairs = dict.fromkeys(_features(one) for one in (self._nested("student"), *self._teachers()))
+        pairs = dict.fromkeys(
+            _features(one) for one in (self._nested("student"), *self._teachers())
+        )
         return list(pairs)[1:]
 
     def _training_columns(self) -> TrainingColumns:
@@ -138,15 +146,19 @@ class LayerwiseDistiller(MetaStage, DistillationParams, CTREstimator):
             teacher._check(of_pair.get(_features(teacher), inputs)) for teacher in self._teachers()
         ]
         if self._unlabelled is not None:
-            found = feature_inputs(self._unlabelled, *_features(student))
-            check_same_inputs(found, inputs, "the dataset of setUnlabelled")
+            pairs = [_features(student), *self._further()]
+            for pair, expected in zip(pairs, (inputs, *further), strict=True):
+                found = feature_inputs(self._unlabelled, *pair)
+                check_same_inputs(found, expected, f"the dataset of setUnlabelled {pair}")
         if self.isSet("targetLatency") and self.isSet("targetShare"):
             raise ValueError(
                 "LayerwiseDistiller: set targetLatency or targetShare, which is of the teacher's "
                 "time, but not both"
             )
         network = student._check(inputs)
-        readers = [n for n, t in zip(teachers, self._teachers(), strict=True) if not self._number(t)]
+        readers = [
+            n for n, t in zip(teachers, self._teachers(), strict=True) if not self._number(t)
+        ]
         # Wrong pairings are found here, before any training.
         self._objective(readers, 0.0).loss(network)
         return network
@@ -254,7 +266,9 @@ class LayerwiseDistiller(MetaStage, DistillationParams, CTREstimator):
             teacher_time=sum(times),
         )
         sized = student.copy()
-        sized.setHiddenLayers(list(choice.rung.hidden_layers)).setEmbeddingDim(choice.rung.dim)
+        sized.setHiddenLayers(list(choice.rung.hidden_layers)).setEmbeddingDim(
+            choice.rung.embedding_dim
+        )
         return sized, {**choice.to_dict(), "teacher_us": sum(times)}
 
     def _labelled(
@@ -263,15 +277,22 @@ class LayerwiseDistiller(MetaStage, DistillationParams, CTREstimator):
         """Return the rows with the teachers' logits, and the groups of columns of mixed rows."""
         student, spark = self._nested("student"), SparkSession.active()
         teachers = [
-            TeacherOfRows(model.torchNetwork, data.view(number - 1).prefix if number else "")
+            TeacherOfRows(model.torchNetwork, further_prefix(number - 1) if number else "")
             for model, number in zip(models, map(self._number, self._teachers()), strict=True)
         ]
         given = None
         if self._unlabelled is not None:
-            columns = self._training_columns()
-            given = write_unlabelled(self._unlabelled, columns, data.inputs, data.folder)
+            given = write_unlabelled(
+                self._unlabelled,
+                self._training_columns(),
+                data.inputs,
+                data.folder,
+                data.further,
+            )
         groups: list[list[str]] = []
-        if self._value("recombine") or (not self.isSet("recombine") and given is None):
+        # Mixed with columns that only a teacher knows, rows would seldom make sense.
+        untold = not self.isSet("recombine") and given is None and not data.further
+        if self._value("recombine") or untold:
             groups = self._groups(data)
         recombination = None
         if len(groups) > 1:

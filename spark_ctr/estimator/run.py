@@ -52,10 +52,16 @@ def open_feeds(params: CTRParams, data: TrainingData) -> tuple[Feed | Unlabelled
     return feed, open_feed(**valid_feed) if valid_feed else None
 
 
-def first_rows(params: CTRParams, data: TrainingData) -> tuple[Tensor, Tensor]:
-    """Return ids and numeric values of some training rows, whose order is random."""
+def first_rows(
+    params: CTRParams, data: TrainingData, rows: int | None = None
+) -> tuple[Tensor, Tensor]:
+    """Return ids and numeric values of some training rows, whose order is random.
+
+    They are `rows`, or those of a batch, or all where there are fewer.
+    """
     arguments, _ = _feed_arguments(params, data)
-    feed = open_feed(**arguments | {"kind": "pyarrow", "shuffle": False})
+    changed = {"kind": "pyarrow", "shuffle": False, "batch_size": rows or arguments["batch_size"]}
+    feed = open_feed(**arguments | changed)
     first = next(iter(feed.batches(0)))
     return first.ids, first.numeric
 

@@ -169,9 +169,7 @@ def _named_rows(tables: EmbeddingTables, columns: list[int], ids: Tensor) -> Ite
 def _may_move(tables: EmbeddingTables, columns: list[int]) -> bool:
     """Whether a constant on all rows is a constant on all embeddings."""
     kinds = [tables.inputs.tables[c] for c in columns]
-    return not any(
-        t.signed or t.padded or (t.slots > 1 and t.pooling == "sum") for t in kinds
-    )
+    return not any(t.signed or t.padded or (t.slots > 1 and t.pooling == "sum") for t in kinds)
 
 
 def _components(wide: Tensor, counts: Tensor, dim: int, centre: bool) -> Tensor:
