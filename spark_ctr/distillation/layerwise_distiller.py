@@ -19,7 +19,7 @@ from spark_ctr.estimator.estimator import CTREstimator
 from spark_ctr.estimator.params import CTRParams
 from spark_ctr.estimator.run import first_rows
 from spark_ctr.estimator.shared_work import SharedWork
-from spark_ctr.estimator.source import NetworkSource, params_key
+from spark_ctr.estimator.source import params_key
 from spark_ctr.networks.ensemble import Ensemble
 from spark_ctr.networks.network import Network
 from spark_ctr.rows.teacher_rows import Recombination, TeacherOfRows, with_teacher

@@ -13,8 +13,8 @@ from spark_ctr.training.distillation import DISTILLATION
 def _groups(value: Any) -> list[list[str]]:
     """Return lists of column names, none of which is named twice."""
     lists = isinstance(value, list | tuple) and all(isinstance(g, list | tuple) for g in value)
-    names = [name for group in value for name in group] if lists else [None]
-    if not all(isinstance(name, str) for name in names):
+    names = [name for group in value for name in group] if lists else []
+    if not lists or not all(isinstance(name, str) for name in names):
         raise TypeError(f"columnGroups must be a list of lists of column names: {value!r}")
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:

@@ -18,7 +18,7 @@ def best_figures(history: dict[str, Any]) -> dict[str, float] | None:
     found = {key: epochs[number].get(f"valid_{key}") for key in ("auc", "loss")}
     if any(value is None or math.isnan(value) for value in found.values()):
         return None
-    return {"auc": found["auc"], "log_loss": found["loss"]}  # type: ignore[dict-item]
+    return {"auc": found["auc"], "log_loss": found["loss"]}
 
 
 def verdict(distilled: dict[str, float], labelled: dict[str, float]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Hashable
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -17,7 +18,6 @@ from spark_ctr.estimator.model import CTRModel
 from spark_ctr.estimator.params import CTRParams
 from spark_ctr.estimator.run import open_feeds, run_training, summary_of
 from spark_ctr.estimator.shared_work import SharedWork
-from spark_ctr.estimator.source import NetworkSource
 from spark_ctr.estimator.summary import TrainingSummary, saved_summary
 from spark_ctr.estimator.workers import check_run
 from spark_ctr.networks.network import Network

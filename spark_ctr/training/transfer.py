@@ -145,7 +145,7 @@ def _blocks(tables: EmbeddingTables) -> Iterator[tuple[list[int], Tensor, slice]
         shared: dict[object, list[int]] = {}
         for c in columns:
             shared.setdefault(tables.inputs.tables[c].shared or c, []).append(c)
-        for members, rows in zip(shared.values(), bags.rows, strict=True):
+        for members, rows in zip(shared.values(), bags.rows, strict=True):  # type: ignore[arg-type]
             yield members, weight.weight, slice(start, start + rows)  # type: ignore[misc]
             start += rows
 
