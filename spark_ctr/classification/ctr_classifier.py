@@ -92,7 +92,10 @@ class CTRClassifier(MetaStage, CTRParams, CTREstimator):
     def _start(self, network: Network, data: TrainingData) -> None:
         """Have an untrained network start at the base rate."""
         if self._value("initialModel") is None:
-            sample = None if has_logit_bias(network) else first_rows(self, data)
+            sample = None
+            if not has_logit_bias(network):
+                rows = first_rows(self, data)
+                sample = rows.ids, rows.numeric
             start_at(network, data.log_odds, sample)
 
     def _train_network(

@@ -160,7 +160,7 @@ class LayerwiseDistiller(MetaStage, DistillationParams, CTREstimator):
             n for n, t in zip(teachers, self._teachers(), strict=True) if not self._number(t)
         ]
         # Wrong pairings are found here, before any training.
-        self._objective(readers, 0.0).loss(network)
+        self._objective(readers, 0.0, 1.0).loss(network)
         return network
 
     def _keys(self) -> list[Hashable]:
@@ -204,6 +204,8 @@ class LayerwiseDistiller(MetaStage, DistillationParams, CTREstimator):
         epochs = self._value("maxIter")
         epochs = 2 * student.getMaxIter() if epochs is None else epochs
         sample = first_rows(student, rows, _SAMPLE)
+        assert sample.teacher is not None
+        variance = float(sample.teacher.double().var(unbiased=False)) or 1.0
 
         def distil(data: TrainingData, epochs: int, title: str) -> CTRClassificationModel:
             network = student._network_for(data.inputs)
@@ -212,9 +214,11 @@ class LayerwiseDistiller(MetaStage, DistillationParams, CTREstimator):
                 student._start(network, data)
             if fresh and self.getStart() != "none" and readers:
                 layers = self.getStart() == "layers"
-                extra["start"] = start_from(network, readers, *sample, layers=layers)
+                extra["start"] = start_from(
+                    network, readers, sample.ids, sample.numeric, layers=layers
+                )
             extra["layers"] = matched_layers(network, readers[0]) if readers else {}
-            objective = self._objective(readers, data.logit_shift)
+            objective = self._objective(readers, data.logit_shift, variance)
             settings = replace(
                 student.training_settings(), max_epochs=epochs, patience_on="objective"
             )
@@ -229,7 +233,9 @@ class LayerwiseDistiller(MetaStage, DistillationParams, CTREstimator):
         model.teacher = models[0]
         return self._dressed(model, student)
 
-    def _objective(self, readers: Sequence[Network], logit_shift: float) -> Objective:
+    def _objective(
+        self, readers: Sequence[Network], logit_shift: float, logit_variance: float
+    ) -> Objective:
         """Return what the student is trained for; `readers` are the teachers of its own columns."""
         values = self.setting_values(DISTILLATION)
         if not self.isSet("hiddenWeight") and (
@@ -247,7 +253,9 @@ class LayerwiseDistiller(MetaStage, DistillationParams, CTREstimator):
             )
         seed = self._nested("student").getSeed()
         teacher = readers[0] if used else None
-        return distillation(teacher, logit_shift=logit_shift, seed=seed, **values)
+        return distillation(
+            teacher, logit_variance=logit_variance, logit_shift=logit_shift, seed=seed, **values
+        )
 
     def _sized(
         self, student: CTRClassifier, models: Sequence[CTRClassificationModel], inputs: Inputs
@@ -310,8 +318,8 @@ class LayerwiseDistiller(MetaStage, DistillationParams, CTREstimator):
         names = [*(table.name for table in data.inputs.tables), *data.inputs.numeric]
         given = self._value("columnGroups")
         if given is None:
-            ids, numeric = first_rows(self._nested("student"), data, _SAMPLE)
-            return column_groups(ids.numpy(), numeric.numpy(), data.inputs)
+            rows = first_rows(self._nested("student"), data, _SAMPLE)
+            return column_groups(rows.ids.numpy(), rows.numeric.numpy(), data.inputs)
         known = {name for group in given for name in group}
         return [*given, *([name] for name in names if name not in known)]
 

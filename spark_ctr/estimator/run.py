@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 from scipy.special import expit
-from torch import Tensor
 
 from spark_ctr.estimator.params import CTRParams
 from spark_ctr.estimator.summary import TrainingSummary
@@ -19,7 +18,7 @@ from spark_ctr.rows.training_data import TrainingData
 from spark_ctr.stage.fit_progress import titled
 from spark_ctr.training import Checkpoints, train
 from spark_ctr.training.checkpoints import digest_of
-from spark_ctr.training.feeds import Feed, UnlabelledFeed, open_feed, open_training_feed
+from spark_ctr.training.feeds import Batch, Feed, UnlabelledFeed, open_feed, open_training_feed
 from spark_ctr.training.operating_points import operating_points
 from spark_ctr.training.training_run import TrainedNetwork, TrainingRun
 from spark_ctr.training.worker import Job
@@ -52,18 +51,14 @@ def open_feeds(params: CTRParams, data: TrainingData) -> tuple[Feed | Unlabelled
     return feed, open_feed(**valid_feed) if valid_feed else None
 
 
-def first_rows(
-    params: CTRParams, data: TrainingData, rows: int | None = None
-) -> tuple[Tensor, Tensor]:
-    """Return ids and numeric values of some training rows, whose order is random.
+def first_rows(params: CTRParams, data: TrainingData, rows: int | None = None) -> Batch:
+    """Return some training rows, whose order is random.
 
     They are `rows`, or those of a batch, or all where there are fewer.
     """
     arguments, _ = _feed_arguments(params, data)
     changed = {"kind": "pyarrow", "shuffle": False, "batch_size": rows or arguments["batch_size"]}
-    feed = open_feed(**arguments | changed)
-    first = next(iter(feed.batches(0)))
-    return first.ids, first.numeric
+    return next(iter(open_feed(**arguments | changed).batches(0)))
 
 
 def summary_of(
