@@ -88,7 +88,7 @@ def start_layers(
     """Fit a student's perceptron to its teacher's, layer by layer, in place.
 
     Each layer is regressed, from what the student has computed so far, on units of the teacher's
-    matched layer before their ReLU: those that span the others best (a pivoted QR factorisation).
+    matched layer before their ReLU: those from which the others follow best after it, one by one.
     The logit is regressed on the last layer.
 
     Parameters
@@ -113,7 +113,8 @@ def start_layers(
         wanted = torch.cat([layers[at] for layers in followed], 1)
         x = _input_of(layer.linear, student, ids, numeric)
         width = layer.linear.out_features
-        chosen = _spanning(wanted, width)
+        # The next layer reads them after the ReLU.
+        chosen = _spanning(wanted.relu(), width)
         _fit(layer.linear, x, wanted[:, chosen], rows=len(chosen))
         if isinstance(layer.norm, BatchNorm):
             _pass_through(layer.norm, layer.linear(x))
@@ -130,7 +131,9 @@ def _members(network: Network) -> Sequence[Network]:
 
 def _tables(network: Network) -> EmbeddingTables | None:
     found = getattr(network, "embedding", None)
-    return found if isinstance(found, EmbeddingTables) else None
+    # The weights of "lr" are tables too, with one number a row.
+    own = isinstance(found, EmbeddingTables) and found.inputs == network.inputs
+    return found if own else None
 
 
 def _mlp(network: Network) -> MLP | None:
