@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import shutil
 from contextlib import contextmanager
 from dataclasses import replace
@@ -15,15 +16,18 @@ import torch
 from pyspark.sql import functions as F
 from small_classifier import classifier
 
-from spark_ctr.estimator.run import _checkpoints, open_feeds
-from spark_ctr.location import locate
+from spark_ctr.estimator.run import _checkpoints, open_feeds, run_training
+from spark_ctr.location import locate, write_file
 from spark_ctr.networks import Inputs, Table, build_network
+from spark_ctr.networks.serialization import network_to_bytes
 from spark_ctr.rows.labelling import FileToLabel, Labelling
 from spark_ctr.rows.teacher_rows import Recombination, TeacherOfRows, with_teacher
 from spark_ctr.rows.training_data import training_data
 from spark_ctr.rows.unlabelled_rows import write_unlabelled
 from spark_ctr.stage.columns import with_metadata
 from spark_ctr.training.feeds import UnlabelledFeed
+from spark_ctr.training.losses.objective import Objective
+from spark_ctr.training.training_run import TrainingRun
 from tests.stage.conftest import INPUTS
 
 FURTHER = Inputs((Table("site", 6, 4), Table("late", 7, 3)), ("dwell",))
@@ -128,10 +132,10 @@ def test_a_view_is_the_same_rows_seen_through_other_columns(clicks):
 
 def test_invalid_further_features_are_skipped_and_those_without_tables_refused(clicks):
     late = F.when(F.col("label") == 0, F.col("lateIds")).otherwise(F.array(F.lit(99), F.lit(0)))
-    tables = {"tables": [table.to_dict() for table in FURTHER.tables]}
+    metadata = {"tables": [table.to_dict() for table in FURTHER.tables]}
     bad = clicks.withColumn("good", F.hash("numericFeatures") % 2 == 0).select(
         "label", "categoricalFeatures", "numericFeatures", "lateNumbers",
-        with_metadata(F.when(F.col("good"), F.col("lateIds")).otherwise(late), "lateIds", tables),
+        with_metadata(F.when(F.col("good"), F.col("lateIds")).otherwise(late), "lateIds", metadata),
     )  # fmt: skip
     with written(bad) as data:
         assert data.skipped > 20 and data.rows + data.skipped == 600
@@ -142,14 +146,10 @@ def test_invalid_further_features_are_skipped_and_those_without_tables_refused(c
         pass
     with written(bad, handle_invalid="keep") as data:
         assert data.skipped == 0 and data.rows == 600
-        assert max(t["x0_c0"].to_numpy().max() for t in tables_of(data)) < 6
+        assert max(t["x0_c0"].to_numpy().max() for t in tables(data.train_path)) < 6
     plain = clicks.withColumn("lateIds", F.array(F.lit(1), F.lit(1)))
     with pytest.raises(ValueError, match="'lateIds' and 'lateNumbers' carry no table sizes"):
         training_data(plain, columns()).__enter__()
-
-
-def tables_of(data):
-    return tables(data.train_path)
 
 
 def test_neither_partitions_nor_a_second_attempt_change_a_bit(clicks, spark):
@@ -178,9 +178,6 @@ def test_an_attempt_that_fails_leaves_nothing(clicks, spark):
     with written(clicks) as data:
         source = locate(data.train_path).files[0]
         target = Path(data.folder.removeprefix("file://")) / "data/attempt/rows.parquet"
-        from spark_ctr.location import write_file
-        from spark_ctr.networks.serialization import network_to_bytes
-
         write_file(f"{data.folder}/n.safetensors", network_to_bytes(network()))
         broken = Labelling(((f"{data.folder}/n.safetensors", ""),), ("c0", "absent"))
         with pytest.raises(KeyError, match="absent"):
@@ -298,27 +295,47 @@ def test_what_does_not_fit_is_named_before_a_job(clicks, spark):
 
 def test_files_that_are_not_there_are_told_of(clicks, spark):
     with written(clicks) as data:
-        moved = replace(data, train_path=f"{data.train_path}")
-        path = Path(locate(moved.train_path).files[0])
-        wrong = replace(data, train_rows=data.train_rows + 1)
-        with pytest.raises(ValueError, match="set cacheDir to a folder"):
-            with_teacher(spark, wrong, [TeacherOfRows(network())])
+        path = Path(locate(data.train_path).files[0])
         shutil.rmtree(path.parent)
-        with pytest.raises(ValueError, match="the driver sees"):
+        with pytest.raises(ValueError, match="the driver sees .* set cacheDir to a folder"):
             with_teacher(spark, data, [TeacherOfRows(network())])
 
 
-def test_checkpoints_tell_teachers_apart(clicks, spark):
-    from spark_ctr.training.losses.objective import Objective
-    from spark_ctr.training.training_run import TrainingRun
+@pytest.mark.once
+def test_two_workers_train_on_unlabelled_rows_as_one_process_does(clicks, spark):
+    terms = [{"name": "tests.stage.unlabelled_term:Unlabelled"}]
+    found = []
+    with written(clicks) as data:
+        made = with_teacher(spark, data, [TeacherOfRows(network())], Recombination())
+        # Five steps, the last of which has rows for both.
+        size = 2 * math.ceil(data.train_rows / 10)
+        for workers in (1, 2):
+            stage = classifier(numWorkers=workers, batchSize=size, precision="float32")
+            settings = replace(stage.training_settings(), recalibrate=False)
+            run = TrainingRun(network(seed=1), Objective.from_dicts(terms, {}), settings, "")
+            found.append(run_training(stage, made, run))
+    one, two = (trained.network.state_dict() for trained in found)
+    losses = [[e["train_loss"] for e in trained.history["epochs"]] for trained in found]
+    np.testing.assert_allclose(losses[1], losses[0], rtol=1e-3)
+    assert losses[0][-1] < losses[0][0]
+    for name, value in one.items():
+        np.testing.assert_allclose(two[name], value, rtol=1e-3, atol=1e-5)
 
+
+def test_checkpoints_tell_teachers_apart(clicks):
     stage = classifier(checkpointDir="/nowhere")
     with written(clicks) as data:
-        found = [with_teacher(spark, data, [TeacherOfRows(network(seed=s))]) for s in (1, 1, 2)]
-        run = TrainingRun(network(), Objective.from_dicts([], {}), stage.training_settings(), "")
-        runs = [_checkpoints(stage, one, run)["run"] for one in (data, *found)]
-    assert runs[1] == runs[2]
-    assert runs[0] != runs[1] != runs[3]
+        run = TrainingRun(network(), Objective(), stage.training_settings(), "")
+        labelled = replace(data, teacher=1, teacher_digest="one")
+        others = [
+            data,
+            labelled,
+            replace(labelled, teacher_digest="other"),
+            replace(labelled, unlabelled_ratio=2.0),
+            data.view(0),
+        ]
+        runs = [str(_checkpoints(stage, one, run)["run"]) for one in others]
+    assert len({*runs}) == len(runs)
 
 
 def test_a_module_of_the_users_own_labels_rows(clicks, spark):
