@@ -16,7 +16,7 @@ _LEAST_ROWS = 10
 
 
 def column_groups(
-    ids: np.ndarray, numeric: np.ndarray, inputs: Inputs, threshold: float = 0.9
+    ids: np.ndarray, numeric: np.ndarray, inputs: Inputs, threshold: float = 0.75
 ) -> list[list[str]]:
     """Group columns such that columns which determine one another are in one group.
 
