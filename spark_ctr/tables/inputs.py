@@ -63,7 +63,7 @@ class Inputs:
         tables = (replace(table, dim=min(table.dim, dim)) for table in self.tables)
         return Inputs(tuple(tables), self.numeric)
 
-    @property
+    @cached_property
     def ids_width(self) -> int:
         """Ids per row of data: the slots of all tables."""
         return sum(table.slots for table in self.tables)
