@@ -159,7 +159,11 @@ def _classifier(c: Names, *, units: int = 8) -> CTRClassifier:
 
 def _distiller(c: Names) -> LayerwiseDistiller:
     return LayerwiseDistiller(
-        teacher=_classifier(c), student=_classifier(c, units=4), hiddenEpochs=1
+        teacher=_classifier(c),
+        student=_classifier(c, units=4),
+        hiddenEpochs=1,
+        recombine=False,
+        compareWithLabels=False,
     )
 
 

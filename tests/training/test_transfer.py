@@ -68,9 +68,7 @@ def test_a_smaller_student_starts_near_an_ensemble():
     config = {"members": 3, "hidden_layers": [24, 12], "batch_norm": False}
     ensemble = build_network("dnn", INPUTS, config)
     for seed, member in enumerate(ensemble.members):
-        member.load_state_dict(
-            teacher("dnn", INPUTS, seed, hidden_layers=[24, 12]).state_dict()
-        )
+        member.load_state_dict(teacher("dnn", INPUTS, seed, hidden_layers=[24, 12]).state_dict())
     small = Inputs(tuple(replace(t, dim=3) for t in INPUTS.tables), INPUTS.numeric)
     student = build_network("dnn", small, {"hidden_layers": [12, 6], "dropout": 0.0}, 5)
     batch, unseen = rows(INPUTS), tuple(x[-500:] for x in rows(INPUTS, 4000))
@@ -82,7 +80,10 @@ def test_a_smaller_student_starts_near_an_ensemble():
 
 @settings(max_examples=25, deadline=None)
 @given(
-    seed=st.integers(0, 1000), dim=st.integers(1, 12), members=st.integers(1, 3), rows=st.integers(2, 30)
+    seed=st.integers(0, 1000),
+    dim=st.integers(1, 12),
+    members=st.integers(1, 3),
+    rows=st.integers(2, 30),
 )
 def test_tables_are_principal_components(seed, dim, members, rows):
     inputs = Inputs((Table("site", rows, 4),), ())
