@@ -23,7 +23,7 @@ class TaughtLogits(Term):
         frozen: Mapping[str, Network],
         weight: float = 1.0,
         *,
-        unlabelled_weight: float = 0.0,
+        unlabelled_weight: float = 1.0,
     ) -> None:
         super().__init__(network, frozen, weight)
         self._network = (network,)
@@ -32,20 +32,19 @@ class TaughtLogits(Term):
     def forward(self, outputs: Outputs) -> Iterator[Tensor]:
         """Yield both differences."""
         batch: Any = outputs.batch
-        if self.weight:
-            gap = (outputs.logits - batch.teacher).square()
-            yield self.weight * weighted_mean(gap, batch.weight)
+        gap = (outputs.logits - batch.teacher).square()
+        yield self.weight * weighted_mean(gap, batch.weight)
         more = getattr(batch, "unlabelled", None)
         if more is not None and self.unlabelled_weight:
             gap = (self._network[0](more.ids, more.numeric) - more.teacher).square()
-            yield self.unlabelled_weight * weighted_mean(gap, more.weight)
+            yield self.weight * self.unlabelled_weight * weighted_mean(gap, more.weight)
 
 
 def distillation(
     teacher: Network,
     *,
     logit_weight: float = 0.1,
-    unlabelled_weight: float = 0.1,
+    unlabelled_weight: float = 1.0,
     layer_weights: float = 0.1,
     decay_epochs: int = 5,
     seed: int = 0,

@@ -36,10 +36,10 @@ GRID: dict[str, list[float]] = {
 
 # Options of `spark_ctr.training.distillation.distillation`, and the teacher of "full".
 OPTIONS: dict[str, dict[str, Any]] = {
-    "frappe": {"logit_weight": 0.1, "unlabelled_weight": 0.1, "layer_weights": 0.1},
-    "adult": {"logit_weight": 0.1, "unlabelled_weight": 0.1, "layer_weights": 0.1},
-    "drawn2": {"logit_weight": 3.0, "unlabelled_weight": 3.0, "layer_weights": 0.1},
-    "drawn5": {"logit_weight": 3.0, "unlabelled_weight": 3.0, "layer_weights": 0.1},
+    "frappe": {"logit_weight": 0.1, "layer_weights": 0.1},
+    "adult": {"logit_weight": 0.1, "layer_weights": 0.1},
+    "drawn2": {"logit_weight": 3.0, "layer_weights": 0.1},
+    "drawn5": {"logit_weight": 3.0, "layer_weights": 0.1},
 }
 FULL_TEACHER = {"frappe": ENSEMBLE, "adult": ENSEMBLE, "drawn2": INFORMED, "drawn5": INFORMED}
 
@@ -92,7 +92,8 @@ SYSTEMS: dict[str, dict[str, Any]] = {
     LABELS: {"teacher": "", **_PLAIN},
     FULL: {},
     "without unseen rows": {"unseen": False},
-    "without logit term": {"options": {"logit_weight": 0.0}},
+    # Rows nobody saw have nothing but logits.
+    "without logit term": {"unseen": False, "options": {"logit_weight": 0.0}},
     "without hidden": {"options": {"layer_weights": 0.0}},
     "without start": {"start": ""},
     "start of tables alone": {"start": "tables"},

@@ -85,7 +85,8 @@ class Log:
         few = np.arange(rows)
         train, test = (part.take(few[: len(part.label)]) for part in (self.train, self.test))
         valid = None if self.valid is None else test
-        more = None if self.history is None else self.history.take(np.arange(rows))
+        more = self.history
+        more = None if more is None else more.take(few[: len(more.label)])
         return replace(
             self, train=train, test=test, valid=valid, raw_train=None, raw_test=None, history=more
         )
