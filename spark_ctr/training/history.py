@@ -18,7 +18,8 @@ class History:
         (log loss), valid_auc, valid_calibration (clicks predicted over clicks observed),
         learning_rate, rows_per_second (training only), data_wait_share
         (share of the training time spent waiting for batches), seconds (with validation) and
-        peak_memory (bytes so far: of this process, or of the GPU's tensors). Validation figures
+        peak_memory (bytes so far: of this process, or of the GPU's tensors). Where patience looks
+        at the objective, valid_objective is it on the validation rows. Validation figures
         that do not exist are nan; of several tasks they are means, and "tasks" has those of each
         by name. In distributed training, times and memory are the first
         process's.

@@ -41,6 +41,12 @@ def explain(
     elif not torch.isfinite(batch.label).all() or not torch.isfinite(batch.weight).all():
         cause = "a label or weight is nan or infinite; drop such rows upstream"
         bad = ~(torch.isfinite(batch.label).all(1) & torch.isfinite(batch.weight))
+    elif batch.teacher is not None and not torch.isfinite(batch.teacher).all():
+        cause = "logits of the teacher are nan or infinite; does it read nan or infinity?"
+        bad = ~torch.isfinite(batch.teacher).all(1)
+    elif batch.unlabelled is not None and not _is_finite(batch.unlabelled):
+        where += ", rows without labels"
+        return explain(value, network, batch.unlabelled, where, learning_rate)
     else:
         cause = (
             f"all columns are finite, so the learning rate {learning_rate:g} is likely too large; "
@@ -51,6 +57,11 @@ def explain(
     rows = "".join(f"\n  row {i} of the batch: {_row(network, batch, i)}" for i in shown)
     more = f"\n  and {int(bad.sum()) - len(shown)} more" if bad.sum() > len(shown) else ""
     return FloatingPointError(f"loss is {value} in {where}: {cause}{rows}{more}")
+
+
+def _is_finite(batch: Batch) -> bool:
+    columns = (batch.numeric, batch.label, batch.weight, batch.teacher)
+    return all(bool(torch.isfinite(each).all()) for each in columns if each is not None)
 
 
 def _row(network: Network, batch: Batch, row: int) -> str:

@@ -45,6 +45,8 @@ class RunState:
         Of the finished epochs.
     best_value : float
         Best monitored figure, larger is better.
+    best_objective : float
+        Best objective on the validation rows, smaller is better, where patience looks at it.
     worse : int
         Epochs in a row without a better one.
     plateau : float
@@ -57,6 +59,7 @@ class RunState:
     totals: EpochTotals = field(default_factory=EpochTotals)
     history: History = field(default_factory=History)
     best_value: float = -math.inf
+    best_objective: float = math.inf
     worse: int = 0
     plateau: float = 1.0
 

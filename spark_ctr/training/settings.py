@@ -101,6 +101,15 @@ class TrainingSettings(CheckedSettings):
             doc="validation figure that chooses the best epoch: 'auc' or 'log_loss'",
         )
     )
+    patience_on: str = declare(
+        choice(
+            "monitor",
+            "objective",
+            doc="validation figure that patience and the schedule 'plateau' look at: 'monitor', "
+            "the one that chooses the best epoch, or 'objective', the loss that is minimised, but "
+            "for what changes its weight over the epochs",
+        )
+    )
     recalibrate: bool = declare(
         flag(
             True,

@@ -72,7 +72,8 @@ def train(
     loss : callable, optional
         loss(network, batch) -> scalar, a mean over the batch weighted by row; default: weighted
         binary cross-entropy. The parameters of a Module are trained along. Its method
-        before_epoch(epoch), if it has one, is called before each epoch (from 0).
+        before_epoch(epoch), if it has one, is called before each epoch (from 0). Patience on the
+        objective looks at its method comparable(network, batch), if it has one, else at the loss.
     progress : Progress, optional
         Default: silent.
     checkpoints : Checkpoints, optional
@@ -229,7 +230,9 @@ class _Run:
     def _step(self, batch: Batch) -> tuple[Tensor, bool]:
         """Train on a batch; return its loss and whether a checkpoint is due after it."""
         if self.device.type != "cpu":
-            self.network.check_ids(batch.ids)
+            for rows in (batch, batch.unlabelled):
+                if rows is not None:
+                    self.network.check_ids(rows.ids)
         factor = self.state.plateau * self.schedule.factor(self.state.steps, self.planned_steps)
         self.optimizers.set_learning_rate(self.settings.learning_rate * factor)
         with self._drawing(), autocast(self.device, self.settings.precision):
@@ -300,9 +303,15 @@ class _Run:
             history.monitor = "log_loss" if no_auc else settings.monitor
         by_auc = history.monitor == "auc"
         value = record["valid_auc"] if by_auc else -record["valid_loss"]
-        if value > state.best_value:
-            state.best_value, state.worse, history.best_epoch = value, 0, record["epoch"]
+        better = value > state.best_value
+        if better:
+            state.best_value, history.best_epoch = value, record["epoch"]
             self._keep()
+        if settings.patience_on == "objective":
+            better = record["valid_objective"] < state.best_objective
+            state.best_objective = min(state.best_objective, record["valid_objective"])
+        if better:
+            state.worse = 0
             return record
         state.worse += 1
         if state.worse >= settings.patience:
@@ -317,10 +326,30 @@ class _Run:
         self.best = {k: v.detach().clone() for k, v in self.network.state_dict().items()}
 
     def _validate(self, feed: Feed | None) -> dict[str, Any]:
+        by_objective = self.settings.patience_on == "objective"
         if feed is None or feed.rows < 1:
-            return dict.fromkeys(FIGURES, math.nan)
+            return dict.fromkeys((*FIGURES, *["valid_objective"] * by_objective), math.nan)
         rows = predict(self.network, feed, str(self.device), self.ranks)
-        return figures({n: rows.of_task(t) for t, n in enumerate(self.network.tasks)})
+        found = figures({n: rows.of_task(t) for t, n in enumerate(self.network.tasks)})
+        return found | ({"valid_objective": self._objective(feed)} if by_objective else {})
+
+    @torch.no_grad()
+    def _objective(self, feed: Feed) -> float:
+        """Mean of the objective over the rows of all ranks, in evaluation mode."""
+        # Without the terms that decay: their weight alone would make each epoch the best.
+        loss = getattr(self.loss, "comparable", self.loss)
+        modules = [(module, module.training) for module in (self.network, self.loss_module)]
+        for module, _ in modules:
+            module.eval()
+        total = weight = 0.0
+        for batch in feed.batches(0):
+            own = float(batch.weight.sum())
+            total += float(loss(self.network, batch.to(self.device))) * own
+            weight += own
+        for module, training in modules:
+            module.train(training)
+        total, weight = self.ranks.total([total, weight])
+        return total / weight if weight > 0 else math.nan
 
     def _write_checkpoint(self) -> None:
         if self.checkpoints is None:

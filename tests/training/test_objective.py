@@ -15,6 +15,7 @@ from spark_ctr.training import TrainingSettings, train
 from spark_ctr.training.distillation import distillation
 from spark_ctr.training.loss import click_loss, weighted_bce, weighted_mean
 from spark_ctr.training.losses import Objective, Term, TermSettings
+from spark_ctr.training.losses.hidden import HiddenDistance
 
 SETTINGS = TrainingSettings(
     learning_rate=0.02,
@@ -93,9 +94,13 @@ def test_terms_add_up_to_the_bits_of_the_sum_written_out(logit, layers, shift):
         zt, ht = teacher.hidden(rows.ids, rows.numeric)
     expected = weighted_bce(zs, rows.label, rows.weight, shift)
     expected = expected + logit * weighted_mean((zs - zt).square(), rows.weight)
-    for maps, (own, other), b in zip(
-        loss.terms[2].projections, loss.terms[2].matched.items(), layers, strict=True
-    ):
+    # Terms without weight are left out.
+    hidden = [term for term in loss.terms if isinstance(term, HiddenDistance)]
+    assert len(hidden) == any(layers) and len(loss.terms) == 1 + (logit > 0) + any(layers)
+    term = hidden[0] if hidden else None
+    matched = list(term.matched.items()) if term else []
+    for i, (own, other) in enumerate(matched):
+        maps, b = term.projections[i], layers[i]
         pair = maps(hs[own]), ht[other]
         normed = [nn.functional.layer_norm(h, h.shape[1:]) for h in pair]
         gap = (normed[0] - normed[1]).square().mean(1)

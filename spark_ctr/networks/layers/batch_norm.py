@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.modules.batchnorm import _BatchNorm
 
 
 class BatchNorm(nn.BatchNorm1d):
@@ -86,6 +89,23 @@ class BatchNorm(nn.BatchNorm1d):
                 running.lerp_(new.to(running.dtype), share)
         scale = torch.rsqrt(variance + self.eps).to(x.dtype)
         return (x - mean.to(x.dtype)) * scale * self.weight + self.bias
+
+
+@contextmanager
+def running_statistics_kept(module: nn.Module) -> Iterator[None]:
+    """Keep the running statistics of all layers in a module out of what it runs inside."""
+    layers = [layer for layer in module.modules() if isinstance(layer, _BatchNorm)]
+    before = [dict(layer.named_buffers()) for layer in layers]
+    # Copies are written to: autograd may need what the statistics were before.
+    for layer, buffers in zip(layers, before, strict=True):
+        for name, value in buffers.items():
+            setattr(layer, name, value.clone())
+    try:
+        yield
+    finally:
+        for layer, buffers in zip(layers, before, strict=True):
+            for name, value in buffers.items():
+                setattr(layer, name, value)
 
 
 class _Sum(torch.autograd.Function):

@@ -24,6 +24,10 @@ class Batch:
         Weight of the row in the loss.
     known : Tensor, bool, [B, T], optional
         Which labels are known; what stands for the others is 0. By default all are.
+    teacher : Tensor, float32, [B, T], optional
+        Logits of a teacher: those of all rows, however rows were sampled by label.
+    unlabelled : Batch, optional
+        Further rows, whose labels nobody knows.
     """
 
     ids: Tensor
@@ -31,6 +35,8 @@ class Batch:
     label: Tensor
     weight: Tensor
     known: Tensor | None = None
+    teacher: Tensor | None = None
+    unlabelled: Batch | None = None
 
     def __post_init__(self) -> None:
         if self.label.ndim == 1:
@@ -51,4 +57,6 @@ class Batch:
             self.label.to(device, non_blocking=True),
             self.weight.to(device, non_blocking=True),
             None if self.known is None else self.known.to(device, non_blocking=True),
+            None if self.teacher is None else self.teacher.to(device, non_blocking=True),
+            None if self.unlabelled is None else self.unlabelled.to(device),
         )

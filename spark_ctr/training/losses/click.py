@@ -19,7 +19,8 @@ class Click(Term):
     network, frozen, weight
         As of every `Term`.
     logit_shift : float
-        See `weighted_bce`.
+        See `weighted_bce`. In evaluation mode there is none: rows that choose an epoch are not
+        sampled by label.
     by_member : bool
         Of an `Ensemble`, take the loss of each member rather than that of their mean.
     """
@@ -39,9 +40,8 @@ class Click(Term):
 
     def forward(self, outputs: Outputs) -> Iterable[Tensor]:
         """Return the cross-entropy of a batch."""
-        rows = outputs.batch
+        rows, shift = outputs.batch, self.logit_shift if self.training else 0.0
         if self.by_member:
-            return [self.weight * members_bce(outputs.member_logits, rows, self.logit_shift)]
-        label, known = rows.label, rows.known
-        loss = weighted_bce(outputs.logits, label, rows.weight, self.logit_shift, known)
+            return [self.weight * members_bce(outputs.member_logits, rows, shift)]
+        loss = weighted_bce(outputs.logits, rows.label, rows.weight, shift, rows.known)
         return [self.weight * loss]

@@ -84,7 +84,8 @@ class ObjectiveLoss(nn.Module):
     Raises
     ------
     ValueError
-        If a frozen network reads other columns, or a setting is out of range.
+        If a frozen network reads other columns, a term lacks its frozen network, or a setting is
+        out of range.
     """
 
     def __init__(self, objective: Objective, network: Network) -> None:
@@ -103,7 +104,6 @@ class ObjectiveLoss(nn.Module):
             )
             for term in objective.terms
         )
-        self._with_hidden = any(term.reads_hidden for term in self.terms)
 
     def before_epoch(self, epoch: int) -> None:
         """Prepare the terms for an epoch (from 0)."""
@@ -114,13 +114,27 @@ class ObjectiveLoss(nn.Module):
 
     def forward(self, network: Network, batch: Batch) -> Tensor:
         """Compute the loss on a batch: a scalar."""
+        return self._sum(self.terms, network, batch)
+
+    def comparable(self, network: Network, batch: Batch) -> Tensor:
+        """Compute the part of the loss that epochs can be compared by.
+
+        Terms that decay are left out: the loss would fall with their weight alone.
+        """
+        return self._sum([term for term in self.terms if not term.decays], network, batch)
+
+    def _sum(self, terms: Sequence[Term], network: Network, batch: Batch) -> Tensor:
         device = batch.label.device
         for name, other in self._frozen.items():
             if next(other.parameters()).device != device:
                 # A copy: other trainings may be reading it where it is.
                 self._frozen[name] = copy.deepcopy(other).to(device)
-        outputs = Outputs(network, self._frozen, batch, self._with_hidden)
-        return reduce(torch.add, (part for term in self.terms for part in term(outputs)))
+        with_hidden = any(term.reads_hidden for term in terms)
+        outputs = Outputs(network, self._frozen, batch, with_hidden)
+        parts = [part for term in terms for part in term(outputs)]
+        if not parts:
+            raise ValueError("no term of the objective is left: labels or logits need a weight")
+        return reduce(torch.add, parts)
 
 
 def _columns(network: Network) -> tuple[list[dict[str, Any]], list[str]]:
