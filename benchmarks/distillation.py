@@ -25,6 +25,7 @@ records that ``--json`` wrote, of as many runs as there were.
 from __future__ import annotations
 
 import argparse
+import importlib
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -37,7 +38,6 @@ import torch
 from scipy.special import expit
 
 from benchmarks.auction import Auctions, Outcome, compare, draw_auctions, hold
-from benchmarks.distillation_standins import distillation, start
 from benchmarks.distillation_systems import DIM, GRID, GROUPS, LABELS, LOGS, System, systems
 from benchmarks.distillation_table import AUCTION, CHOOSING, MINUS, distillation_table
 from benchmarks.distillation_teachers import Teacher, teacher
@@ -51,6 +51,7 @@ from spark_ctr.networks.output_bias import start_at
 from spark_ctr.networks.serialization import network_to_bytes, predictor_from_bytes
 from spark_ctr.report.serving_time import microseconds_per_row
 from spark_ctr.training import train
+from spark_ctr.training.distillation import distillation
 from spark_ctr.training.losses import Objective
 from spark_ctr.training.metrics import log_odds
 from spark_ctr.training.precision_context import PRECISIONS
@@ -125,7 +126,14 @@ def _start(what: str, student: Network, taught_by: Network, rows: Rows, seed: in
         return
     sample = np.random.default_rng(seed).permutation(len(rows.label))[:START_ROWS]
     ids, numeric = torch.from_numpy(rows.ids[sample]), torch.from_numpy(rows.numeric[sample])
-    start(what, student, taught_by, ids, numeric)
+    try:
+        transfer = importlib.import_module("spark_ctr.training.transfer")
+    except ModuleNotFoundError:
+        print("no start from the teacher: spark_ctr.training.transfer is missing", file=sys.stderr)
+        return
+    transfer.start_tables(student, taught_by, ids)
+    if what == "layers":
+        transfer.start_layers(student, taught_by, ids, numeric)
 
 
 class _Bench:
@@ -192,9 +200,11 @@ class _Bench:
                 gap = trained.figures[metric] - other.figures[metric]
                 yield self._record(f"{self.name}{MINUS}{what}", name, f"{metric} difference", gap)
             yield from self._auction(name, what, trained, other)
-        if taught_by and None not in (taught_by.seconds, labels.seconds, trained.seconds):
-            cost = (trained.seconds + taught_by.seconds) / (labels.seconds + taught_by.seconds)
-            yield self._record(self.name, name, "cost", cost)
+        parts = [t.seconds for t in (trained, labels, taught_by) if t is not None]
+        known = [seconds for seconds in parts if seconds is not None]
+        if len(known) == 3:
+            own, plain, teachers = known
+            yield self._record(self.name, name, "cost", (own + teachers) / (plain + teachers))
 
     def _auction(self, name: str, what: str, one: Trained, other: Trained) -> Iterator[Record]:
         if self.auctions is None:

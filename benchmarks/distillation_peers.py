@@ -23,7 +23,7 @@ from spark_ctr.networks.layers.mlp import MLP
 from spark_ctr.networks.random_draws import RandomDraws
 from spark_ctr.training.loss import weighted_bce, weighted_mean
 from spark_ctr.training.losses import Outputs, Term
-from spark_ctr.training.losses.hidden import hidden_widths
+from spark_ctr.training.losses.hidden import layer_widths
 
 
 def equal_widths(own: Mapping[str, int], others: Mapping[str, int]) -> dict[str, str]:
@@ -64,7 +64,7 @@ class EqualWidths(Term):
         self, network: Network, frozen: Mapping[str, Network], weight: float = 1.0
     ) -> None:
         super().__init__(network, frozen, weight)
-        self.pairs = equal_widths(hidden_widths(network), hidden_widths(frozen["teacher"]))
+        self.pairs = equal_widths(layer_widths(network), layer_widths(frozen["teacher"]))
 
     def forward(self, outputs: Outputs) -> Iterator[Tensor]:
         """Yield the difference of each pair."""

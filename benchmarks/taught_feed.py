@@ -97,9 +97,7 @@ class TaughtFeed(ArrayFeed):
         with torch.no_grad():
             logits = self._teacher(ids, numeric)
         none = torch.zeros_like(logits)
-        batch = Batch(ids, numeric, none, torch.ones(count), none.bool())
-        batch.teacher = logits
-        return batch
+        return Batch(ids, numeric, none, torch.ones(count), none.bool(), teacher=logits)
 
     def _batch(self, rows: Tensor) -> Batch:
         batch = super()._batch(rows)
