@@ -51,8 +51,6 @@ from spark_ctr.networks.output_bias import start_at
 from spark_ctr.networks.serialization import network_to_bytes, predictor_from_bytes
 from spark_ctr.report.serving_time import microseconds_per_row
 from spark_ctr.training import train
-from spark_ctr.training.distillation import distillation
-from spark_ctr.training.losses import Objective
 from spark_ctr.training.metrics import log_odds
 from spark_ctr.training.precision_context import PRECISIONS
 
@@ -106,17 +104,12 @@ def fit(
     clicks = float(rows.label.sum())
     start_at(student, log_odds(clicks, len(rows.label) - clicks))
     batches = feed(rows, settings.batch_size, seed)
-    objective = Objective(system.terms) if system.terms else Objective()
     if taught_by is not None:
         groups = column_groups(inputs, GROUPS[name]) if system.unseen else None
         batches = TaughtFeed(rows, taught_by, settings.batch_size, seed, groups)
-        objective = distillation(taught_by, **system.options, seed=seed)
-        if system.terms:
-            objective = Objective(system.terms, {"teacher": taught_by})
         _start(system.start, student, taught_by, rows, seed)
-    history = train(
-        student, batches, feed(valid, 8192, seed), settings, loss=objective.loss(student)
-    )
+    loss = system.objective(taught_by, seed).loss(student)
+    history = train(student, batches, feed(valid, 8192, seed), settings, loss=loss)
     best = history.best
     return student, {"auc": best["valid_auc"], "log_loss": best["valid_loss"]}
 

@@ -6,7 +6,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from benchmarks.distillation_teachers import ENSEMBLE, INFORMED, SINGLE, TAPERED
-from spark_ctr.training.losses import TermSettings
+from spark_ctr.networks import Network
+from spark_ctr.training.distillation import distillation
+from spark_ctr.training.losses import Objective, TermSettings
 
 LOGS = ("frappe", "adult", "drawn2", "drawn5")
 LABELS, FULL = "labels", "full"
@@ -42,6 +44,8 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "drawn5": {"logit_weight": 3.0, "layer_weights": 0.1},
 }
 FULL_TEACHER = {"frappe": ENSEMBLE, "adult": ENSEMBLE, "drawn2": INFORMED, "drawn5": INFORMED}
+# Teachers with layers as wide as the student's.
+EQUAL_TEACHER = {"frappe": TAPERED, "adult": TAPERED, "drawn2": INFORMED, "drawn5": INFORMED}
 
 # Columns that are drawn together where rows are recombined; all others are one more group.
 GROUPS: dict[str, list[list[str]]] = {
@@ -72,8 +76,8 @@ class System:
         What starts from the teacher's weights; "layers" are tables and layers.
     options : dict
         Of `distillation`.
-    terms : tuple of TermSettings
-        Instead of those of `distillation`.
+    terms : dict of str to str
+        Instead of those of `distillation`: each with the option that is its weight.
     params : dict
         Of a `CTRClassifier`.
     """
@@ -82,10 +86,20 @@ class System:
     unseen: bool = True
     start: str = "layers"
     options: dict[str, Any] = field(default_factory=dict)
-    terms: tuple[TermSettings, ...] = ()
+    terms: dict[str, str] = field(default_factory=dict)
     params: dict[str, Any] = field(default_factory=dict)
 
+    def objective(self, teacher: Network | None, seed: int) -> Objective:
+        """Return what the student is trained for."""
+        frozen = {} if teacher is None else {"teacher": teacher}
+        if self.terms:
+            named = (TermSettings(name, self.options[of]) for name, of in self.terms.items())
+            return Objective((TermSettings("click"), *named), frozen)
+        return distillation(teacher, **self.options, seed=seed) if frozen else Objective()
 
+
+_EQUAL = "benchmarks.distillation_peers:EqualWidths"
+_ROCKET = "benchmarks.distillation_peers:RocketLaunching"
 _PLAIN: dict[str, Any] = {"unseen": False, "start": ""}
 # What changes from "full"; options and params are changed one by one.
 SYSTEMS: dict[str, dict[str, Any]] = {
@@ -100,23 +114,8 @@ SYSTEMS: dict[str, dict[str, Any]] = {
     "single teacher": {"teacher": SINGLE},
     "own ensemble": {"teacher": ENSEMBLE},
     "logits only": {**_PLAIN, "options": {"layer_weights": 0.0}},
-    "equal widths": {
-        **_PLAIN,
-        "teacher": TAPERED,
-        "terms": (
-            TermSettings("click"),
-            TermSettings("logits", 0.1),
-            TermSettings("benchmarks.distillation_peers:EqualWidths", 0.1),
-        ),
-    },
-    "rocket launching": {
-        **_PLAIN,
-        "teacher": "",
-        "terms": (
-            TermSettings("click"),
-            TermSettings("benchmarks.distillation_peers:RocketLaunching", 0.1),
-        ),
-    },
+    "equal widths": {**_PLAIN, "terms": {"logits": "logit_weight", _EQUAL: "layer_weights"}},
+    "rocket launching": {**_PLAIN, "teacher": "", "terms": {_ROCKET: "logit_weight"}},
 }
 
 
@@ -129,6 +128,8 @@ def systems(log: str) -> dict[str, System]:
         system = replace(full, **{**change, **merged})
         if name == LABELS:
             system = replace(system, params=_params(log, LABELS))
+        if _EQUAL in system.terms:
+            system = replace(system, teacher=EQUAL_TEACHER[log])
         if name == FULL or system != full:
             found[name] = system
     return found

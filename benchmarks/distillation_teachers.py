@@ -37,7 +37,7 @@ _OTHERS: dict[str, dict[str, Any]] = {
     SINGLE: {"network": "dnn"},
     ENSEMBLE: {"network": "dnn", "members": 3},
     TAPERED: {"network": "dnn", **_TAPERED},
-    INFORMED: {"network": "dnn"},
+    INFORMED: {"network": "dnn", **_TAPERED},
 }
 TEACHERS = {"frappe": _FRAPPE, "adult": _OTHERS, "drawn2": _OTHERS, "drawn5": _OTHERS}
 
