@@ -98,3 +98,18 @@ def filesystem_of(given: str) -> tuple[fs.FileSystem, str, str]:
 def _local(path: str) -> tuple[fs.FileSystem, str, str]:
     path = os.path.abspath(path)
     return fs.LocalFileSystem(), path, f"file://{path}"
+
+
+def read_file(path_or_url: str) -> bytes:
+    """Return what a file holds."""
+    filesystem, path, _ = filesystem_of(path_or_url)
+    with filesystem.open_input_stream(path) as file:
+        return file.read()
+
+
+def write_file(path_or_url: str, data: bytes) -> None:
+    """Write a file, and the folder that it lies in."""
+    filesystem, path, _ = filesystem_of(path_or_url)
+    filesystem.create_dir(path.rpartition("/")[0], recursive=True)
+    with filesystem.open_output_stream(path) as file:
+        file.write(data)

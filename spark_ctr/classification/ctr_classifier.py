@@ -27,6 +27,7 @@ from spark_ctr.stage.base import param
 from spark_ctr.stage.meta import MetaStage, stage_of
 from spark_ctr.tables import Inputs
 from spark_ctr.training.losses import Objective, TermSettings
+from spark_ctr.training.settings import TrainingSettings
 from spark_ctr.training.training_run import TrainingRun
 
 
@@ -64,12 +65,13 @@ class CTRClassifier(MetaStage, CTRParams, CTREstimator):
     def _restore(self, state: dict[str, Any], payload: dict[str, bytes]) -> None:
         _check_trusted(self)
 
-    def _check(self, inputs: Inputs) -> Network:
+    def _check(self, inputs: Inputs, *further: Inputs) -> Network:
         check_run(self)
         return self._network_for(inputs)
 
     def _network_for(self, inputs: Inputs) -> Network:
-        network = build_network(self.getNetwork(), inputs, self.network_config(), self.getSeed())
+        inputs, config = self.network_inputs(inputs), self.network_config()
+        network = build_network(self.getNetwork(), inputs, config, self.getSeed())
         if len(network.tasks) > 1:
             raise ValueError(
                 f"network '{self.getNetwork()}' has the tasks {', '.join(network.tasks)}, and "
@@ -84,7 +86,17 @@ class CTRClassifier(MetaStage, CTRParams, CTREstimator):
     def _train(self, data: TrainingData, work: SharedWork) -> CTRClassificationModel:
         click = TermSettings("click", options={"logit_shift": data.logit_shift})
         network, title = self._network_for(data.inputs), f"training {self.getNetwork()}"
+        self._start(network, data)
         return self._train_network(data, network, Objective((click,)), title)
+
+    def _start(self, network: Network, data: TrainingData) -> None:
+        """Have an untrained network start at the base rate."""
+        if self._value("initialModel") is None:
+            sample = None
+            if not has_logit_bias(network):
+                rows = first_rows(self, data)
+                sample = rows.ids, rows.numeric
+            start_at(network, data.log_odds, sample)
 
     def _train_network(
         self,
@@ -93,12 +105,10 @@ class CTRClassifier(MetaStage, CTRParams, CTREstimator):
         objective: Objective,
         title: str,
         extra: dict[str, Any] | None = None,
+        settings: TrainingSettings | None = None,
     ) -> CTRClassificationModel:
         """Train a network and wrap it."""
-        if self._value("initialModel") is None:
-            sample = None if has_logit_bias(network) else first_rows(self, data)
-            start_at(network, data.log_odds, sample)
-        run = TrainingRun(network, objective, self.training_settings(), title)
+        run = TrainingRun(network, objective, settings or self.training_settings(), title)
         trained = run_training(self, data, run)
         model = CTRClassificationModel()._with(trained.network, None)
         model._summary = summary_of(self, data, trained, model._logits, extra or {})

@@ -13,7 +13,7 @@ from spark_ctr.estimator.columns import check_outputs
 from spark_ctr.estimator.grid import GridFits
 from spark_ctr.estimator.shared_work import SharedWork
 from spark_ctr.estimator.source import NetworkSource, params_key
-from spark_ctr.rows.training_data import TrainingData, inputs_of, training_data
+from spark_ctr.rows.training_data import TrainingData, feature_inputs, inputs_of, training_data
 from spark_ctr.stage.fit_progress import counted, working
 from spark_ctr.stage.fitting import StageEstimator
 from spark_ctr.stage.persistence import PersistentStage
@@ -41,11 +41,12 @@ class CTREstimator(NetworkSource, PersistentStage, StageEstimator):
 
     def _fit(self, dataset: DataFrame) -> Any:
         owner = self._column_owner()
-        columns = owner.training_columns()
+        columns = self._training_columns()
         needs = self._needs()
         work = self._work or SharedWork([needs])
         with work.used_by(needs):
-            self._check(inputs_of(dataset, columns))
+            inputs = inputs_of(dataset, columns)
+            self._check(inputs, *(feature_inputs(dataset, *pair) for pair in columns.further))
             check_outputs(dataset, owner)  # now rather than when the trained model is first used
 
             def write(opened: ExitStack) -> TrainingData:
@@ -59,10 +60,10 @@ class CTREstimator(NetworkSource, PersistentStage, StageEstimator):
 
     def _needs(self) -> list[Hashable]:
         """Keys of all that a fit makes, in `SharedWork`."""
-        return [_ROWS, *(stage._key() for stage in self._trainings())]
+        return [_ROWS, *self._keys()]
 
-    def _trainings(self) -> list[NetworkSource]:
-        return [self]
+    def _keys(self) -> list[Hashable]:
+        return [self._key()]
 
     def _key(self) -> Hashable:
         return params_key(self)

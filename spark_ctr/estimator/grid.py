@@ -35,7 +35,7 @@ class GridFits(Iterator[tuple[int, Any]]):
         self._dataset = dataset
         groups: dict[TrainingColumns, list[CTREstimator]] = {}
         for stage in stages:
-            columns = stage._column_owner().training_columns()
+            columns = stage._training_columns()
             groups.setdefault(columns, []).append(stage)
         self._works = []
         for group in groups.values():

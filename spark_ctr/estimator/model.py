@@ -74,7 +74,7 @@ class CTRModel(CTRParams, NetworkSource, PersistentStage, StageModel):
     def _column_owner(self) -> CTRParams:
         return self
 
-    def _check(self, inputs: Inputs) -> Network:
+    def _check(self, inputs: Inputs, *further: Inputs) -> Network:
         if not self.inputs.same_ids(inputs) or self.inputs.numeric != inputs.numeric:
             raise ValueError(
                 f"the fitted {type(self).__name__} {self.uid} reads other embedding tables or "
@@ -85,7 +85,7 @@ class CTRModel(CTRParams, NetworkSource, PersistentStage, StageModel):
     def _model_for(self, data: TrainingData, work: SharedWork) -> CTRModel:
         return self
 
-    def _trainings(self) -> list[NetworkSource]:
+    def _keys(self) -> list[Hashable]:
         return []
 
     def _key(self) -> Hashable:

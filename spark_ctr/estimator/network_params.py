@@ -10,7 +10,8 @@ from pyspark.ml.param import Param
 
 from spark_ctr.networks.registry import NETWORKS, check_name, network_settings
 from spark_ctr.networks.settings import MEMBERS
-from spark_ctr.stage.base import Stage, param, setting_param
+from spark_ctr.stage.base import Stage, number, param, setting_param
+from spark_ctr.tables import Inputs
 
 # Settings of networks that have Params of their own, by Param.
 _SHAPE = {
@@ -61,6 +62,12 @@ class HasNetwork(Stage):
     crossLayers = _shape_param("crossLayers")
     dropout = _shape_param("dropout")
     batchNorm = _shape_param("batchNorm")
+    embeddingDim = param(
+        "embeddingDim",
+        "widest embedding row: columns whose table is planned wider get this width; unset: as "
+        "HashedEmbeddingEncoder planned",
+        number("embeddingDim", int, at_least=1),
+    )
     members = setting_param("members", MEMBERS)
     networkOptions = param(
         "networkOptions",
@@ -97,6 +104,11 @@ class HasNetwork(Stage):
             )
         values = {key: self._value(name) for key, name in known.items()}
         return {key: value for key, value in values.items() if value is not None} | options
+
+    def network_inputs(self, inputs: Inputs) -> Inputs:
+        """Return the columns of the data as the network has them, ``embeddingDim`` wide at most."""
+        dim = self._value("embeddingDim")
+        return inputs if dim is None else inputs.at_most(dim)
 
     def getOrDefault(self, param: Any) -> Any:
         """Value of a Param; of an unset one that shapes the network, the network's own default.

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 from scipy.special import expit
-from torch import Tensor
 
 from spark_ctr.estimator.params import CTRParams
 from spark_ctr.estimator.summary import TrainingSummary
@@ -19,7 +18,7 @@ from spark_ctr.rows.training_data import TrainingData
 from spark_ctr.stage.fit_progress import titled
 from spark_ctr.training import Checkpoints, train
 from spark_ctr.training.checkpoints import digest_of
-from spark_ctr.training.feeds import Feed, open_feed
+from spark_ctr.training.feeds import Batch, Feed, UnlabelledFeed, open_feed, open_training_feed
 from spark_ctr.training.operating_points import operating_points
 from spark_ctr.training.training_run import TrainedNetwork, TrainingRun
 from spark_ctr.training.worker import Job
@@ -45,18 +44,21 @@ def run_training(params: CTRParams, data: TrainingData, run: TrainingRun) -> Tra
     return TrainedNetwork(run.network, history.to_dict(), feed.kind)
 
 
-def open_feeds(params: CTRParams, data: TrainingData) -> tuple[Feed, Feed | None]:
+def open_feeds(params: CTRParams, data: TrainingData) -> tuple[Feed | UnlabelledFeed, Feed | None]:
     """Open the feeds of training and validation rows; None for no validation rows."""
     train_feed, valid_feed = _feed_arguments(params, data)
-    return open_feed(**train_feed), open_feed(**valid_feed) if valid_feed else None
+    feed = open_training_feed(train_feed, _unlabelled_arguments(params, data, train_feed))
+    return feed, open_feed(**valid_feed) if valid_feed else None
 
 
-def first_rows(params: CTRParams, data: TrainingData) -> tuple[Tensor, Tensor]:
-    """Return ids and numeric values of some training rows, whose order is random."""
+def first_rows(params: CTRParams, data: TrainingData, rows: int | None = None) -> Batch:
+    """Return some training rows, whose order is random.
+
+    They are `rows`, or those of a batch, or all where there are fewer.
+    """
     arguments, _ = _feed_arguments(params, data)
-    feed = open_feed(**arguments | {"kind": "pyarrow", "shuffle": False})
-    first = next(iter(feed.batches(0)))
-    return first.ids, first.numeric
+    changed = {"kind": "pyarrow", "shuffle": False, "batch_size": rows or arguments["batch_size"]}
+    return next(iter(open_feed(**arguments | changed).batches(0)))
 
 
 def summary_of(
@@ -109,11 +111,13 @@ def _validation_points(
 def _on_workers(params: CTRParams, data: TrainingData, run: TrainingRun) -> TrainedNetwork:
     workers = params.getNumWorkers()
     train_feed, valid_feed = _feed_arguments(params, data)
+    train_feed |= {"batch_size": params.getBatchSize() // workers}
     # A folder of its own for each of the trainings that share the rows.
     folder = f"{data.folder}/{uuid.uuid4().hex}"
     job = Job(
         folder=folder,
-        train_feed=train_feed | {"batch_size": params.getBatchSize() // workers},
+        train_feed=train_feed,
+        unlabelled_feed=_unlabelled_arguments(params, data, train_feed),
         valid_feed=valid_feed,
         settings=run.settings,
         terms=run.objective.to_dicts(),
@@ -149,10 +153,27 @@ def _feed_arguments(
             "seed": params.getSeed(),
             "shuffle_buffer_rows": params.getShuffleBufferRows(),
             "weight_scale": data.weight_scale,
+            "n_teacher": data.teacher,
+            "prefix": data.prefix,
         }
 
     valid = arguments(data.valid_path, False) if data.valid_rows else None
     return arguments(data.train_path, True), valid
+
+
+def _unlabelled_arguments(
+    params: CTRParams, data: TrainingData, labelled: dict[str, Any]
+) -> dict[str, Any] | None:
+    """Arguments of ``open_feed`` for the rows without labels; None where there are none."""
+    if data.unlabelled_path is None:
+        return None
+    return labelled | {
+        "path_or_url": data.unlabelled_path,
+        "batch_size": math.ceil(labelled["batch_size"] * data.unlabelled_ratio),
+        # An order of their own, also where they are as many as the labelled rows.
+        "seed": params.getSeed() + 1,
+        "weight_scale": 1.0,
+    }
 
 
 def _checkpoints(params: CTRParams, data: TrainingData, run: TrainingRun) -> dict[str, Any] | None:
@@ -172,5 +193,6 @@ def _checkpoints(params: CTRParams, data: TrainingData, run: TrainingRun) -> dic
             "objective": run.objective.to_dicts(),
             "frozen": {name: digest_of(net.state_dict()) for name, net in frozen.items()},
             "change": run.change and asdict(run.change),
-        },
+        }
+        | ({"teacher": [data.teacher_digest, data.unlabelled_ratio]} if data.teacher else {}),
     }

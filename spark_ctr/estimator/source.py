@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pyspark.ml.param import Params
 
 from spark_ctr.networks.network import Network
-from spark_ctr.rows.training_data import TrainingData
+from spark_ctr.rows.training_data import TrainingColumns, TrainingData
 from spark_ctr.tables import Inputs
 
 if TYPE_CHECKING:
@@ -23,10 +23,15 @@ class NetworkSource(Params):
         """Return the stage whose Params name the columns and say how training runs."""
         raise NotImplementedError
 
-    def _check(self, inputs: Inputs) -> Network:
+    def _training_columns(self) -> TrainingColumns:
+        """Return the columns of the training files and their split."""
+        return self._column_owner().training_columns()
+
+    def _check(self, inputs: Inputs, *further: Inputs) -> Network:
         """Refuse what cannot work on these columns, before anything is written.
 
-        Returns a network like the one that comes out, trained or not.
+        Returns a network like the one that comes out, trained or not. `further` are the features
+        that only teachers read.
         """
         raise NotImplementedError
 
@@ -34,8 +39,8 @@ class NetworkSource(Params):
         """Return the fitted model; an estimator trains it, once for all fits that share work."""
         raise NotImplementedError
 
-    def _trainings(self) -> list[NetworkSource]:
-        """Return the estimators that `_model_for` trains, this one included."""
+    def _keys(self) -> list[Hashable]:
+        """Return keys of all that `_model_for` makes and other stages may share."""
         raise NotImplementedError
 
     def _key(self) -> Hashable:
@@ -49,6 +54,7 @@ def params_key(stage: Params) -> Hashable:
     for declared in stage.params:
         if stage.isDefined(declared):
             value = stage.getOrDefault(declared)
-            inner = value._key() if isinstance(value, NetworkSource) else repr(value)
-            values.append((declared.name, inner))
+            several = value if isinstance(value, list) else [value]
+            inner = [v._key() if isinstance(v, NetworkSource) else repr(v) for v in several]
+            values.append((declared.name, *inner))
     return type(stage), stage.uid, tuple(values)

@@ -95,18 +95,22 @@ class Network(nn.Module):
         named "hidden_0", "hidden_1", ..., after the ReLU and before dropout; distillation pairs
         those of two networks.
         """
-        for kind, tensor, names in (
-            ("ids", ids, [table.name for table in self.inputs.slot_tables]),
-            ("numeric", numeric, list(self.inputs.numeric)),
-        ):
-            if tensor.ndim != 2 or tensor.shape[1] != len(names):
+        self.check(ids, numeric)
+        return self._outputs(ids, numeric)
+
+    def check(self, ids: Tensor, numeric: Tensor) -> None:
+        """Raise what `forward` raises for a batch that is none of this network's."""
+        widths = self.inputs.ids_width, len(self.inputs.numeric)
+        for kind, tensor, width in zip(("ids", "numeric"), (ids, numeric), widths, strict=True):
+            if tensor.ndim != 2 or tensor.shape[1] != width:
+                tables, numbers = self.inputs.slot_tables, self.inputs.numeric
+                names = [table.name for table in tables] if kind == "ids" else list(numbers)
                 raise ValueError(
-                    f"{kind} must have shape [B, {len(names)}] for columns {names}, "
+                    f"{kind} must have shape [B, {width}] for columns {names}, "
                     f"got {list(tensor.shape)}"
                 )
         if ids.device.type == "cpu":
             self.check_ids(ids)
-        return self._outputs(ids, numeric)
 
     def check_ids(self, ids: Tensor) -> None:
         """Raise IndexError if an id of this CPU tensor [B, ids_width] lies outside its table."""

@@ -10,9 +10,10 @@ import torch
 from safetensors.torch import save
 from torch import Tensor
 
+from spark_ctr.networks.flat import flat
 from spark_ctr.networks.imported import is_import_path
 from spark_ctr.networks.network import Network
-from spark_ctr.networks.registry import NETWORKS, build_network
+from spark_ctr.networks.registry import NETWORKS, build_network, is_built_in
 from spark_ctr.networks.saved_network import check_size, check_state, read_tensors
 from spark_ctr.networks.trust import check_trusted
 from spark_ctr.safetensors_header import read_description
@@ -103,12 +104,13 @@ def predictor_from_bytes(data: bytes) -> Callable[[np.ndarray, np.ndarray], np.n
     """Return a function from ids [B, ids_width] and numbers [B, M] to logits [B, T]."""
     # The driver sent these bytes, so what they name is trusted.
     network = trusted_network_from_bytes(data)
+    logits = flat(network) if is_built_in(network) else network
     # Spark already runs one Python worker per core.
     torch.set_num_threads(1)
 
     def predict(ids: np.ndarray, numeric: np.ndarray) -> np.ndarray:
         with torch.inference_mode():
-            return network(
+            return logits(
                 torch.from_numpy(np.ascontiguousarray(ids)),
                 torch.from_numpy(np.ascontiguousarray(numeric)),
             ).numpy()

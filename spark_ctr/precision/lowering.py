@@ -14,6 +14,7 @@ from torch import nn
 from spark_ctr.networks.layers.bags import Bags
 from spark_ctr.networks.layers.embedding import EmbeddingTables
 from spark_ctr.networks.network import Network
+from spark_ctr.networks.tracing import trace
 from spark_ctr.precision.binary import BinaryLinear
 from spark_ctr.precision.functions import FUNCTIONS
 from spark_ctr.precision.qat import Index8Linear
@@ -24,12 +25,20 @@ from spark_ctr.precision.quantised_arrays import (
     linear_arrays,
 )
 from spark_ctr.precision.symbols import Ids, Value, Writer, holds_symbol, value_of
-from spark_ctr.precision.tracing import trace
 from spark_ctr.runtime.builder import ProgramBuilder
 from spark_ctr.runtime.program import NUMERIC
 from spark_ctr.tables import Inputs
 
 _LINEAR = (nn.Linear, Index8Linear, BinaryLinear)
+# Modules that are operations of their own; others are traced through.
+_LEAVES = (
+    *_LINEAR,
+    EmbeddingTables,
+    nn.Embedding,
+    nn.EmbeddingBag,
+    nn.LayerNorm,
+    nn.BatchNorm1d,
+)
 
 
 class CannotPackError(ValueError):
@@ -68,7 +77,7 @@ class _Lowering:
         self.inputs = network.inputs
         self.writer = Writer(network.inputs)
         try:
-            self._traced = trace(network)
+            self._traced = trace(network, _LEAVES)
         except Exception as error:  # whatever a network of a user's own runs into
             reason = str(error).partition("\n")[0]
             raise CannotPackError(

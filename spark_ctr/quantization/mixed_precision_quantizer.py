@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Hashable
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -17,14 +18,13 @@ from spark_ctr.estimator.model import CTRModel
 from spark_ctr.estimator.params import CTRParams
 from spark_ctr.estimator.run import open_feeds, run_training, summary_of
 from spark_ctr.estimator.shared_work import SharedWork
-from spark_ctr.estimator.source import NetworkSource
 from spark_ctr.estimator.summary import TrainingSummary, saved_summary
 from spark_ctr.estimator.workers import check_run
 from spark_ctr.networks.network import Network
 from spark_ctr.precision.fine_tuning import fine_tune, quantisation
 from spark_ctr.precision.packing import check_packable, pack_network
 from spark_ctr.precision.settings import FINE_TUNING, OBJECTIVE
-from spark_ctr.rows.training_data import TrainingData
+from spark_ctr.rows.training_data import TrainingColumns, TrainingData
 from spark_ctr.runtime.packed_model import PackedModel
 from spark_ctr.runtime.serialization import packed_from_bytes, packed_to_bytes
 from spark_ctr.stage.base import Stage, param, setting_param
@@ -86,14 +86,17 @@ class MixedPrecisionQuantizer(MetaStage, QuantizationParams, CTREstimator):
     def _column_owner(self) -> CTRParams:
         return self._nested("classifier")._column_owner()
 
-    def _check(self, inputs: Inputs) -> Network:
-        network = self._nested("classifier")._check(inputs)
+    def _training_columns(self) -> TrainingColumns:
+        return self._nested("classifier")._training_columns()
+
+    def _check(self, inputs: Inputs, *further: Inputs) -> Network:
+        network = self._nested("classifier")._check(inputs, *further)
         check_run(self._column_owner())
         check_packable(network)
         return network
 
-    def _trainings(self) -> list[NetworkSource]:
-        return [*self._nested("classifier")._trainings(), self]
+    def _keys(self) -> list[Hashable]:
+        return [*self._nested("classifier")._keys(), self._key()]
 
     def _train(self, data: TrainingData, work: SharedWork) -> QuantizedCTRClassificationModel:
         params = self._column_owner()

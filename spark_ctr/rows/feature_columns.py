@@ -9,12 +9,13 @@ from spark_ctr.stage.columns import column
 from spark_ctr.tables import Inputs, is_valid_id
 
 
-def elements(inputs: Inputs, categorical: str, numeric: str) -> list[Column]:
+def elements(inputs: Inputs, categorical: str, numeric: str, prefix: str = "") -> list[Column]:
     """Ids and numbers as one nullable column each, named c0.. (int) and n0.. (float)."""
     ids, numbers = column(categorical), column(numeric)
-    flat = [F.get(ids, F.lit(i)).alias(f"c{i}") for i in range(inputs.ids_width)]
+    flat = [F.get(ids, F.lit(i)).alias(f"{prefix}c{i}") for i in range(inputs.ids_width)]
     return flat + [
-        F.get(numbers, F.lit(i)).cast("float").alias(f"n{i}") for i in range(len(inputs.numeric))
+        F.get(numbers, F.lit(i)).cast("float").alias(f"{prefix}n{i}")
+        for i in range(len(inputs.numeric))
     ]
 
 
@@ -58,14 +59,14 @@ def _ranges(inputs: Inputs) -> Column:
     )
 
 
-def usable_elements(inputs: Inputs, flat: list[Column]) -> list[Column]:
+def usable_elements(inputs: Inputs, flat: list[Column], prefix: str = "") -> list[Column]:
     """Elements with what is invalid read as missing: id 0, number 0."""
     ids = []
     for i, (c, table) in enumerate(zip(flat, inputs.slot_tables, strict=False)):
         good = is_valid_id(c, table.lowest, table.rows, F.lit(True) if table.padded else None)
-        ids.append(F.when(good, c).otherwise(F.lit(0)).alias(f"c{i}"))
+        ids.append(F.when(good, c).otherwise(F.lit(0)).alias(f"{prefix}c{i}"))
     zero = F.lit(0.0).cast("float")
     return ids + [
-        F.when(F.abs(c) < float("inf"), c).otherwise(zero).alias(f"n{i}")
+        F.when(F.abs(c) < float("inf"), c).otherwise(zero).alias(f"{prefix}n{i}")
         for i, c in enumerate(flat[inputs.ids_width :])
     ]

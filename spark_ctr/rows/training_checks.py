@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from pyspark.sql import DataFrame
 
 from spark_ctr.rows.negative_sampling import DROPPED, logit_shift
-from spark_ctr.rows.training_columns import TrainingColumns
+from spark_ctr.rows.training_columns import TrainingColumns, further_prefix
 from spark_ctr.rows.training_files import LabelledRows, labelled_rows, reason_counts, row_count
-from spark_ctr.rows.training_rows import INVALID, REASONS, TRAIN, VALID
+from spark_ctr.rows.training_rows import INVALID, REASONS, TRAIN, VALID, feature_names
 from spark_ctr.stage.labels import unusual_labels
 from spark_ctr.tables import Inputs
 from spark_ctr.training.metrics import log_odds
@@ -42,6 +42,20 @@ class TrainingData:
     digest : str
         Equal for the same rows in the same parts, however the dataset is partitioned; taken from
         label, weight and the first feature in the order of the rows' content.
+    prefix : str
+        Stands before the names of the feature columns in the files, see `view`.
+    further : tuple of Inputs
+        Further features that the files hold, which only teachers read.
+    teacher : int
+        Number of columns with teacher's logits in the files, one a task; 0 for none.
+    unlabelled_path : str or None
+        Folder of further files with features and teacher's logits but no labels.
+    unlabelled_rows : int
+        Rows of those.
+    unlabelled_ratio : float
+        Rows of those in a batch, for each labelled row of the batch.
+    teacher_digest : str
+        Equal for the same teachers and the same unlabelled rows.
     """
 
     train_path: str
@@ -57,15 +71,37 @@ class TrainingData:
     log_odds: float
     weight_scale: float
     digest: str
+    prefix: str = ""
+    further: tuple[Inputs, ...] = ()
+    teacher: int = 0
+    unlabelled_path: str | None = None
+    unlabelled_rows: int = 0
+    unlabelled_ratio: float = 1.0
+    teacher_digest: str = ""
 
     @property
     def folder(self) -> str:
         """Folder that both parts lie in; it goes with them."""
         return self.train_path.rpartition("/data/")[0]
 
+    def view(self, number: int) -> TrainingData:
+        """Return the same rows and split, seen through a pair of `TrainingColumns.further`."""
+        return replace(
+            self,
+            inputs=self.further[number],
+            prefix=further_prefix(number),
+            further=(),
+            digest=f"{self.digest}-{number}",
+        )
+
 
 def checked_data(
-    dataset: DataFrame, columns: TrainingColumns, inputs: Inputs, folder: str, expected: int | None
+    dataset: DataFrame,
+    columns: TrainingColumns,
+    inputs: Inputs,
+    folder: str,
+    expected: int | None,
+    further: tuple[Inputs, ...] = (),
 ) -> TrainingData:
     """Count what `training_rows.write_rows` wrote, and refuse what cannot be trained on.
 
@@ -78,12 +114,18 @@ def checked_data(
     folder : str
     expected : int or None
         Rows that must be there, where not all might be seen from here.
+    further : tuple of Inputs
+        Of the further features.
 
     Raises
     ------
     ValueError
     """
-    digested = ["label", "weight", "c0" if inputs.ids_width else "n0"]
+    first = [
+        feature_names(one, "" if k == 0 else further_prefix(k - 1))[0]
+        for k, one in enumerate((inputs, *further))
+    ]
+    digested = ["label", "weight", *first]
     train, valid = (
         labelled_rows(f"{folder}/data/split={split}", digested) for split in (TRAIN, VALID)
     )
@@ -117,6 +159,7 @@ def checked_data(
         log_odds=log_odds(train.weight_ones, train.weight_zeros) - shift,
         weight_scale=train.rows / train.weight if columns.weight is not None else 1.0,
         digest=f"{train.digest}-{valid.digest}",
+        further=further,
     )
 
 

@@ -36,6 +36,8 @@ class TrainingColumns:
         Folder that driver and executors share; None: a temporary one on this machine.
     positive_label : str or None
         Value of the label that is a click, see `labels.click_label`.
+    further : tuple of pairs of str
+        Further feature columns (categorical, numeric), which only teachers read.
     """
 
     label: str
@@ -50,6 +52,12 @@ class TrainingColumns:
     handle_invalid: str
     cache_dir: str | None
     positive_label: str | None = None
+    further: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def pairs(self) -> tuple[tuple[str, str], ...]:
+        """Pairs of feature columns (categorical, numeric) in the files, the network's own first."""
+        return ((self.categorical, self.numeric), *self.further)
 
 
 def feature_fields(
@@ -76,8 +84,15 @@ def feature_fields(
     return ids, numbers
 
 
+def further_prefix(number: int) -> str:
+    """Return what stands before the names of the files' columns of a pair of further features."""
+    return f"x{number}_"
+
+
 def inputs_of(dataset: DataFrame, columns: TrainingColumns) -> Inputs:
     """Check the schema and read table sizes and dimensions from the columns' metadata.
+
+    Those of the further features are checked too, see `feature_inputs`.
 
     Raises
     ------
@@ -96,13 +111,58 @@ def inputs_of(dataset: DataFrame, columns: TrainingColumns) -> Inputs:
                 f"validationIndicatorCol ({columns.validation!r}) and validationTimeCol "
                 f"({columns.validation_time!r}) both choose the validation rows: clear one of them"
             )
-    ids, numbers = feature_fields(dataset, columns.categorical, columns.numeric)
+    own, *_ = [feature_inputs(dataset, *pair) for pair in columns.pairs]
+    return own
+
+
+def feature_inputs(dataset: DataFrame, categorical: str, numeric: str) -> Inputs:
+    """Check two feature columns and read tables and names from their metadata.
+
+    Raises
+    ------
+    ValueError, TypeError
+        For a missing column, a wrong type, or features without spark_ctr's metadata.
+    """
+    ids, numbers = feature_fields(dataset, categorical, numeric)
     if "tables" not in metadata_of(ids) or "names" not in metadata_of(numbers):
         raise ValueError(
-            f"columns {columns.categorical!r} and {columns.numeric!r} carry no table sizes: "
+            f"columns {categorical!r} and {numeric!r} carry no table sizes: "
             "make them with HashedEmbeddingEncoder (and keep the columns' metadata)"
         )
     return Inputs(
         tables=tuple(map(Table.from_dict, metadata_of(ids)["tables"])),
         numeric=tuple(metadata_of(numbers)["names"]),
     )
+
+
+def check_same_inputs(found: Inputs, expected: Inputs, what: str) -> None:
+    """Check that features mean the same as those of the training rows.
+
+    Parameters
+    ----------
+    found, expected : Inputs
+        The latter those of the training rows.
+    what : str
+        What reads or holds the former, for the error.
+
+    Raises
+    ------
+    ValueError
+        Names the columns that differ.
+    """
+    for kind, one, other in (
+        ("categorical", [t.name for t in found.tables], [t.name for t in expected.tables]),
+        ("numeric", list(found.numeric), list(expected.numeric)),
+    ):
+        if one != other:
+            raise ValueError(
+                f"{what} has the {kind} columns {one}, the training rows have {other}: encode both "
+                "with the same encoder"
+            )
+    pairs = zip(found.tables, expected.tables, strict=True)
+    differing = [one.name for one, other in pairs if not one.same_ids(other)]
+    if differing:
+        raise ValueError(
+            f"{what} has other tables of the columns {differing} than the training rows: encode "
+            "both with the same encoder"
+        )

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from pyspark.sql import DataFrame
 
 from spark_ctr.rows.training_checks import TrainingData, checked_data
-from spark_ctr.rows.training_columns import TrainingColumns, feature_fields, inputs_of
+from spark_ctr.rows.training_columns import (
+    TrainingColumns,
+    feature_fields,
+    feature_inputs,
+    inputs_of,
+)
 from spark_ctr.rows.training_files import new_folder, remove_folder
-from spark_ctr.rows.training_rows import value_names, write_rows
-from spark_ctr.tables import Inputs
+from spark_ctr.rows.training_rows import feature_names, write_rows
 from spark_ctr.training.disk_space import free_bytes, full_disk, is_full_disk
 
 logger = logging.getLogger("spark_ctr")
@@ -37,35 +41,45 @@ def training_data(dataset: DataFrame, columns: TrainingColumns) -> Iterator[Trai
     inputs = inputs_of(dataset, columns)
     folder = new_folder(columns.cache_dir)
     try:
-        _write(dataset, columns, inputs, folder)
-        yield checked_data(dataset, columns, inputs, folder, _expected_rows(dataset, columns))
+        further = tuple(feature_inputs(dataset, *pair) for pair in columns.further)
+        values = sum(len(feature_names(one)) for one in (inputs, *further)) + 2
+        with full_disk_told("the training rows", folder, lambda: 4 * values * dataset.count()):
+            write_rows(dataset, columns, folder)
+        expected = _expected_rows(dataset, columns)
+        yield checked_data(dataset, columns, inputs, folder, expected, further)
     finally:
         remove_folder(folder)
 
 
-def _write(dataset: DataFrame, columns: TrainingColumns, inputs: Inputs, folder: str) -> None:
+@contextmanager
+def full_disk_told(what: str, folder: str, needed: Callable[[], int]) -> Iterator[None]:
+    """Raise what `full_disk` says where a job that writes to a folder fails for want of space.
+
+    Parameters
+    ----------
+    what : str
+        What is being written.
+    folder : str
+    needed : callable
+        Returns the bytes that it takes at most; may fail.
+    """
     free = free_bytes(folder)
     try:
-        write_rows(dataset, columns, inputs, folder)
+        yield
     except Exception as error:
         if not is_full_disk(error):
             raise
-        logger.debug("the training rows could not be written", exc_info=True)
-        what = "the training rows (or Spark's scratch files, see spark.local.dir)"
-        needed = _needed_bytes(dataset, inputs)
+        logger.debug("%s could not be written", what, exc_info=True)
     else:
         return
     # Outside of the handler: thirteen thousand characters of Java's say no more than this.
-    raise full_disk(what, folder, "cacheDir", needed, free)
-
-
-def _needed_bytes(dataset: DataFrame, inputs: Inputs) -> int | None:
-    """Return what the rows take at most, 4 bytes a value; None where they cannot be counted."""
     try:
-        return 4 * len(value_names(inputs)) * dataset.count()
+        count = needed()
     except Exception:
         logger.debug("the rows could not be counted", exc_info=True)
-        return None
+        count = None
+    told = f"{what} (or Spark's scratch files, see spark.local.dir)"
+    raise full_disk(told, folder, "cacheDir", count, free)
 
 
 def _expected_rows(dataset: DataFrame, columns: TrainingColumns) -> int | None:

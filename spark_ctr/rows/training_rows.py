@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from pyspark.sql import Column, DataFrame
+from pyspark.sql import Column, DataFrame, DataFrameWriter
 from pyspark.sql import functions as F
 
 from spark_ctr.rows.feature_columns import elements, invalid_features, usable_elements
 from spark_ctr.rows.negative_sampling import DROPPED, copy_number, sample_negatives
-from spark_ctr.rows.training_columns import TrainingColumns
+from spark_ctr.rows.training_columns import TrainingColumns, feature_inputs, further_prefix
 from spark_ctr.rows.validation_time import latest_rows
 from spark_ctr.stage.columns import column
 from spark_ctr.stage.labels import click_label
@@ -15,7 +15,7 @@ from spark_ctr.stage.raw_rows import raw_columns, raw_hash
 from spark_ctr.stage.times import time_of
 from spark_ctr.tables import Inputs
 
-TRAIN, VALID, INVALID = "train", "valid", "invalid"
+TRAIN, VALID, INVALID, UNLABELLED = "train", "valid", "invalid", "unlabelled"
 SPLITS = (TRAIN, VALID, INVALID, DROPPED)
 REASONS = (
     "label is null or not 0 or 1",
@@ -23,7 +23,7 @@ REASONS = (
     "features",
     "validation time is null or not finite",
 )
-_FILES = 8
+FILES = 8
 # Spark's hash sends eight numbers from here on to eight different partitions.
 _FIRST_FILE = 148
 # Small enough to decode in a processor's cache and to deal evenly to several ranks; the size counts
@@ -49,13 +49,60 @@ _PARQUET: dict[str, str | int] = {
 }
 
 
-def value_names(inputs: Inputs) -> list[str]:
-    """Name the columns of the files that hold a row's values."""
-    ids = [f"c{i}" for i in range(inputs.ids_width)]
-    return [*ids, *(f"n{i}" for i in range(len(inputs.numeric))), "label", "weight"]
+def feature_names(inputs: Inputs, prefix: str = "") -> list[str]:
+    """Name the columns of the files that hold a row's features."""
+    ids = [f"{prefix}c{i}" for i in range(inputs.ids_width)]
+    return [*ids, *(f"{prefix}n{i}" for i in range(len(inputs.numeric)))]
 
 
-def write_rows(dataset: DataFrame, columns: TrainingColumns, inputs: Inputs, folder: str) -> None:
+def prefixed_inputs(
+    dataset: DataFrame, columns: TrainingColumns
+) -> list[tuple[Inputs, str, tuple[str, str]]]:
+    """Return inputs, prefix and names of each pair of feature columns, the network's own first."""
+    prefixes = ["", *map(further_prefix, range(len(columns.further)))]
+    return [
+        (feature_inputs(dataset, *pair), prefix, pair)
+        for prefix, pair in zip(prefixes, columns.pairs, strict=True)
+    ]
+
+
+def checked_elements(
+    parts: list[tuple[Inputs, str, tuple[str, str]]], handle_invalid: str
+) -> tuple[list[Column], Column]:
+    """Return the features as a column each, and whether a row's are invalid; none is under "keep".
+
+    Parameters
+    ----------
+    parts : list
+        From `prefixed_inputs`.
+    handle_invalid : {"error", "skip", "keep"}
+    """
+    flat: list[Column] = []
+    bad = F.lit(False)
+    for inputs, prefix, pair in parts:
+        found = elements(inputs, *pair, prefix)
+        if handle_invalid == "keep":
+            found = usable_elements(inputs, found, prefix)
+        else:
+            bad = bad | invalid_features(inputs, *pair)
+        flat += found
+    return flat, bad
+
+
+def written(rows: DataFrame, values: int) -> DataFrameWriter:
+    """Return the writer of rows with a number of values each: small row groups, one way to write.
+
+    Parameters
+    ----------
+    rows : DataFrame
+    values : int
+    """
+    block = _ROWS_PER_ROW_GROUP * 4 * values
+    writer = rows.write.options(**_PARQUET)
+    return writer.partitionBy("split", "file").option("parquet.block.size", block)
+
+
+def write_rows(dataset: DataFrame, columns: TrainingColumns, folder: str) -> None:
     """Write the rows into subfolders ``split=NAME/file=NUMBER``, one file each.
 
     Content decides all: the hash of a row of the log says which file it goes into, where in it,
@@ -64,15 +111,13 @@ def write_rows(dataset: DataFrame, columns: TrainingColumns, inputs: Inputs, fol
     """
     label = click_label(dataset, columns.label, columns.positive_label, "training")
     weight = F.lit(1.0) if columns.weight is None else column(columns.weight).cast("double")
-    flat = elements(inputs, columns.categorical, columns.numeric)
+    parts = prefixed_inputs(dataset, columns)
+    flat, bad_features = checked_elements(parts, columns.handle_invalid)
     reason = F.when(F.coalesce(~label.isin(0.0, 1.0), F.lit(True)), 0).when(~_usable(weight), 1)
     if columns.handle_invalid != "keep":
-        bad_features = invalid_features(inputs, columns.categorical, columns.numeric)
         reason = reason.when(bad_features, 2)
         if columns.validation_time is not None:
             reason = reason.when(time_of(dataset, columns.validation_time).isNull(), 3)
-    else:
-        flat = usable_elements(inputs, flat)
     chosen = _is_validation(dataset, columns)
     raw = _raw_hash(dataset, columns, label)
     rows = dataset.select(
@@ -83,37 +128,42 @@ def write_rows(dataset: DataFrame, columns: TrainingColumns, inputs: Inputs, fol
         (F.lit(None).cast("boolean") if chosen is None else chosen).alias("validation"),
         *([] if raw is None else [raw.alias("raw")]),
     )
-    names = value_names(inputs)
-    # Without the weight, so that rows do not move where all weights are scaled.
-    rows = rows.withColumn("values", F.xxhash64(*names[:-1], F.lit(columns.seed)))
-    rows = rows.withColumn("place", F.col("values" if raw is None else "raw"))
+    own = [*feature_names(parts[0][0]), "label"]
+    further = [name for inputs, prefix, _ in parts[1:] for name in feature_names(inputs, prefix)]
+    # Without the weight, so that rows do not move where all weights are scaled; nor do they where
+    # there are further features.
+    rows = rows.withColumn("place", F.xxhash64(*own, F.lit(columns.seed)))
+    values = F.xxhash64("place", *further) if further else F.col("place")
+    rows = rows.withColumn("values", values)
+    if raw is not None:
+        rows = rows.withColumn("place", F.col("raw"))
+    names = [*own, "weight", *further]
     if chosen is None or columns.negative_sampling_rate < 1:
         rows = rows.withColumn("copy", copy_number())
     if chosen is None:
-        own = F.when(F.col("copy") > 1, F.xxhash64("place", "copy")).otherwise(F.xxhash64("place"))
+        drawn = F.when(F.col("copy") > 1, F.xxhash64("place", "copy"))
+        drawn = drawn.otherwise(F.xxhash64("place"))
         steps = int(columns.validation_fraction * _SPLIT_STEPS)
-        rows = rows.withColumn("validation", F.pmod(own, F.lit(_SPLIT_STEPS)) < steps)
+        rows = rows.withColumn("validation", F.pmod(drawn, F.lit(_SPLIT_STEPS)) < steps)
     split = (
         F.when(F.col("reason").isNotNull(), INVALID)
         .when(F.col("validation"), VALID)
         .otherwise(TRAIN)
     )
     rows = rows.withColumn("split", split)
-    rows = rows.withColumn("file", _file(F.col("place")))
-    (
+    rows = rows.withColumn("file", file_number(F.col("place")))
+    rows = (
         sample_negatives(rows, columns.negative_sampling_rate)
-        .repartition(_FILES, "file")
+        .repartition(FILES, "file")
         .sortWithinPartitions("split", "file", "place", "values", "weight")
         .select(*names, "reason", "split", "file")
-        .write.partitionBy("split", "file")
-        .options(**_PARQUET)
-        .option("parquet.block.size", _ROWS_PER_ROW_GROUP * 4 * len(names))
-        .parquet(f"{folder}/data")
     )
+    written(rows, len(names)).parquet(f"{folder}/data")
 
 
-def _file(place: Column) -> Column:
-    return (F.pmod(place, F.lit(_FILES)) + F.lit(_FIRST_FILE)).cast("int")
+def file_number(place: Column) -> Column:
+    """Return the number of the file that a row goes into, by the hash that places it."""
+    return (F.pmod(place, F.lit(FILES)) + F.lit(_FIRST_FILE)).cast("int")
 
 
 def _usable(weight: Column) -> Column:
@@ -125,7 +175,7 @@ def _usable(weight: Column) -> Column:
 
 def _raw_hash(dataset: DataFrame, columns: TrainingColumns, label: Column) -> Column | None:
     """Hash of the row of the log; None where the dataset has no more than its features."""
-    made = [columns.categorical, columns.numeric, columns.label]
+    made = [name for pair in columns.pairs for name in pair] + [columns.label]
     names = raw_columns(dataset, [*made, *([columns.weight] if columns.weight else [])])
     if {*names} <= {columns.validation}:
         return None

@@ -25,6 +25,32 @@ def stage_of(name: str, *kinds: type | str) -> Callable[[Any], Any]:
     return convert
 
 
+def stages_of(name: str, *kinds: type | str) -> Callable[[Any], Any]:
+    """Return a converter that accepts a stage of the given classes, or a list of such stages."""
+    one = stage_of(name, *kinds)
+
+    def convert(value: Any) -> Any:
+        if not isinstance(value, list | tuple):
+            return one(value)
+        if not value:
+            raise ValueError(f"{name} is an empty list: name one stage at least")
+        return [one(stage) for stage in value]
+
+    return convert
+
+
+def nested_stages(stage: Params) -> dict[str, Any]:
+    """Return the stages in the Params of a stage, those of a list as "name-0", "name-1", ..."""
+    found: dict[str, Any] = {}
+    for name in getattr(stage, "_nested_params", ()):
+        value = stage.getOrDefault(name) if stage.isSet(name) else None
+        if isinstance(value, list):
+            found |= {f"{name}-{i}": one for i, one in enumerate(value)}
+        elif value is not None:
+            found[name] = value
+    return found
+
+
 class MetaStage(Params):
     """Mixin of stages whose ``_nested_params`` hold other stages."""
 
@@ -44,7 +70,10 @@ class MetaStage(Params):
         copied = super().copy(extra)
         for name in self._nested_params:
             if copied.isSet(name):
-                copied._set(**{name: copied.getOrDefault(name).copy(extra)})
+                value = copied.getOrDefault(name)
+                several = isinstance(value, list)
+                inner = [one.copy(extra) for one in value] if several else value.copy(extra)
+                copied._set(**{name: inner})
         return copied
 
 
@@ -58,10 +87,9 @@ def _list_nested_stages() -> None:
     def stages_in(instance: Any) -> list[Any]:
         stages = spark_lists(instance)
         if isinstance(instance, MetaStage):
-            for name in instance._nested_params:
-                nested = instance.getOrDefault(name) if instance.isSet(name) else None
+            for nested in nested_stages(instance).values():
                 # A model may come from an earlier fit of this very stage, and have its uid.
-                if nested is not None and nested.uid != instance.uid:
+                if nested.uid != instance.uid:
                     stages += stages_in(nested)
         return stages
 

@@ -13,6 +13,7 @@ from pyspark.ml.util import DefaultParamsWriter, MLReadable, MLReader, MLWritabl
 from pyspark.sql import SparkSession
 
 from spark_ctr.networks.trust import trust
+from spark_ctr.stage.meta import nested_stages
 from spark_ctr.stage.model_errors import ModelFileError, part_of_model
 from spark_ctr.stage.model_files import METADATA, ModelFiles
 from spark_ctr.stage.model_payload import FOLDER, payload_facts, read_payload, write_payload
@@ -37,6 +38,7 @@ __all__ = [
 # Part of every payload: content of another save, or none, never passes for this one's.
 _SAVE = "_save"
 _LONGEST_UID = 200
+_NUMBERED = re.compile(r"-\d{1,3}$")
 
 
 class PersistentStage(Params, MLWritable, MLReadable):
@@ -106,9 +108,7 @@ class StageWriter(MLWriter):
     def write_record(self, path: str) -> str:
         """Save, and return the checksum of the metadata."""
         spark, stage = self.sparkSession, self.stage
-        nested = {
-            name: stage.getOrDefault(name) for name in stage._nested_params if stage.isSet(name)
-        }
+        nested = nested_stages(stage)
         kept = {
             declared.name: value
             for declared, value in stage._paramMap.items()
@@ -200,10 +200,14 @@ def stage_from(files: ModelFiles, record: Record, cls: type) -> Any:
     stage = cls()
     with part_of_model(f"{place}: Params"):
         _set_params(stage, record.metadata)
+    children: dict[str, Any] = {}
     for name, checksum in _nested_of(record, stage, place).items():
-        child = load_stage(f"{files.path}/{record.folder}{name}", files.spark, checksum)
-        with part_of_model(f"{place}: {name}"):
-            stage._set(**{name: child})
+        children[name] = load_stage(f"{files.path}/{record.folder}{name}", files.spark, checksum)
+    for name in stage._nested_params:
+        value = children.get(name) or _in_order(name, children)
+        if value:
+            with part_of_model(f"{place}: {name}"):
+                stage._set(**{name: value})
     payload = read_payload(files, record.folder + FOLDER, record.own.get("payload"))
     if record.save_id and payload.pop(_SAVE, b"") != record.save_id.encode():
         raise ModelFileError(f"{files.path}/{record.folder}{FOLDER} is of another save")
@@ -240,8 +244,17 @@ def _nested_of(record: Record, stage: Any, place: str) -> dict[str, str | None]:
         found = nested if isinstance(nested, dict) else None
     else:
         found = dict.fromkeys(nested) if isinstance(nested, list) else None
-    if found is None or not set(found) <= set(stage._nested_params):
+    names = None if found is None else {_NUMBERED.sub("", name) for name in found}
+    if found is None or names is None or not names <= set(stage._nested_params):
         raise ModelFileError(f"{place}: {type(stage).__name__} has no nested {nested!r}")
     if record.save_id and not all(isinstance(value, str) for value in found.values()):
         raise ModelFileError(f"{place}: a nested stage has no checksum: {nested!r}")
     return found
+
+
+def _in_order(name: str, children: dict[str, Any]) -> list[Any]:
+    """Return the stages of a list, which `nested_stages` numbered."""
+    keys = [key for key in children if key != name and _NUMBERED.sub("", key) == name]
+    if sorted(keys) != sorted(f"{name}-{i}" for i in range(len(keys))):
+        raise ModelFileError(f"of the stages in {name}, there are {sorted(keys)}")
+    return [children[f"{name}-{i}"] for i in range(len(keys))]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -58,7 +58,12 @@ class Inputs:
         pairs = zip(self.tables, other.tables, strict=False)
         return len(self.tables) == len(other.tables) and all(a.same_ids(b) for a, b in pairs)
 
-    @property
+    def at_most(self, dim: int) -> Inputs:
+        """Return these columns with rows of tables no wider than `dim`; ids stay what they are."""
+        tables = (replace(table, dim=min(table.dim, dim)) for table in self.tables)
+        return Inputs(tuple(tables), self.numeric)
+
+    @cached_property
     def ids_width(self) -> int:
         """Ids per row of data: the slots of all tables."""
         return sum(table.slots for table in self.tables)

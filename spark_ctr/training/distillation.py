@@ -16,7 +16,10 @@ __all__ = ["DISTILLATION", "DistillationLoss", "distillation", "match_layers"]
 
 DISTILLATION: dict[str, Setting] = {
     "logit_weight": number(
-        1.0, at_least=0.0, doc="weight of the distance from the teacher's logits"
+        2.0,
+        at_least=0.0,
+        doc="weight of the distance from the teacher's logits, a squared one in units of their "
+        "variance",
     ),
     "layer_weights": number(
         0.1, at_least=0.0, doc="weight of each hidden layer's distance from the teacher's"
@@ -51,6 +54,7 @@ def distillation(
     embedding_weight: float = DISTILLATION["embedding_weight"].default,
     cross_weight: float = DISTILLATION["cross_weight"].default,
     click_weight: float = DISTILLATION["click_weight"].default,
+    logit_variance: float = 1.0,
     logit_shift: float = 0.0,
     seed: int = 0,
 ) -> Objective:
@@ -65,6 +69,9 @@ def distillation(
         logits once layers no longer count. None where all rows do and no layers count.
     logit_weight, logit_loss, temperature, unlabelled_weight
         Of the term "logits".
+    logit_variance : float
+        Of the teacher's logits over training rows, which the squared distance is divided by, so
+        that one weight suits logs whose logits lie close together or far apart.
     layer_weights, pairing
         Of the term "hidden" for the perceptron.
     embedding_weight, cross_weight : float
@@ -111,9 +118,10 @@ def distillation(
             "layers can be compared with a teacher network only: without one, layer_weights, "
             "cross_weight and embedding_weight must be 0"
         )
+    unit = logit_variance if logit_loss == "mse" else 1.0
     heads = (
         TermSettings("click", click_weight, click),
-        TermSettings("logits", logit_weight, logits),
+        TermSettings("logits", logit_weight / unit, logits),
     )
     terms = (*(term for term in heads if term.weight), *layers)
     return Objective(terms, {} if teacher is None else {"teacher": teacher})

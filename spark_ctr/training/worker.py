@@ -19,12 +19,12 @@ import torch
 import torch.distributed as dist
 from pyarrow import fs
 
-from spark_ctr.location import filesystem_of
+from spark_ctr.location import filesystem_of, read_file, write_file
 from spark_ctr.networks.network import Network
 from spark_ctr.networks.serialization import network_to_bytes, trusted_network_from_bytes
 from spark_ctr.training.checkpoints import Checkpoints
 from spark_ctr.training.device import device_of
-from spark_ctr.training.feeds import Feed, open_feed
+from spark_ctr.training.feeds import open_feed, open_training_feed
 from spark_ctr.training.losses.objective import Objective
 from spark_ctr.training.progress import Progress, make_progress
 from spark_ctr.training.ranks import Ranks
@@ -33,6 +33,7 @@ from spark_ctr.training.trainer import train
 from spark_ctr.training.training_run import Change, TrainingRun
 
 _ERRORS = "errors"
+_SUFFIX = ".safetensors"
 _RAISED_AGAIN = {kind.__name__: kind for kind in (FloatingPointError, OSError, ValueError)}
 
 
@@ -44,8 +45,8 @@ class Job:
     ----------
     folder : str
         Seen by all processes: networks come and go through it, and so do errors.
-    train_feed, valid_feed : dict
-        Arguments of `open_feed` but for the rank; the latter None without validation rows.
+    train_feed, unlabelled_feed, valid_feed : dict
+        Arguments of `open_feed` but for the rank; None where there are no rows of the kind.
     settings : TrainingSettings
     terms : list of dict
         Of the `Objective`.
@@ -63,6 +64,7 @@ class Job:
 
     folder: str
     train_feed: dict[str, Any]
+    unlabelled_feed: dict[str, Any] | None
     valid_feed: dict[str, Any] | None
     settings: TrainingSettings
     terms: list[dict[str, Any]]
@@ -74,18 +76,18 @@ class Job:
 
     def leave(self, run: TrainingRun) -> None:
         """Write the networks that the processes start from."""
-        _write(self.folder, "start", network_to_bytes(run.network))
+        write_file(f"{self.folder}/start{_SUFFIX}", network_to_bytes(run.network))
         for name, network in run.objective.frozen.items():
-            _write(self.folder, f"frozen-{name}", network_to_bytes(network))
+            write_file(f"{self.folder}/frozen-{name}{_SUFFIX}", network_to_bytes(network))
 
     def network(self, name: str) -> Network:
         """Read the network of the training, as of its "start" or its "result"."""
-        return trusted_network_from_bytes(_read(self.folder, name), self.change)
+        return trusted_network_from_bytes(read_file(f"{self.folder}/{name}{_SUFFIX}"), self.change)
 
     def objective(self) -> Objective:
         """Read what to train for."""
         frozen = {
-            name: trusted_network_from_bytes(_read(self.folder, f"frozen-{name}"))
+            name: trusted_network_from_bytes(read_file(f"{self.folder}/frozen-{name}{_SUFFIX}"))
             for name in self.frozen
         }
         return Objective.from_dicts(self.terms, frozen)
@@ -93,7 +95,7 @@ class Job:
     def raise_first_error(self) -> None:
         """Raise what a process failed with, with its traceback, if one left word."""
         names = _names(self.folder, _ERRORS)
-        found = [json.loads(_read(self.folder, f"{_ERRORS}/{name}", "")) for name in names]
+        found = [json.loads(read_file(f"{self.folder}/{_ERRORS}/{name}")) for name in names]
         if found:
             first = min(found, key=lambda error: error["time"])
             kind = _RAISED_AGAIN.get(first["kind"], RuntimeError)
@@ -121,12 +123,13 @@ def train_rank(job: Job) -> dict[str, Any]:
     try:
         with _errors_told(job, ranks):
             network = job.network("start")
-            feed = _open(job.train_feed, ranks)
+            rank: dict[str, Any] = {"rank": ranks.rank, "ranks": ranks.size}
+            feed = open_training_feed(job.train_feed, job.unlabelled_feed, **rank)
             shown = job.title is not None and ranks.rank == 0
             history = train(
                 network,
                 feed,
-                _open(job.valid_feed, ranks) if job.valid_feed else None,
+                open_feed(**job.valid_feed, **rank) if job.valid_feed else None,
                 job.settings,
                 loss=job.objective().loss(network),
                 progress=make_progress(title=job.title or "") if shown else Progress(),
@@ -134,7 +137,7 @@ def train_rank(job: Job) -> dict[str, Any]:
                 ranks=ranks,
             )
             if ranks.rank == 0:
-                _write(job.folder, "result", network_to_bytes(network))
+                write_file(f"{job.folder}/result{_SUFFIX}", network_to_bytes(network))
             dist.barrier()
     finally:
         dist.destroy_process_group()
@@ -170,8 +173,8 @@ def _errors_told(job: Job, ranks: Ranks) -> Iterator[None]:
                 "time": time.time(),
                 "traceback": traceback.format_exc(),
             }
-            name = f"{_ERRORS}/{ranks.rank}"
-            _write(job.folder, name, json.dumps(told).encode(), ".json")
+            path = f"{job.folder}/{_ERRORS}/{ranks.rank}.json"
+            write_file(path, json.dumps(told).encode())
         raise
 
 
@@ -179,24 +182,6 @@ def _is_lost_peer(error: Exception) -> bool:
     """Tell whether another process ended: that one has the reason, or Spark lost its executor."""
     text = str(error).lower()
     return isinstance(error, dist.DistError) or "gloo" in text or "nccl" in text
-
-
-def _open(arguments: dict[str, Any], ranks: Ranks) -> Feed:
-    return open_feed(**arguments, rank=ranks.rank, ranks=ranks.size)
-
-
-def _write(folder: str, name: str, data: bytes, suffix: str = ".safetensors") -> None:
-    filesystem, path, _ = filesystem_of(folder)
-    path = f"{path}/{name}{suffix}"
-    filesystem.create_dir(path.rpartition("/")[0], recursive=True)
-    with filesystem.open_output_stream(path) as file:
-        file.write(data)
-
-
-def _read(folder: str, name: str, suffix: str = ".safetensors") -> bytes:
-    filesystem, path, _ = filesystem_of(folder)
-    with filesystem.open_input_stream(f"{path}/{name}{suffix}") as file:
-        return file.read()
 
 
 def _names(folder: str, subfolder: str) -> list[str]:

@@ -422,6 +422,7 @@ VALUES: dict[str, Any] = {
     "crossLayers": 1,
     "dropout": 0.1,
     "batchNorm": False,
+    "embeddingDim": 2,
     "clipNorm": 1.0,
     "teacher": _classifier(str),
     "student": _classifier(str),

@@ -122,6 +122,26 @@ def test_an_ensemble_trains_is_saved_and_teaches(data, tmp_path):
     assert student.fit(data).torchNetwork.config["hidden_layers"] == [3]
 
 
+def test_a_student_has_narrower_rows_than_its_teacher(data, tmp_path):
+    teacher = classifier("dnn", hiddenLayers=[6]).fit(data)
+    narrow = classifier("dnn", hiddenLayers=[3], embeddingDim=2)
+    student = LayerwiseDistiller(teacher=teacher, student=narrow).fit(data)
+    assert [table.dim for table in student.teacher.inputs.tables] == [4, 4]
+    assert student.inputs == INPUTS.at_most(2) and student.inputs.same_ids(INPUTS)
+    packed = MixedPrecisionQuantizer(classifier=student, maxIter=1).fit(data)
+    for model in (student, packed):
+        model.save(f"{tmp_path}/{model.uid}")
+        loaded = type(model).load(f"{tmp_path}/{model.uid}")
+        assert loaded.getEmbeddingDim() == 2 and loaded.inputs == student.inputs
+        first, again = (
+            m.transform(data).select("rawPrediction").collect() for m in (model, loaded)
+        )
+        assert first == again
+    assert narrow.setInitialModel(student).fit(data).inputs == student.inputs
+    with pytest.raises(ValueError, match=r"dimensions was .*2.* in initialModel and is .*3"):
+        narrow.setEmbeddingDim(3).fit(data)
+
+
 def test_options_are_checked_and_copied():
     given = {"heads": 2, "first_context": ("site",)}
     stage = classifier("finalmlp", networkOptions=given)

@@ -14,7 +14,13 @@ from spark_ctr.networks import Inputs, Table
 pytestmark = pytest.mark.once
 INPUTS = Inputs((Table("site", 6, 4),), ("age",))
 DATA = SimpleNamespace(
-    inputs=INPUTS, train_path="/train", valid_path="/valid", valid_rows=1, weight_scale=1.0
+    inputs=INPUTS,
+    train_path="/train",
+    valid_path="/valid",
+    valid_rows=1,
+    weight_scale=1.0,
+    teacher=0,
+    prefix="",
 )
 
 

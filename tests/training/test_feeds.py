@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_parquet import ROWS, assert_same_batches, first_ids, kinds, opened, petastorm_only, write
 
-from spark_ctr.training.feeds.block import Block, Columns
+from spark_ctr.training.feeds.block import Block, Columns, Layout
 from spark_ctr.training.feeds.pyarrow_feed import PyArrowReader
 from spark_ctr.training.feeds.windows import windows
 
@@ -107,7 +107,7 @@ def test_windows_keep_every_row_in_order_for_any_sizes(groups, size, data):
             yield Columns([part, -part], [], [part], part + 1)
 
     sizes = [min(size, total - at) for at in range(drop, total, size)]
-    blocks = (Block.empty(size, 2, 0), Block.empty(size, 2, 0))
+    blocks = (Block.empty(size, Layout(2, 0)), Block.empty(size, Layout(2, 0)))
     found = []
     for block, rows in zip(windows(columns(), blocks, sizes, drop), sizes, strict=True):
         ids = block.ids[:rows]

@@ -19,6 +19,7 @@ SETTINGS = TrainingSettings(
     learning_rate=0.02,
     max_epochs=3,
     patience=2,
+    patience_on="objective",
     seed=4,
     embedding_l2=1e-3,
     average_weights=True,
@@ -123,7 +124,7 @@ def test_two_ranks_learn_what_one_process_learns(sparse, two_ranks):
         for name, wanted in alone.state_dict().items():
             torch.testing.assert_close(state[name], wanted, rtol=2e-4, atol=2e-5, msg=name)
         for one, other in zip(history.epochs, epochs, strict=True):
-            for figure in ("train_loss", "valid_loss", "valid_auc"):
+            for figure in ("train_loss", "valid_loss", "valid_auc", "valid_objective"):
                 assert one[figure] == pytest.approx(other[figure], rel=1e-4)
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
 

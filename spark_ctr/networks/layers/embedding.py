@@ -81,13 +81,15 @@ class EmbeddingTables(nn.Module):
         Tensor, float32, [B, sum(dim)]
         """
         if not self.dims:
-            return torch.zeros(ids.shape[0], 0, device=ids.device)
+            return ids.new_zeros((ids.shape[0], 0), dtype=torch.float32)
         ids = ids.long()
         if self._in_order:
             return self.bags[0](ids, self.weights[0]).flatten(1)
         columns: dict[int, Tensor] = {}
         for bags, weight, order in zip(self.bags, self.weights, self._orders, strict=True):
-            columns.update(zip(order, bags(ids, weight).unbind(1), strict=True))
+            found = bags(ids, weight).unbind(1)
+            # By index, as torch.fx traces it.
+            columns.update((c, found[i]) for i, c in enumerate(order))
         return torch.cat([columns[c] for c in range(len(columns))], 1)
 
     def fields(self, ids: Tensor) -> Tensor:

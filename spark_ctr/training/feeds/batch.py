@@ -25,9 +25,9 @@ class Batch:
     known : Tensor, bool, [B, T], optional
         Which labels are known; what stands for the others is 0. By default all are.
     teacher : Tensor, float32, [B, T], optional
-        Logits of a teacher: those of all rows, however rows were sampled by label.
+        Logits of the teacher for all rows of the log, without the shift of negative sampling.
     unlabelled : Batch, optional
-        Further rows, whose labels nobody knows.
+        Further rows without labels, whose `teacher` is given; the labels are 0, none is known.
     """
 
     ids: Tensor

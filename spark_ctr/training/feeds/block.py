@@ -4,11 +4,56 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
 
 from spark_ctr.training.feeds.batch import Batch
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Which columns of training files are read.
+
+    Attributes
+    ----------
+    n_ids, n_numeric, n_labels, n_teacher : int
+        Number of ``c*``, ``n*``, label and ``t*`` columns.
+    prefix : str
+        Stands before the names of the ``c*`` and ``n*`` columns.
+    """
+
+    n_ids: int
+    n_numeric: int
+    n_labels: int = 1
+    n_teacher: int = 0
+    prefix: str = ""
+
+    @cached_property
+    def ids(self) -> list[str]:
+        """Names of the id columns."""
+        return [f"{self.prefix}c{j}" for j in range(self.n_ids)]
+
+    @cached_property
+    def numeric(self) -> list[str]:
+        """Names of the numeric columns."""
+        return [f"{self.prefix}n{j}" for j in range(self.n_numeric)]
+
+    @cached_property
+    def labels(self) -> list[str]:
+        """Names of the label columns, one a task."""
+        return ["label", *(f"label{task}" for task in range(1, self.n_labels))]
+
+    @cached_property
+    def teacher(self) -> list[str]:
+        """Names of the columns of the teacher's logits."""
+        return [f"t{task}" for task in range(self.n_teacher)]
+
+    @property
+    def names(self) -> list[str]:
+        """Names of all columns."""
+        return [*self.ids, *self.numeric, *self.labels, "weight", *self.teacher]
 
 
 @dataclass(frozen=True)
@@ -22,12 +67,15 @@ class Columns:
     labels : sequence of ndarray of float32 or float64, each [rows]
         One a task; nan where it is not known.
     weight : ndarray of float32 or float64, [rows]
+    teacher : sequence of ndarray of float32 or float64, each [rows]
+        Logits of the teacher, one a task; empty where they are not read.
     """
 
     ids: Sequence[np.ndarray]
     numeric: Sequence[np.ndarray]
     labels: Sequence[np.ndarray]
     weight: np.ndarray
+    teacher: Sequence[np.ndarray] = ()
 
     @property
     def rows(self) -> int:
@@ -35,35 +83,29 @@ class Columns:
         return len(self.weight)
 
     @classmethod
-    def read(
-        cls, column: Callable[[str], np.ndarray], n_ids: int, n_numeric: int, n_labels: int
-    ) -> Columns:
+    def read(cls, column: Callable[[str], np.ndarray], layout: Layout) -> Columns:
         """Take the columns from a reader library.
 
         Parameters
         ----------
         column : callable
             Maps a column name to its values, shape (rows,).
-        n_ids, n_numeric, n_labels : int
-            Number of ``c*`` columns, of ``n*`` columns, and of `label_names`.
+        layout : Layout
 
         Raises
         ------
         ValueError
             If an id column holds nulls, which a reader returns as a float column with NaN.
         """
-        ids = [column(f"c{j}") for j in range(n_ids)]
-        for j, values in enumerate(ids):
+        ids = [column(name) for name in layout.ids]
+        for name, values in zip(layout.ids, ids, strict=True):
             if values.dtype != np.int32:
-                raise ValueError(f"column c{j} holds nulls; encode a missing value as id 0")
-        numeric = [column(f"n{j}") for j in range(n_numeric)]
-        labels = [column(name) for name in label_names(n_labels)]
-        return cls(ids, numeric, labels, column("weight"))
-
-
-def label_names(n_labels: int) -> list[str]:
-    """Name the label columns of training files, one a task."""
-    return ["label", *(f"label{task}" for task in range(1, n_labels))]
+                raise ValueError(f"column {name} holds nulls; encode a missing value as id 0")
+        numeric, labels, teacher = (
+            [column(name) for name in names]
+            for names in (layout.numeric, layout.labels, layout.teacher)
+        )
+        return cls(ids, numeric, labels, column("weight"), teacher)
 
 
 @dataclass(frozen=True)
@@ -76,6 +118,7 @@ class Block:
     numeric : ndarray of float32, [rows, n_numeric]
     label : ndarray of float32, [rows, n_labels]
     weight : ndarray of float32, [rows]
+    teacher : ndarray of float32, [rows, n_teacher]
     weight_scale : float
         Factor on the weights of the rows that are put in.
     """
@@ -84,18 +127,18 @@ class Block:
     numeric: np.ndarray
     label: np.ndarray
     weight: np.ndarray
+    teacher: np.ndarray
     weight_scale: float = 1.0
 
     @classmethod
-    def empty(
-        cls, rows: int, n_ids: int, n_numeric: int, n_labels: int = 1, weight_scale: float = 1.0
-    ) -> Block:
+    def empty(cls, rows: int, layout: Layout, weight_scale: float = 1.0) -> Block:
         """Allocate an uninitialised block."""
         return cls(
-            np.empty((rows, n_ids), np.int32),
-            np.empty((rows, n_numeric), np.float32),
-            np.empty((rows, n_labels), np.float32),
+            np.empty((rows, layout.n_ids), np.int32),
+            np.empty((rows, layout.n_numeric), np.float32),
+            np.empty((rows, layout.n_labels), np.float32),
             np.empty(rows, np.float32),
+            np.empty((rows, layout.n_teacher), np.float32),
             weight_scale,
         )
 
@@ -108,6 +151,8 @@ class Block:
             self.numeric[into, j] = values[rows]
         for j, values in enumerate(columns.labels):
             self.label[into, j] = values[rows]
+        for j, values in enumerate(columns.teacher):
+            self.teacher[into, j] = values[rows]
         weight = columns.weight[rows]
         # In float64, so that equal weights become exactly 1.
         scale = self.weight_scale
@@ -125,4 +170,7 @@ class Block:
             weight=torch.from_numpy(self.weight.take(rows)),
             # Rows without the one label that there is are not written.
             known=~label.isnan() if several else None,
+            teacher=torch.from_numpy(self.teacher.take(rows, axis=0))
+            if self.teacher.shape[1]
+            else None,
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import closing
 from functools import cache
 from typing import Protocol
@@ -12,7 +12,7 @@ from typing import Protocol
 import numpy as np
 
 from spark_ctr.training.feeds.batch import Batch
-from spark_ctr.training.feeds.block import Block, Columns
+from spark_ctr.training.feeds.block import Block, Columns, Layout
 from spark_ctr.training.feeds.petastorm_feed import (
     PetastormReader,
     has_cut_path,
@@ -86,7 +86,7 @@ class Feed:
         source = self._reader.source
         return -(-max(source.rank_rows(self._ranks)) // self._batch_size)
 
-    def batches(self, epoch: int, start: int = 0) -> Iterator[Batch]:
+    def batches(self, epoch: int, start: int = 0) -> Generator[Batch, None, None]:
         """Iterate over one epoch, or over what is left of it after ``start`` batches.
 
         The order depends on (seed, epoch) only. If all rows fit the shuffle buffer it is one
@@ -119,7 +119,7 @@ class Feed:
             return
         yield from self._of_whole(epoch, start) if self._fits else self._of_windows(epoch, start)
 
-    def _of_whole(self, epoch: int, start: int) -> Iterator[Batch]:
+    def _of_whole(self, epoch: int, start: int) -> Generator[Batch, None, None]:
         if self._whole is None:
             whole = self._empty(self.rows)
             (self._whole,) = fill(self._reader.groups(None), [whole], [self.rows])
@@ -129,7 +129,7 @@ class Feed:
             at = (step * self._ranks + self._rank) * size
             yield self._whole.gather(order[at : at + size])
 
-    def _of_windows(self, epoch: int, start: int) -> Iterator[Batch]:
+    def _of_windows(self, epoch: int, start: int) -> Generator[Batch, None, None]:
         source, size, length = self._reader.source, self._batch_size, self._window
         seed = [self._seed, epoch]
         order_seed = int(np.random.default_rng(seed).integers(2**32)) if self._shuffle else None
@@ -156,10 +156,7 @@ class Feed:
         return np.random.default_rng(seed).permutation(rows) if self._shuffle else np.arange(rows)
 
     def _empty(self, rows: int) -> Block:
-        source = self._reader.source
-        return Block.empty(
-            rows, source.n_ids, source.n_numeric, source.n_labels, self._weight_scale
-        )
+        return Block.empty(rows, self._reader.source.layout, self._weight_scale)
 
 
 def open_feed(
@@ -176,6 +173,8 @@ def open_feed(
     ranks: int = 1,
     weight_scale: float = 1.0,
     n_labels: int = 1,
+    n_teacher: int = 0,
+    prefix: str = "",
 ) -> Feed:
     """Open a directory of Parquet files, or one file, for training.
 
@@ -205,6 +204,11 @@ def open_feed(
         Factor on all weights.
     n_labels : int
         Number of tasks, each with a label.
+    n_teacher : int
+        Number of ``t*`` columns (float32) to read: logits of a teacher, one a task.
+    prefix : str
+        Stands before the names of the ``c*`` and ``n*`` columns: "x0_" reads features that only a
+        teacher has.
 
     Returns
     -------
@@ -229,7 +233,7 @@ def open_feed(
         )
     if not 0 <= rank < ranks:
         raise ValueError(f"rank must be from 0 to ranks - 1 ({ranks - 1}), not {rank}")
-    source = open_source(path_or_url, n_ids, n_numeric, n_labels)
+    source = open_source(path_or_url, Layout(n_ids, n_numeric, n_labels, n_teacher, prefix))
     return Feed(
         _reader(kind, source),
         batch_size=batch_size,

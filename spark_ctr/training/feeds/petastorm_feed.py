@@ -113,7 +113,7 @@ class PetastormReader:
         # A list of files, not the directory: Petastorm then unpickles no _common_metadata.
         return make_batch_reader(
             list(self.source.location.urls),
-            schema_fields=self.source.columns,
+            schema_fields=self.source.layout.names,
             reader_pool_type="thread",
             workers_count=_WORKERS,
             results_queue_size=_QUEUE,
@@ -131,9 +131,7 @@ class PetastormReader:
             values = next(reader)
             return Columns.read(
                 lambda name: getattr(values, name),
-                self.source.n_ids,
-                self.source.n_numeric,
-                self.source.n_labels,
+                self.source.layout,
             )
         except FileNotFoundError:
             raise

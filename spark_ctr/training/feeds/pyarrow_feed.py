@@ -64,13 +64,11 @@ class PyArrowReader:
             with source.location.filesystem.open_input_file(path) as file:
                 parquet = pq.ParquetFile(file, metadata=source.footers[group.file])
                 table = parquet.read_row_group(
-                    group.index, columns=source.columns, use_threads=False
+                    group.index, columns=source.layout.names, use_threads=False
                 )
             columns = Columns.read(
                 lambda name: _values(table.column(name)),
-                source.n_ids,
-                source.n_numeric,
-                source.n_labels,
+                source.layout,
             )
         except FileNotFoundError:
             raise

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from pyarrow import fs
 
 from spark_ctr.location import Location, locate
-from spark_ctr.training.feeds.block import label_names
+from spark_ctr.training.feeds.block import Layout
 
 
 @dataclass(frozen=True)
@@ -28,9 +28,7 @@ class ParquetSource:
     """Checked Parquet files and their row groups in file order."""
 
     location: Location
-    n_ids: int
-    n_numeric: int
-    n_labels: int
+    layout: Layout
     footers: tuple[pq.FileMetaData, ...]
     row_groups: tuple[RowGroup, ...]
 
@@ -38,11 +36,6 @@ class ParquetSource:
     def rows(self) -> int:
         """Rows over all files."""
         return sum(group.rows for group in self.row_groups)
-
-    @property
-    def columns(self) -> list[str]:
-        """Names of the columns a feed reads."""
-        return _columns(self.n_ids, self.n_numeric, self.n_labels)
 
     def file_of(self, group: RowGroup) -> str:
         """Path of the file that holds ``group``."""
@@ -72,9 +65,7 @@ class ParquetSource:
         return [group for group in mine if group.rows]
 
 
-def open_source(
-    path_or_url: str | os.PathLike[str], n_ids: int, n_numeric: int, n_labels: int = 1
-) -> ParquetSource:
+def open_source(path_or_url: str | os.PathLike[str], layout: Layout) -> ParquetSource:
     """Read and check the footer of every file.
 
     Raises
@@ -87,23 +78,18 @@ def open_source(
     location = locate(path_or_url)
     footers = tuple(_footer(location.filesystem, path) for path in location.files)
     for path, footer in zip(location.files, footers, strict=True):
-        _check_schema(path, footer.schema.to_arrow_schema(), _columns(n_ids, n_numeric, n_labels))
+        _check_schema(path, footer.schema.to_arrow_schema(), layout)
     groups = tuple(
         RowGroup(file, index, footer.row_group(index).num_rows)
         for file, footer in enumerate(footers)
         for index in range(footer.num_row_groups)
     )
-    return ParquetSource(location, n_ids, n_numeric, n_labels, footers, groups)
+    return ParquetSource(location, layout, footers, groups)
 
 
 def changed(path: str) -> RuntimeError:
     """Error for a file that is no longer what its footer said."""
     return RuntimeError(f"{path} changed while it was read; open the feed again")
-
-
-def _columns(n_ids: int, n_numeric: int, n_labels: int) -> list[str]:
-    ids, numbers = [f"c{j}" for j in range(n_ids)], [f"n{j}" for j in range(n_numeric)]
-    return [*ids, *numbers, *label_names(n_labels), "weight"]
 
 
 def _footer(filesystem: fs.FileSystem, path: str) -> pq.FileMetaData:
@@ -118,15 +104,16 @@ def _footer(filesystem: fs.FileSystem, path: str) -> pq.FileMetaData:
         ) from error
 
 
-def _check_schema(path: str, schema: pa.Schema, columns: list[str]) -> None:
-    for name in columns:
+def _check_schema(path: str, schema: pa.Schema, layout: Layout) -> None:
+    ids = {*layout.ids}
+    for name in layout.names:
         index = schema.get_field_index(name)
         if index < 0:
             raise ValueError(
                 f"column {name} is missing from {path}, which has {', '.join(schema.names)}"
             )
         kind = schema.field(index).type
-        if name.startswith("c") and kind != pa.int32():
+        if name in ids and kind != pa.int32():
             raise ValueError(f"column {name} of {path} is {kind}; cast it to int32 (Spark int)")
-        if not name.startswith("c") and kind not in (pa.float32(), pa.float64()):
+        if name not in ids and kind not in (pa.float32(), pa.float64()):
             raise ValueError(f"column {name} of {path} is {kind}; cast it to float32 (Spark float)")

@@ -48,7 +48,7 @@ class LogitDistance(Term):
         Of "cross_entropy".
     unlabelled_weight : float
         Weight of the mean over the rows without labels, times `weight`; with 0 the network does
-        not run over them.
+        not run over them. Means of several processes count by their rows with labels.
 
     Raises
     ------

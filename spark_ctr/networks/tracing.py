@@ -9,23 +9,7 @@ from typing import Any
 import torch.fx
 from torch import Tensor, nn
 
-from spark_ctr.networks.layers.embedding import EmbeddingTables
 from spark_ctr.networks.network import Network
-from spark_ctr.precision.binary import BinaryLinear
-from spark_ctr.precision.qat import Index8Linear
-
-# Modules that are operations of their own; others are traced through.
-LEAVES = (
-    EmbeddingTables,
-    Index8Linear,
-    BinaryLinear,
-    nn.Linear,
-    nn.Embedding,
-    nn.EmbeddingBag,
-    nn.LayerNorm,
-    nn.BatchNorm1d,
-)
-
 
 # While it traces, torch.fx has modules of the whole process call their tracer.
 _one_at_a_time = threading.Lock()
@@ -34,12 +18,13 @@ _one_at_a_time = threading.Lock()
 class _Tracer(torch.fx.Tracer):
     """Traces what its own thread calls; modules of other threads compute as ever."""
 
-    def __init__(self) -> None:
+    def __init__(self, leaves: tuple[type[nn.Module], ...]) -> None:
         super().__init__(param_shapes_constant=True)
+        self._leaves = leaves
         self._thread = threading.get_ident()
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        return isinstance(m, LEAVES)
+        return isinstance(m, self._leaves)
 
     def call_module(
         self,
@@ -70,18 +55,20 @@ class _Logits(nn.Module):
         return self.network._outputs(ids, numeric)[0]
 
 
-def trace(network: Network) -> torch.fx.GraphModule:
+def trace(network: Network, leaves: tuple[type[nn.Module], ...] = ()) -> torch.fx.GraphModule:
     """Trace the logits of a network, `Network.logit_calibration` included, in evaluation mode.
 
     Parameters
     ----------
     network : Network
         Left as it is. Its modules are below "network" in the graph.
+    leaves : tuple of type
+        Modules that are operations of their own; others are traced through.
 
     Returns
     -------
     GraphModule
-        Of placeholders "ids" and "numeric", with `LEAVES` as modules.
+        Of placeholders "ids" and "numeric", with `leaves` as modules.
 
     Raises
     ------
@@ -93,7 +80,7 @@ def trace(network: Network) -> torch.fx.GraphModule:
     try:
         root = _Logits(network)
         with _one_at_a_time:
-            graph = _Tracer().trace(root)
+            graph = _Tracer(leaves).trace(root)
     finally:
         for module in training:
             module.training = True
