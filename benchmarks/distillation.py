@@ -25,7 +25,6 @@ records that ``--json`` wrote, of as many runs as there were.
 from __future__ import annotations
 
 import argparse
-import importlib
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -53,6 +52,7 @@ from spark_ctr.report.serving_time import microseconds_per_row
 from spark_ctr.training import train
 from spark_ctr.training.metrics import log_odds
 from spark_ctr.training.precision_context import PRECISIONS
+from spark_ctr.training.transfer import start_from
 
 ROWS, QUICK_ROWS = 100_000, 2_000
 CLICK_RATES = {"drawn2": 0.02, "drawn5": 0.05}
@@ -104,11 +104,13 @@ def fit(
     clicks = float(rows.label.sum())
     start_at(student, log_odds(clicks, len(rows.label) - clicks))
     batches = feed(rows, settings.batch_size, seed)
+    variance = 1.0
     if taught_by is not None:
         groups = column_groups(inputs, GROUPS[name]) if system.unseen else None
-        batches = TaughtFeed(rows, taught_by, settings.batch_size, seed, groups)
+        batches = taught = TaughtFeed(rows, taught_by, settings.batch_size, seed, groups)
+        variance = float(taught.teacher_logits.double().var(unbiased=False)) or 1.0
         _start(system.start, student, taught_by, rows, seed)
-    loss = system.objective(taught_by, seed).loss(student)
+    loss = system.objective(taught_by, variance, seed).loss(student)
     history = train(student, batches, feed(valid, 8192, seed), settings, loss=loss)
     best = history.best
     return student, {"auc": best["valid_auc"], "log_loss": best["valid_loss"]}
@@ -119,14 +121,7 @@ def _start(what: str, student: Network, taught_by: Network, rows: Rows, seed: in
         return
     sample = np.random.default_rng(seed).permutation(len(rows.label))[:START_ROWS]
     ids, numeric = torch.from_numpy(rows.ids[sample]), torch.from_numpy(rows.numeric[sample])
-    try:
-        transfer = importlib.import_module("spark_ctr.training.transfer")
-    except ModuleNotFoundError:
-        print("no start from the teacher: spark_ctr.training.transfer is missing", file=sys.stderr)
-        return
-    transfer.start_tables(student, taught_by, ids)
-    if what == "layers":
-        transfer.start_layers(student, taught_by, ids, numeric)
+    start_from(student, [taught_by], ids, numeric, layers=what == "layers")
 
 
 class _Bench:

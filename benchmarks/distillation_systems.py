@@ -7,7 +7,7 @@ from typing import Any
 
 from benchmarks.distillation_teachers import ENSEMBLE, INFORMED, SINGLE, TAPERED
 from spark_ctr.networks import Network
-from spark_ctr.training.distillation import distillation
+from spark_ctr.training.distillation import DISTILLATION, distillation
 from spark_ctr.training.losses import Objective, TermSettings
 
 LOGS = ("frappe", "adult", "drawn2", "drawn5")
@@ -36,13 +36,11 @@ GRID: dict[str, list[float]] = {
     "batchSize": [1024, 4096],
 }
 
-# Options of `spark_ctr.training.distillation.distillation`, and the teacher of "full".
-OPTIONS: dict[str, dict[str, Any]] = {
-    "frappe": {"logit_weight": 0.1, "layer_weights": 0.1},
-    "adult": {"logit_weight": 0.1, "layer_weights": 0.1},
-    "drawn2": {"logit_weight": 3.0, "layer_weights": 0.1},
-    "drawn5": {"logit_weight": 3.0, "layer_weights": 0.1},
-}
+# Options of `spark_ctr.training.distillation.distillation`, as they are by default.
+OPTIONS = {name: DISTILLATION[name].default for name in ("logit_weight", "layer_weights")}
+# Weight of the hint of rocket launching by log: what `logit_weight` comes to there.
+HINT = {"frappe": 0.1, "adult": 1.0, "drawn2": 3.0, "drawn5": 3.0}
+# Teachers of "full".
 FULL_TEACHER = {"frappe": ENSEMBLE, "adult": ENSEMBLE, "drawn2": INFORMED, "drawn5": INFORMED}
 # Teachers with layers as wide as the student's.
 EQUAL_TEACHER = {"frappe": TAPERED, "adult": TAPERED, "drawn2": INFORMED, "drawn5": INFORMED}
@@ -89,13 +87,19 @@ class System:
     terms: dict[str, str] = field(default_factory=dict)
     params: dict[str, Any] = field(default_factory=dict)
 
-    def objective(self, teacher: Network | None, seed: int) -> Objective:
-        """Return what the student is trained for."""
+    def objective(self, teacher: Network | None, variance: float, seed: int) -> Objective:
+        """Return what the student is trained for; the variance is that of the teacher's logits."""
         frozen = {} if teacher is None else {"teacher": teacher}
         if self.terms:
-            named = (TermSettings(name, self.options[of]) for name, of in self.terms.items())
+            unit = {"logit_weight": variance}
+            named = (
+                TermSettings(name, self.options[of] / unit.get(of, 1.0))
+                for name, of in self.terms.items()
+            )
             return Objective((TermSettings("click"), *named), frozen)
-        return distillation(teacher, **self.options, seed=seed) if frozen else Objective()
+        if teacher is None:
+            return Objective()
+        return distillation(teacher, **self.options, logit_variance=variance, seed=seed)
 
 
 _EQUAL = "benchmarks.distillation_peers:EqualWidths"
@@ -115,13 +119,13 @@ SYSTEMS: dict[str, dict[str, Any]] = {
     "own ensemble": {"teacher": ENSEMBLE},
     "logits only": {**_PLAIN, "options": {"layer_weights": 0.0}},
     "equal widths": {**_PLAIN, "terms": {"logits": "logit_weight", _EQUAL: "layer_weights"}},
-    "rocket launching": {**_PLAIN, "teacher": "", "terms": {_ROCKET: "logit_weight"}},
+    "rocket launching": {**_PLAIN, "teacher": "", "terms": {_ROCKET: "hint"}},
 }
 
 
 def systems(log: str) -> dict[str, System]:
     """Return the students of a log; one that would be "full" again is left out."""
-    full = System(FULL_TEACHER[log], options=OPTIONS[log], params=_params(log, FULL))
+    full = System(FULL_TEACHER[log], options=OPTIONS, params=_params(log, FULL))
     found: dict[str, System] = {}
     for name, change in SYSTEMS.items():
         merged = {key: getattr(full, key) | change.get(key, {}) for key in ("options", "params")}
@@ -130,6 +134,8 @@ def systems(log: str) -> dict[str, System]:
             system = replace(system, params=_params(log, LABELS))
         if _EQUAL in system.terms:
             system = replace(system, teacher=EQUAL_TEACHER[log])
+        if _ROCKET in system.terms:
+            system = replace(system, options={"hint": HINT[log]})
         if name == FULL or system != full:
             found[name] = system
     return found

@@ -63,6 +63,10 @@ class TaughtFeed(ArrayFeed):
     groups : list, optional
         Of `column_groups`. With them a batch has as many unlabelled rows as others, new ones each
         time: every group of columns is that of a row drawn by itself.
+
+    Attributes
+    ----------
+    teacher_logits : Tensor, float32, [rows, 1]
     """
 
     def __init__(
@@ -75,7 +79,7 @@ class TaughtFeed(ArrayFeed):
     ) -> None:
         super().__init__(rows.ids, rows.label, batch_size, seed, rows.numeric)
         self._teacher, self._groups = teacher, groups
-        self._logits = torch.from_numpy(logits_of(teacher, rows))[:, None]
+        self.teacher_logits = torch.from_numpy(logits_of(teacher, rows))[:, None]
 
     def batches(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         """Yield every row once, but for the first `start` batches."""
@@ -101,5 +105,5 @@ class TaughtFeed(ArrayFeed):
 
     def _batch(self, rows: Tensor) -> Batch:
         batch = super()._batch(rows)
-        batch.teacher = self._logits[rows]
+        batch.teacher = self.teacher_logits[rows]
         return batch
