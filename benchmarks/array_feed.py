@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from spark_ctr.training.feeds import Batch
 
@@ -45,6 +46,9 @@ class ArrayFeed:
         """Yield every row once, but for the first `start` batches."""
         generator = torch.Generator().manual_seed(1000 * self._seed + epoch)
         for rows in torch.randperm(self.rows, generator=generator).split(self._batch_size)[start:]:
-            yield Batch(
-                self._ids[rows], self._numeric[rows], self._label[rows], self._ones[: len(rows)]
-            )
+            yield self._batch(rows)
+
+    def _batch(self, rows: Tensor) -> Batch:
+        return Batch(
+            self._ids[rows], self._numeric[rows], self._label[rows], self._ones[: len(rows)]
+        )

@@ -182,7 +182,7 @@ def table(records: Sequence[Record], peer: str | None = None) -> str:
             if peer is not None and name != peer:
                 ratio = _ratio(metric, found[name], found[peer])
                 columns.setdefault(f"{name} / {peer}", []).append(ratio)
-    return _markdown({head: cells for head, cells in columns.items() if any(cells)})
+    return markdown({head: cells for head, cells in columns.items() if any(cells)})
 
 
 def in_new_process(work: Callable[..., Iterable[Record]], *arguments: object) -> Iterator[Record]:
@@ -302,7 +302,8 @@ def _number(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
-def _markdown(columns: dict[str, list[str]]) -> str:
+def markdown(columns: dict[str, list[str]]) -> str:
+    """Lay out columns by their heads as a table in Markdown."""
     padded = []
     for head, cells in columns.items():
         width = max(map(len, [head, *cells]))

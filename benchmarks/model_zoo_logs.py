@@ -60,6 +60,8 @@ class Log:
         They choose the best epoch, and may be `test`; None: a tenth of `train`, by the seed.
     raw_train, raw_test : DataFrame of pandas or None
         What the peers read: features, and the label in column "label".
+    history : Rows or None
+        Further rows, which only a better-informed teacher sees.
     """
 
     inputs: Inputs
@@ -68,6 +70,7 @@ class Log:
     valid: Rows | None = None
     raw_train: pd.DataFrame | None = None
     raw_test: pd.DataFrame | None = None
+    history: Rows | None = None
 
     def split(self, seed: int) -> tuple[Rows, Rows]:
         """Return the rows to train on and those that choose the epoch."""
@@ -82,7 +85,11 @@ class Log:
         few = np.arange(rows)
         train, test = (part.take(few[: len(part.label)]) for part in (self.train, self.test))
         valid = None if self.valid is None else test
-        return replace(self, train=train, test=test, valid=valid, raw_train=None, raw_test=None)
+        more = self.history
+        more = None if more is None else more.take(few[: len(more.label)])
+        return replace(
+            self, train=train, test=test, valid=valid, raw_train=None, raw_test=None, history=more
+        )
 
 
 def frappe() -> Log | str:
@@ -133,10 +140,11 @@ def talking_data(master: str) -> Log | str:
     return _encoded(cleaner, parts, "is_attributed", "is_attributed")
 
 
-def drawn(master: str, rows: int, click_rate: float | None = None) -> Log:
+def drawn(master: str, rows: int, click_rate: float | None = None, history: int = 0) -> Log:
     """Draw a click log, and half as many rows of another seed to score, and encode both.
 
-    The scored rows have their true probabilities as labels.
+    The scored rows have their true probabilities as labels. `history` is how many further rows to
+    draw; the stages that encode are fitted to the log's own rows.
     """
     spark = spark_session(master, "spark_ctr teacher", session_settings())
     config = ClickLogConfig()
@@ -153,7 +161,8 @@ def drawn(master: str, rows: int, click_rate: float | None = None) -> Log:
     )
     parts = {
         name: click_log(spark, n, seed=seed, partitions=4, config=config).persist()
-        for name, n, seed in (("train", rows, 0), ("test", rows // 2, 1))
+        for name, n, seed in (("train", rows, 0), ("test", rows // 2, 1), ("history", history, 2))
+        if n
     }
     return _encoded(cleaner, parts, CLICK, CLICK_PROBABILITY)
 
@@ -169,12 +178,13 @@ def _encoded(
         _rows(encoded[name], features.stages[-1], column)
         for name, column in (("train", label), ("test", scored_label))
     )
+    more = _rows(encoded["history"], features.stages[-1], label) if "history" in parts else None
     clean = features.stages[0].transform
     raw = (
         _raw(clean(parts[name]), column)
         for name, column in (("train", label), ("test", scored_label))
     )
-    return Log(inputs, train, test, None, *raw)
+    return Log(inputs, train, test, None, *raw, history=more)
 
 
 def _raw(cleaned: DataFrame, label: str) -> pd.DataFrame:

@@ -1,0 +1,147 @@
+"""The students of `benchmarks.distillation`: what each has, and its settings on every log."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from benchmarks.distillation_teachers import ENSEMBLE, INFORMED, SINGLE, TAPERED
+from spark_ctr.networks import Network
+from spark_ctr.training.distillation import DISTILLATION, distillation
+from spark_ctr.training.losses import Objective, TermSettings
+
+LOGS = ("frappe", "adult", "drawn2", "drawn5")
+LABELS, FULL = "labels", "full"
+
+# Of every student; embeddings are all this wide.
+STUDENT: dict[str, Any] = {"network": "dnn", "hiddenLayers": [128, 64]}
+DIM = 8
+
+# Params of the students by log: chosen by --tune, on the rows that choose the epoch.
+_COSINE: dict[str, Any] = {"learningRateSchedule": "cosine", "warmupSteps": 50}
+TUNED: dict[str, dict[str, dict[str, Any]]] = {
+    "frappe": {
+        LABELS: {"batchNorm": True, "batchSize": 1024, "learningRate": 2e-3, "maxIter": 15},
+        FULL: {"batchNorm": True, "batchSize": 1024, "learningRate": 2e-3, "maxIter": 30},
+    },
+    "adult": {LABELS: {"maxIter": 8}, FULL: {"maxIter": 16}},
+    "drawn2": {LABELS: {"maxIter": 4}, FULL: {"maxIter": 8}},
+    "drawn5": {LABELS: {"maxIter": 4}, FULL: {"maxIter": 8}},
+}
+GRID: dict[str, list[float]] = {
+    "embeddingRegularization": [0.01, 0.05, 0.2],
+    "maxIter": [4, 8, 16],
+    "dropout": [0.0, 0.2],
+    "learningRate": [1e-3, 2e-3],
+    "batchSize": [1024, 4096],
+}
+
+# Options of `spark_ctr.training.distillation.distillation`, as they are by default.
+OPTIONS = {name: DISTILLATION[name].default for name in ("logit_weight", "layer_weights")}
+# Weight of the hint of rocket launching by log: what `logit_weight` comes to there.
+HINT = {"frappe": 0.1, "adult": 1.0, "drawn2": 3.0, "drawn5": 3.0}
+# Teachers of "full".
+FULL_TEACHER = {"frappe": ENSEMBLE, "adult": ENSEMBLE, "drawn2": INFORMED, "drawn5": INFORMED}
+# Teachers with layers as wide as the student's.
+EQUAL_TEACHER = {"frappe": TAPERED, "adult": TAPERED, "drawn2": INFORMED, "drawn5": INFORMED}
+
+# Columns that are drawn together where rows are recombined; all others are one more group.
+GROUPS: dict[str, list[list[str]]] = {
+    "frappe": [["user"], ["item", "cost"]],
+    "adult": [
+        ["age", "sex", "race", "native_country", "marital_status", "relationship"],
+        ["education", "education_num", "workclass", "occupation", "hours_per_week"],
+    ],
+    "drawn2": [
+        ["user_id", "age", "region", "device", "browser"],
+        ["ad_id", "advertiser_id", "category", "price"],
+    ],
+}
+GROUPS["drawn5"] = GROUPS["drawn2"]
+
+
+@dataclass(frozen=True)
+class System:
+    """A student.
+
+    Attributes
+    ----------
+    teacher : str
+        One of `benchmarks.distillation_teachers`, or "" for labels alone.
+    unseen : bool
+        Whether recombined rows come with the teacher's logits.
+    start : {"layers", "tables", ""}
+        What starts from the teacher's weights; "layers" are tables and layers.
+    options : dict
+        Of `distillation`.
+    terms : dict of str to str
+        Instead of those of `distillation`: each with the option that is its weight.
+    params : dict
+        Of a `CTRClassifier`.
+    """
+
+    teacher: str
+    unseen: bool = True
+    start: str = "layers"
+    options: dict[str, Any] = field(default_factory=dict)
+    terms: dict[str, str] = field(default_factory=dict)
+    params: dict[str, Any] = field(default_factory=dict)
+
+    def objective(self, teacher: Network | None, variance: float, seed: int) -> Objective:
+        """Return what the student is trained for; the variance is that of the teacher's logits."""
+        frozen = {} if teacher is None else {"teacher": teacher}
+        if self.terms:
+            unit = {"logit_weight": variance}
+            named = (
+                TermSettings(name, self.options[of] / unit.get(of, 1.0))
+                for name, of in self.terms.items()
+            )
+            return Objective((TermSettings("click"), *named), frozen)
+        if teacher is None:
+            return Objective()
+        return distillation(teacher, **self.options, logit_variance=variance, seed=seed)
+
+
+_EQUAL = "benchmarks.distillation_peers:EqualWidths"
+_ROCKET = "benchmarks.distillation_peers:RocketLaunching"
+_PLAIN: dict[str, Any] = {"unseen": False, "start": ""}
+# What changes from "full"; options and params are changed one by one.
+SYSTEMS: dict[str, dict[str, Any]] = {
+    LABELS: {"teacher": "", **_PLAIN},
+    FULL: {},
+    "without unseen rows": {"unseen": False},
+    # Rows nobody saw have nothing but logits.
+    "without logit term": {"unseen": False, "options": {"logit_weight": 0.0}},
+    "without hidden": {"options": {"layer_weights": 0.0}},
+    "without start": {"start": ""},
+    "start of tables alone": {"start": "tables"},
+    "single teacher": {"teacher": SINGLE},
+    "own ensemble": {"teacher": ENSEMBLE},
+    "logits only": {**_PLAIN, "options": {"layer_weights": 0.0}},
+    "equal widths": {**_PLAIN, "terms": {"logits": "logit_weight", _EQUAL: "layer_weights"}},
+    "rocket launching": {**_PLAIN, "teacher": "", "terms": {_ROCKET: "hint"}},
+}
+
+
+def systems(log: str) -> dict[str, System]:
+    """Return the students of a log; one that would be "full" again is left out."""
+    full = System(FULL_TEACHER[log], options=OPTIONS, params=_params(log, FULL))
+    found: dict[str, System] = {}
+    for name, change in SYSTEMS.items():
+        merged = {key: getattr(full, key) | change.get(key, {}) for key in ("options", "params")}
+        system = replace(full, **{**change, **merged})
+        if name == LABELS:
+            system = replace(system, params=_params(log, LABELS))
+        if _EQUAL in system.terms:
+            system = replace(system, teacher=EQUAL_TEACHER[log])
+        if _ROCKET in system.terms:
+            system = replace(system, options={"hint": HINT[log]})
+        if name == FULL or system != full:
+            found[name] = system
+    return found
+
+
+def _params(log: str, name: str) -> dict[str, Any]:
+    tuned = _COSINE | TUNED[log][name]
+    # The schedule says how long it takes.
+    return STUDENT | tuned | {"patience": tuned["maxIter"]}
