@@ -125,7 +125,7 @@ def microseconds_per_row(
     """
     batch = drawn_rows(inputs, rows)
     seconds = []
-    with _one_thread():
+    with one_thread():
         predict(*batch)
         for _ in range(repeats):
             began = clock()
@@ -221,7 +221,7 @@ def pick(
         )
 
     def timed(rung: Rung) -> float:
-        with _one_thread():
+        with one_thread():
             predict = rung.predictor(network, config, inputs)
         return measure(predict, inputs)
 
@@ -229,7 +229,7 @@ def pick(
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
+def one_thread() -> Iterator[None]:
     """One thread of torch, and after it as many as before: a predictor sets one for good."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)

@@ -12,7 +12,7 @@ from typing import Any
 from pyspark.sql import DataFrame, SparkSession
 
 from spark_ctr.classification.ctr_classifier import CTRClassificationModel, CTRClassifier
-from spark_ctr.distillation.ladder import microseconds_per_row, pick
+from spark_ctr.distillation.ladder import microseconds_per_row, one_thread, pick
 from spark_ctr.distillation.params import DistillationParams
 from spark_ctr.distillation.verdict import best_figures, verdict
 from spark_ctr.estimator.estimator import CTREstimator
@@ -22,6 +22,7 @@ from spark_ctr.estimator.shared_work import SharedWork
 from spark_ctr.estimator.source import params_key
 from spark_ctr.networks.ensemble import Ensemble
 from spark_ctr.networks.network import Network
+from spark_ctr.networks.serialization import predictor_from_bytes
 from spark_ctr.rows.teacher_rows import Recombination, TeacherOfRows, with_teacher
 from spark_ctr.rows.training_columns import (
     TrainingColumns,
@@ -264,11 +265,16 @@ class LayerwiseDistiller(MetaStage, DistillationParams, CTREstimator):
         latency, share = self._value("targetLatency"), self._value("targetShare")
         if latency is None and share is None:
             return student, None
-        times = [microseconds_per_row(one.predictor(), one.inputs) for one in models]
+        with one_thread():
+            served = [predictor_from_bytes(model.to_bytes()) for model in models]
+        times = [
+            microseconds_per_row(predict, model.inputs)
+            for predict, model in zip(served, models, strict=True)
+        ]
         choice = pick(
             student.getNetwork(),
             student.network_config(),
-            inputs,
+            student.network_inputs(inputs),
             target_latency=latency,
             target_share=share,
             teacher_time=sum(times),

@@ -215,10 +215,10 @@ def test_the_size_follows_the_target(small_clicks, fitted, monkeypatch):
 
     monkeypatch.setattr(layerwise_distiller, "pick", picked)
     monkeypatch.setattr(layerwise_distiller, "microseconds_per_row", lambda *_: 40.0)
-    model = distiller(fitted, targetShare=0.1, maxIter=1).fit(small_clicks)
-    assert (asked["teacher_time"], asked["target_share"]) == (40.0, 0.1)
+    model = distiller(fitted, targetShare=0.25, maxIter=1).fit(small_clicks)
+    assert (asked["teacher_time"], asked["target_share"]) == (40.0, 0.25)
     sizes = model.summary.extra["sizes"]
-    assert sizes["target_us"] == 4.0 and sizes["teacher_us"] == 40.0
+    assert sizes["target_us"] == 10.0 and sizes["teacher_us"] == 40.0
     assert model.getHiddenLayers() == list(sizes["hidden_layers"])
     assert max(table.dim for table in model.inputs.tables) <= sizes["embedding_dim"]
 
