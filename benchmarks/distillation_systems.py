@@ -21,8 +21,14 @@ DIM = 8
 _COSINE: dict[str, Any] = {"learningRateSchedule": "cosine", "warmupSteps": 50}
 TUNED: dict[str, dict[str, dict[str, Any]]] = {
     "frappe": {
-        LABELS: {"batchNorm": True, "batchSize": 1024, "learningRate": 2e-3, "maxIter": 15},
-        FULL: {"batchNorm": True, "batchSize": 1024, "learningRate": 2e-3, "maxIter": 30},
+        LABELS: {"dropout": 0.1, "batchSize": 1024, "learningRate": 2e-3, "maxIter": 30},
+        FULL: {
+            "dropout": 0.0,
+            "embeddingRegularization": 0.01,
+            "batchSize": 1024,
+            "learningRate": 2e-3,
+            "maxIter": 30,
+        },
     },
     "adult": {LABELS: {"maxIter": 8}, FULL: {"maxIter": 16}},
     "drawn2": {LABELS: {"maxIter": 4}, FULL: {"maxIter": 8}},
@@ -45,19 +51,8 @@ FULL_TEACHER = {"frappe": ENSEMBLE, "adult": ENSEMBLE, "drawn2": INFORMED, "draw
 # Teachers with layers as wide as the student's.
 EQUAL_TEACHER = {"frappe": TAPERED, "adult": TAPERED, "drawn2": INFORMED, "drawn5": INFORMED}
 
-# Columns that are drawn together where rows are recombined; all others are one more group.
-GROUPS: dict[str, list[list[str]]] = {
-    "frappe": [["user"], ["item", "cost"]],
-    "adult": [
-        ["age", "sex", "race", "native_country", "marital_status", "relationship"],
-        ["education", "education_num", "workclass", "occupation", "hours_per_week"],
-    ],
-    "drawn2": [
-        ["user_id", "age", "region", "device", "browser"],
-        ["ad_id", "advertiser_id", "category", "price"],
-    ],
-}
-GROUPS["drawn5"] = GROUPS["drawn2"]
+# Whether "full" has rows that nobody saw: what the trial of `LayerwiseDistiller` says.
+UNSEEN = {"frappe": True, "adult": False, "drawn2": False, "drawn5": False}
 
 
 @dataclass(frozen=True)
@@ -69,7 +64,7 @@ class System:
     teacher : str
         One of `benchmarks.distillation_teachers`, or "" for labels alone.
     unseen : bool
-        Whether recombined rows come with the teacher's logits.
+        Whether mixed rows come with the teacher's logits.
     start : {"layers", "tables", ""}
         What starts from the teacher's weights; "layers" are tables and layers.
     options : dict
@@ -110,22 +105,29 @@ SYSTEMS: dict[str, dict[str, Any]] = {
     LABELS: {"teacher": "", **_PLAIN},
     FULL: {},
     "without unseen rows": {"unseen": False},
+    "with unseen rows": {"unseen": True},
     # Rows nobody saw have nothing but logits.
     "without logit term": {"unseen": False, "options": {"logit_weight": 0.0}},
-    "without hidden": {"options": {"layer_weights": 0.0}},
+    "with hidden": {"options": {"layer_weights": 0.1}},
+    "with embeddings": {"options": {"embedding_weight": 0.1}},
+    "with cross-entropy": {"options": {"logit_loss": "cross_entropy", "logit_weight": 1.0}},
     "without start": {"start": ""},
     "start of tables alone": {"start": "tables"},
     "single teacher": {"teacher": SINGLE},
     "own ensemble": {"teacher": ENSEMBLE},
-    "logits only": {**_PLAIN, "options": {"layer_weights": 0.0}},
-    "equal widths": {**_PLAIN, "terms": {"logits": "logit_weight", _EQUAL: "layer_weights"}},
+    "logits only": _PLAIN,
+    "equal widths": {
+        **_PLAIN,
+        "terms": {"logits": "logit_weight", _EQUAL: "layer_weights"},
+        "options": {"layer_weights": 0.1},
+    },
     "rocket launching": {**_PLAIN, "teacher": "", "terms": {_ROCKET: "hint"}},
 }
 
 
 def systems(log: str) -> dict[str, System]:
     """Return the students of a log; one that would be "full" again is left out."""
-    full = System(FULL_TEACHER[log], options=OPTIONS, params=_params(log, FULL))
+    full = System(FULL_TEACHER[log], UNSEEN[log], options=OPTIONS, params=_params(log, FULL))
     found: dict[str, System] = {}
     for name, change in SYSTEMS.items():
         merged = {key: getattr(full, key) | change.get(key, {}) for key in ("options", "params")}

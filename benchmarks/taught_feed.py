@@ -9,11 +9,15 @@ import torch
 from torch import Tensor
 
 from benchmarks.array_feed import ArrayFeed
+from benchmarks.measure import cpu_seconds
 from benchmarks.model_zoo_logs import Rows
 from spark_ctr.networks import Inputs, Network
+from spark_ctr.tables.column_groups import column_groups
 from spark_ctr.training.feeds import Batch
 
 _BATCH = 16_384
+# As LayerwiseDistiller has them.
+COPIES, SAMPLE = 4, 16_384
 
 
 def logits_of(network: Network, rows: Rows) -> np.ndarray:
@@ -27,28 +31,69 @@ def logits_of(network: Network, rows: Rows) -> np.ndarray:
     return torch.cat(parts).numpy()
 
 
-def column_groups(inputs: Inputs, groups: Sequence[Sequence[str]]) -> list[tuple[Tensor, Tensor]]:
+def groups_of(rows: Rows, inputs: Inputs) -> list[tuple[Tensor, Tensor]]:
     """Return the positions of each group's columns among ids and among numeric columns.
 
-    Columns are named as before cleaning, so that one name may be that of a number and its bucket.
-    What no group names is one more group; a name that the log lacks is passed over, as selection
-    may have left out its column.
+    They are the groups of `LayerwiseDistiller`, of columns that determine one another.
     """
-    parts = [
-        [name.removesuffix("_clean").removesuffix("_bucket") for name in names]
-        for names in ([table.name for table in inputs.slot_tables], inputs.numeric)
-    ]
-    named = {name for group in groups for name in group}
-    rest = {name for names in parts for name in names} - named
-    return [
-        (_positions(parts[0], group), _positions(parts[1], group))
-        for group in (*groups, rest)
-        if {*group} & {name for names in parts for name in names}
-    ]
+    few = slice(0, SAMPLE)
+    groups = column_groups(rows.ids[few], rows.numeric[few], inputs)
+    names = [table.name for table in inputs.slot_tables], inputs.numeric
+    return [(_positions(names[0], group), _positions(names[1], group)) for group in groups]
 
 
 def _positions(names: Sequence[str], group: Collection[str]) -> Tensor:
     return torch.tensor([i for i, name in enumerate(names) if name in group], dtype=torch.long)
+
+
+class TaughtRows:
+    """Rows with a teacher's logits, and mixed rows that nobody saw with theirs.
+
+    Parameters
+    ----------
+    rows : Rows
+    inputs : Inputs
+    teacher : Network
+    seed : int
+
+    Attributes
+    ----------
+    logits : Tensor, float32, [rows, 1]
+    mixed : Tensor, int32, [COPIES, rows, ids a row]; None before `mix`
+    mixed_numeric, mixed_logits : Tensor
+        Of the mixed rows.
+    seconds : dict of str to float
+        CPU time of the logits of the rows, and of the mixed ones.
+    """
+
+    def __init__(self, rows: Rows, inputs: Inputs, teacher: Network, seed: int) -> None:
+        self.rows, self._inputs, self._teacher, self._seed = rows, inputs, teacher, seed
+        before = cpu_seconds()
+        self.logits = torch.from_numpy(logits_of(teacher, rows))[:, None]
+        self.seconds = {"rows": cpu_seconds() - before}
+        self.mixed: Tensor | None = None
+
+    def mix(self) -> None:
+        """Draw the mixed rows, each group of columns from a row by itself, and label them."""
+        if self.mixed is not None:
+            return
+        before = cpu_seconds()
+        draws = torch.Generator().manual_seed(self._seed)
+        count = len(self.rows.label)
+        ids, numeric = torch.from_numpy(self.rows.ids), torch.from_numpy(self.rows.numeric)
+        self.mixed = ids.new_empty(COPIES, count, ids.shape[1])
+        self.mixed_numeric = numeric.new_empty(COPIES, count, numeric.shape[1])
+        for id_columns, numeric_columns in groups_of(self.rows, self._inputs):
+            drawn = torch.randint(count, (COPIES, count, 1), generator=draws)
+            self.mixed[:, :, id_columns] = ids[drawn, id_columns]
+            self.mixed_numeric[:, :, numeric_columns] = numeric[drawn, numeric_columns]
+        none = np.zeros(count, np.float32)
+        found = [
+            logits_of(self._teacher, Rows(ids.numpy(), numeric.numpy(), none))
+            for ids, numeric in zip(self.mixed, self.mixed_numeric, strict=True)
+        ]
+        self.mixed_logits = torch.from_numpy(np.stack(found))[:, :, None]
+        self.seconds["mixed"] = cpu_seconds() - before
 
 
 class TaughtFeed(ArrayFeed):
@@ -56,54 +101,35 @@ class TaughtFeed(ArrayFeed):
 
     Parameters
     ----------
-    rows : Rows
-    teacher : Network
-        Its logits of the rows are computed here, once.
+    taught : TaughtRows
     batch_size, seed : int
-    groups : list, optional
-        Of `column_groups`. With them a batch has as many unlabelled rows as others, new ones each
-        time: every group of columns is that of a row drawn by itself.
-
-    Attributes
-    ----------
-    teacher_logits : Tensor, float32, [rows, 1]
+    unseen : bool
+        Whether a batch has as many mixed rows beside its own, another copy each epoch.
     """
 
-    def __init__(
-        self,
-        rows: Rows,
-        teacher: Network,
-        batch_size: int,
-        seed: int,
-        groups: Sequence[tuple[Tensor, Tensor]] | None = None,
-    ) -> None:
+    def __init__(self, taught: TaughtRows, batch_size: int, seed: int, unseen: bool) -> None:
+        rows = taught.rows
         super().__init__(rows.ids, rows.label, batch_size, seed, rows.numeric)
-        self._teacher, self._groups = teacher, groups
-        self.teacher_logits = torch.from_numpy(logits_of(teacher, rows))[:, None]
+        self._taught, self._unseen = taught, unseen
 
     def batches(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         """Yield every row once, but for the first `start` batches."""
+        draws = torch.Generator().manual_seed(1000 * self._seed + epoch + 500)
+        order = torch.randperm(self.rows, generator=draws).split(self._batch_size)
         for step, batch in enumerate(super().batches(epoch, start), start):
-            if self._groups is not None:
-                batch.unlabelled = self.recombined(batch.rows, epoch, step)
+            if self._unseen:
+                batch.unlabelled = self._mixed(order[step], epoch % COPIES)
             yield batch
 
-    def recombined(self, count: int, epoch: int, step: int) -> Batch:
-        """Return rows that nobody saw with the teacher's logits: those of this step."""
-        state = np.random.SeedSequence([self._seed, epoch, step]).generate_state(1)
-        draws = torch.Generator().manual_seed(int(state[0]))
-        ids = self._ids.new_empty(count, self._ids.shape[1])
-        numeric = self._numeric.new_empty(count, self._numeric.shape[1])
-        for id_columns, numeric_columns in self._groups or ():
-            drawn = torch.randint(self.rows, (count, 1), generator=draws)
-            ids[:, id_columns] = self._ids[drawn, id_columns]
-            numeric[:, numeric_columns] = self._numeric[drawn, numeric_columns]
-        with torch.no_grad():
-            logits = self._teacher(ids, numeric)
+    def _mixed(self, rows: Tensor, copy: int) -> Batch:
+        taught = self._taught
+        assert taught.mixed is not None
+        logits = taught.mixed_logits[copy, rows]
         none = torch.zeros_like(logits)
-        return Batch(ids, numeric, none, torch.ones(count), none.bool(), teacher=logits)
+        ids, numeric = taught.mixed[copy, rows], taught.mixed_numeric[copy, rows]
+        return Batch(ids, numeric, none, torch.ones(len(rows)), none.bool(), teacher=logits)
 
     def _batch(self, rows: Tensor) -> Batch:
         batch = super()._batch(rows)
-        batch.teacher = self.teacher_logits[rows]
+        batch.teacher = self._taught.logits[rows]
         return batch

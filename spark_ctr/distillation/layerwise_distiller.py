@@ -20,7 +20,6 @@ from spark_ctr.estimator.params import CTRParams
 from spark_ctr.estimator.run import first_rows
 from spark_ctr.estimator.shared_work import SharedWork
 from spark_ctr.estimator.source import params_key
-from spark_ctr.networks.ensemble import Ensemble
 from spark_ctr.networks.network import Network
 from spark_ctr.networks.serialization import predictor_from_bytes
 from spark_ctr.rows.teacher_rows import Recombination, TeacherOfRows, with_teacher
@@ -239,11 +238,6 @@ class LayerwiseDistiller(MetaStage, DistillationParams, CTREstimator):
     ) -> Objective:
         """Return what the student is trained for; `readers` are the teachers of its own columns."""
         values = self.setting_values(DISTILLATION)
-        if not self.isSet("hiddenWeight") and (
-            len(readers) != 1 or isinstance(readers[0], Ensemble)
-        ):
-            # Layers of several networks side by side have nothing to add to their mean logit.
-            values["layer_weights"] = 0.0
         weights = {"hiddenWeight": "layer_weights", "embeddingWeight": "embedding_weight"}
         weights["crossWeight"] = "cross_weight"
         used = [name for name, key in weights.items() if values[key]]

@@ -22,7 +22,7 @@ DISTILLATION: dict[str, Setting] = {
         "variance",
     ),
     "layer_weights": number(
-        0.1, at_least=0.0, doc="weight of each hidden layer's distance from the teacher's"
+        0.0, at_least=0.0, doc="weight of each hidden layer's distance from the teacher's"
     ),
     "decay_epochs": integer(
         5, at_least=1, doc="epochs over which the weight of all layers falls to 0"
