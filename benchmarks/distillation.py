@@ -9,12 +9,12 @@ others do with a teacher is in `benchmarks.distillation_peers`. On the drawn log
 ``full`` saw nine times the rows (``--history``); ``own ensemble`` knows no more than the student.
 A student and its teacher have the same seed.
 
-Rows nobody saw are four mixed ones for each training row, whose logits are computed once. ``CPU time`` of a student has everything that
-it needs but the training of its teacher: the teacher's logits, the start from its weights, scoring
-the rows that choose the epoch. ``cost`` is that and the teacher's time over the time of ``labels``
-and the teacher. ``time per row`` is that of scoring on one thread in batches of 8,192. Revenue and
-welfare are those of the auctions of `benchmarks.auction`, in percent above those of ``labels`` or
-of the teacher, with 95 % intervals over auctions.
+Rows nobody saw are mixed ones, four for each training row, labelled once. ``CPU time`` of a student
+has everything that it needs but the training of its teacher: the teacher's logits, the start from
+its weights, scoring the rows that choose the epoch. ``cost`` is that and the teacher's time over
+the time of ``labels`` and the teacher. ``time per row`` is that of scoring on one thread in batches
+of 8,192. Revenue and welfare are those of the auctions of `benchmarks.auction`, in percent above
+those of ``labels`` or of the teacher, with 95 % intervals over auctions.
 
 ``--teachers FOLDER`` keeps the teachers, see `benchmarks.distillation_teachers`. ``--tune`` runs
 the grid of `benchmarks.distillation_systems` around each of ``--systems`` on the first seed and

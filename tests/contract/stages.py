@@ -161,6 +161,7 @@ def _distiller(c: Names) -> LayerwiseDistiller:
     return LayerwiseDistiller(
         teacher=_classifier(c),
         student=_classifier(c, units=4),
+        hiddenWeight=0.1,
         hiddenEpochs=1,
         recombine=False,
         compareWithLabels=False,

@@ -27,7 +27,9 @@ def test_a_fit_goes_on_to_the_same_model(small_clicks, tmp_path, monkeypatch, di
         one = classifier(checkpointSteps=2, network="dnn", dropout=0.3, **folders)
         if not distil:
             return one
-        return LayerwiseDistiller(teacher=classifier(maxIter=1, **folders), student=one)
+        student_alone = {"maxIter": 3, "recombine": False, "compareWithLabels": False}
+        first = classifier(maxIter=1, **folders)
+        return LayerwiseDistiller(teacher=first, student=one, **student_alone)
 
     whole = stage().fit(small_clicks)
     # The distiller's teacher has 9 batches, and is whole when the student is stopped.

@@ -84,8 +84,9 @@ def test_every_setting_of_training_is_a_param():
     [
         (
             LayerwiseDistiller,
-            {key: DISTILLATION[key] for key in ("logit_weight", "layer_weights", "decay_epochs")},
-            "logitWeight hiddenWeight hiddenEpochs",
+            DISTILLATION,
+            "logitWeight hiddenWeight hiddenEpochs logitLoss temperature unlabelledWeight "
+            "layerPairing embeddingWeight crossWeight labelWeight",
         ),
         (
             MixedPrecisionQuantizer,

@@ -15,7 +15,8 @@ def test_two_workers_distil_as_one_process_does(small_clicks):
         # bfloat16 agrees to its own rounding only.
         teacher = classifier(maxIter=1, precision="float32").fit(small_clicks)
         student = classifier(network="dnn", numWorkers=workers, precision="float32")
-        return LayerwiseDistiller(teacher=teacher, student=student)
+        params = {"hiddenWeight": 0.1, "recombine": False, "compareWithLabels": False}
+        return LayerwiseDistiller(teacher=teacher, student=student, maxIter=3, **params)
 
     one, two = (distiller(workers).fit(small_clicks) for workers in (1, 2))
     assert two.summary.workers == 2 and two.summary.rows == 600

@@ -37,7 +37,9 @@ def run(make_rows, memory_feed, checkpoints=None, progress=None, settings=SETTIN
     network = build_network("dcnv2", INPUTS, CONFIG, seed=7)
     loss = None
     if distil:
-        loss = DistillationLoss(build_network("dnn", INPUTS, DNN, seed=1), network)
+        loss = DistillationLoss(
+            build_network("dnn", INPUTS, DNN, seed=1), network, layer_weights=0.1
+        )
     history = train(
         network,
         train_feed,

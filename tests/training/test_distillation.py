@@ -77,7 +77,7 @@ def test_teacher_stays_and_projections_are_not_the_students(pair, make_rows, mem
     teacher, student = pair
     teacher_before = copy.deepcopy(teacher.state_dict())
     names = list(student.state_dict())
-    loss = DistillationLoss(teacher, student, decay_epochs=2)
+    loss = DistillationLoss(teacher, student, layer_weights=0.1, decay_epochs=2)
     projections = [p.detach().clone() for p in loss.parameters()]
     assert [tuple(p.shape) for p in projections] == [(10, 7), (6, 5)]
     feed = memory_feed(make_rows(200), 32, seed=0)
@@ -92,7 +92,7 @@ def test_teacher_stays_and_projections_are_not_the_students(pair, make_rows, mem
 
 def test_teacher_is_deterministic_while_the_student_trains(pair, make_rows):
     teacher, student = pair
-    loss = DistillationLoss(teacher, student)
+    loss = DistillationLoss(teacher, student, layer_weights=0.1)
     teacher.train()
     loss.before_epoch(0)
     rows = make_rows(16)
@@ -131,7 +131,7 @@ def test_networks_without_hidden_layers_leave_the_logit_term(inputs, make_rows):
 def test_global_random_state_is_kept(pair):
     torch.manual_seed(0)
     before = torch.random.get_rng_state()
-    one, two = (DistillationLoss(*pair, seed=3) for _ in range(2))
+    one, two = (DistillationLoss(*pair, layer_weights=0.1, seed=3) for _ in range(2))
     assert torch.equal(torch.random.get_rng_state(), before)
     assert all(torch.equal(a, b) for a, b in zip(one.parameters(), two.parameters(), strict=True))
 
@@ -140,10 +140,10 @@ def test_bad_arguments(pair):
     teacher, student = pair
     other = build_network("dnn", Inputs((Table("x", 3, 2),), ()), DNN)
     with pytest.raises(ValueError, match="same columns"):
-        DistillationLoss(teacher, other)
+        DistillationLoss(teacher, other, layer_weights=0.1)
     with pytest.raises(ValueError, match="layer_weights.*hidden_0"):
         DistillationLoss(teacher, student, layer_weights=[0.1])
     with pytest.raises(ValueError, match="layer_weights"):
         DistillationLoss(teacher, student, layer_weights=-1.0)
     with pytest.raises(ValueError, match="decay_epochs"):
-        DistillationLoss(teacher, student, decay_epochs=0)
+        DistillationLoss(teacher, student, layer_weights=0.1, decay_epochs=0)

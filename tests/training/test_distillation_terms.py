@@ -306,7 +306,8 @@ def test_terms_without_weight_are_left_out():
         return [(term.name, term.options.get("layers")) for term in terms]
 
     click, logits, hidden = ("click", None), ("logits", None), ("hidden", None)
-    assert names() == [click, logits, hidden]
+    assert names() == [click, logits]
+    assert names(layer_weights=0.1) == [click, logits, hidden]
     assert names(click_weight=0, layer_weights=[0, 0]) == [logits]
     assert names(logit_weight=0, layer_weights=0) == [click]
     assert names(layer_weights=0, cross_weight=1, embedding_weight=2) == [
@@ -355,7 +356,7 @@ def test_a_pairing_that_does_not_fit_is_named(pairing):
     teacher, student = networks()
     named = r"hidden_0', 'hidden_1'\] and the one it follows \['hidden_0', 'hidden_1', 'hidden_2'"
     with pytest.raises(ValueError, match=named):
-        distillation(teacher, pairing=pairing).loss(student)
+        distillation(teacher, layer_weights=0.1, pairing=pairing).loss(student)
     with pytest.raises(ValueError, match=named):
         matched_layers(student, teacher, pairing)
 
@@ -365,7 +366,7 @@ def test_the_map_of_layers_before_training():
     assert matched_layers(student, teacher) == {"hidden_0": "hidden_1", "hidden_1": "hidden_2"}
     given = matched_layers(student, teacher, [1, 3])
     assert given == {"hidden_0": "hidden_0", "hidden_1": "hidden_2"}
-    assert DistillationLoss(teacher, student, pairing=[1, 3]).matched == given
+    assert DistillationLoss(teacher, student, layer_weights=0.1, pairing=[1, 3]).matched == given
     assert set(matched_layers(student, teacher, "learned").values()) == {"learned"}
 
 
@@ -378,7 +379,7 @@ def test_a_pairing_of_networks_without_such_layers_is_refused(pairing):
         (build_network("lr", INPUTS), teacher),
     ):
         with pytest.raises(ValueError, match=r"does not fit: the network has the layers \["):
-            distillation(other, pairing=pairing).loss(own)
+            distillation(other, layer_weights=0.1, pairing=pairing).loss(own)
         rows = click_rows(5)
         assert distillation(other, pairing=pairing, layer_weights=0).loss(own)(own, rows) > 0
     # Nothing to compare uniformly is no error.

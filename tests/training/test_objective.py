@@ -145,7 +145,7 @@ def test_an_objective_travels_as_json():
 
 def test_frozen_networks_are_no_part_of_the_loss():
     teacher, student = teacher_and_student()
-    loss = distillation(teacher.train()).loss(student)
+    loss = distillation(teacher.train(), layer_weights=0.1).loss(student)
     assert not teacher.training
     assert {name.split(".")[2] for name in loss.state_dict()} == {"projections"}
 

@@ -59,7 +59,10 @@ def fit(pair, settings=SETTINGS, loss=None, checkpoints=None, progress=None):
         Parts(rows_of(teacher, 100, 2), 48),
     )
     if loss is None:
-        loss = distillation(teacher, logit_shift=0.7, decay_epochs=3, pairing="learned", seed=4)
+        weights = {"logit_weight": 1.0, "layer_weights": 0.1}
+        loss = distillation(
+            teacher, **weights, logit_shift=0.7, decay_epochs=3, pairing="learned", seed=4
+        )
         loss = loss.loss(student)
     return train(student, *feeds, settings, loss=loss, progress=progress, checkpoints=checkpoints)
 

@@ -11,11 +11,11 @@ pytest.importorskip("sklearn")
 
 from benchmarks import distillation, distillation_teachers
 from benchmarks.distillation_peers import EqualWidths, RocketLaunching, equal_widths
-from benchmarks.distillation_systems import FULL, GROUPS, LABELS, LOGS, SYSTEMS, System, systems
+from benchmarks.distillation_systems import FULL, LABELS, LOGS, SYSTEMS, System, systems
 from benchmarks.distillation_table import distillation_table
 from benchmarks.frame import Record, run
 from benchmarks.model_zoo_logs import Log, Rows
-from benchmarks.taught_feed import TaughtFeed, column_groups, logits_of
+from benchmarks.taught_feed import COPIES, TaughtFeed, TaughtRows, logits_of
 from spark_ctr.classification import CTRClassifier
 from spark_ctr.networks import Inputs, Table, build_network
 from spark_ctr.networks.serialization import network_to_bytes
@@ -123,35 +123,42 @@ def test_systems_are_full_with_one_change(name):
     full = found[FULL]
     assert found[LABELS].teacher == "" and not found[LABELS].unseen
     assert all(system != full for other, system in found.items() if other != FULL)
-    assert {*SYSTEMS} - {*found} <= {"own ensemble"}
+    assert {*SYSTEMS} - {*found} <= {"own ensemble", "with unseen rows", "without unseen rows"}
     for system in [*found.values(), System("")]:
         CTRClassifier(**system.params)
-    assert found["without hidden"].options == full.options | {"layer_weights": 0.0}
-    named = [column for group in GROUPS[name] for column in group]
-    assert len(named) == len(set(named))
+    assert found["with hidden"].options == full.options | {"layer_weights": 0.1}
 
 
 def test_a_batch_has_the_logits_of_its_rows_and_rows_nobody_saw():
-    teacher, train = dnn([5]), rows(50)
-    groups = column_groups(INPUTS, [["user_id", "age"], ["no_such_column"]])
-    assert [[part.tolist() for part in group] for group in groups] == [[[0], [0]], [[1], []]]
-    feed = TaughtFeed(train, teacher, 16, seed=1, groups=groups)
+    teacher, train = dnn([5]), rows(400)
+    # Odd users see odd ads.
+    train = train.take(np.flatnonzero(train.ids.sum(1) % 2 == 0))
+    # The age follows from the ad.
+    train.numeric[:, 0] = train.ids[:, 1] / 2
+    taught = TaughtRows(train, INPUTS, teacher, 1)
+    assert [*taught.seconds] == ["rows"] and taught.mixed is None
+    taught.mix()
+    feed = TaughtFeed(taught, 64, 1, unseen=True)
+    pairs = {
+        (int(ids[1]), float(age)) for ids, (age,) in zip(train.ids, train.numeric, strict=True)
+    }
     with torch.no_grad():
         for batch in feed.batches(0):
             torch.testing.assert_close(batch.teacher, teacher(batch.ids, batch.numeric))
             more = batch.unlabelled
             torch.testing.assert_close(more.teacher, teacher(more.ids, more.numeric))
             assert more.rows == batch.rows and not more.known.any()
-            # A user comes with the age of its row, an ad with any.
-            pairs, found = (
-                {(int(ids[0]), float(age)) for ids, (age,) in zip(of.ids, of.numeric, strict=True)}
-                for of in (train, more)
-            )
-            assert found <= pairs
+            found = zip(more.ids, more.numeric, strict=True)
+            assert {(int(ids[1]), float(age)) for ids, (age,) in found} <= pairs
     whole, rest = list(feed.batches(2)), list(feed.batches(2, start=2))
     assert (whole[2].unlabelled.ids == rest[0].unlabelled.ids).all()
     assert (whole[0].unlabelled.ids != whole[1].unlabelled.ids).any()
-    assert logits_of(teacher, train).shape == (50,)
+    odd = taught.mixed.sum(2) % 2
+    assert 0.3 < odd.double().mean() < 0.7
+    assert len(taught.mixed) == COPIES and taught.seconds["mixed"] > 0
+    assert logits_of(teacher, train).shape == (len(train.label),)
+    plain = next(iter(TaughtFeed(taught, 64, 1, unseen=False).batches(0)))
+    assert plain.unlabelled is None and plain.teacher is not None
 
 
 def test_layers_of_equal_width_pair_in_order_and_without_a_map():
