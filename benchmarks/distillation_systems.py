@@ -77,7 +77,7 @@ class System:
 
     teacher: str
     unseen: bool = True
-    start: str = "layers"
+    start: str = "tables"
     options: dict[str, Any] = field(default_factory=dict)
     terms: dict[str, str] = field(default_factory=dict)
     params: dict[str, Any] = field(default_factory=dict)
@@ -112,7 +112,7 @@ SYSTEMS: dict[str, dict[str, Any]] = {
     "with embeddings": {"options": {"embedding_weight": 0.1}},
     "with cross-entropy": {"options": {"logit_loss": "cross_entropy", "logit_weight": 1.0}},
     "without start": {"start": ""},
-    "start of tables alone": {"start": "tables"},
+    "start of layers": {"start": "layers"},
     "single teacher": {"teacher": SINGLE},
     "own ensemble": {"teacher": ENSEMBLE},
     "logits only": _PLAIN,

@@ -85,8 +85,9 @@ def main() -> None:
     common = {"labelCol": "click", "network": "dnn", "maxIter": arguments.epochs, "device": "cpu"}
     teacher = CTRClassifier(hiddenLayers=[400, 400, 400], **common).fit(features.transform(history))
     student = CTRClassifier(hiddenLayers=[64, 32], embeddingDim=8, **common)
-    model = LayerwiseDistiller(teacher=teacher, student=student).fit(features.transform(recent))
-    print(model.summary.extra["verdict"])
+    model = LayerwiseDistiller(teacher=teacher, student=student, start="layers").fit(
+        features.transform(recent)
+    )
 
     evaluator = CalibrationEvaluator(labelCol="click", metricName="logLoss")
     scored = features.transform(coming)

@@ -55,7 +55,7 @@ class LayerwiseDistiller(MetaStage, DistillationParams, CTREstimator):
     """Train a teacher and distil it into a student.
 
     The student starts from the teacher: its tables are principal components of the teacher's, and
-    its layers are fitted to the teacher's one after another. It then learns from the labels and
+    with ``start="layers"`` its layers are fitted to the teacher's one after another. It then learns from the labels and
     from the teacher's logits, which executors compute once for all training rows, and where it
     helps from the teacher's logits on rows that nobody saw. Hidden, cross and embedding layers can
     be followed too, linearly projected and layer-normalised; the projections fade out and are

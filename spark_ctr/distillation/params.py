@@ -36,11 +36,11 @@ class DistillationParams(Stage):
     crossWeight = setting_param("crossWeight", DISTILLATION["cross_weight"])
     start = param(
         "start",
-        "first weights of the student: 'layers', tables from the principal components of the "
-        "teacher's and then layer after layer fitted to the teacher's; 'tables', the tables alone; "
-        "'none', drawn. A part that the networks do not have in common is drawn",
-        one_of("start", "layers", "tables", "none"),
-        "layers",
+        "first weights of the student: 'tables', the principal components of the teacher's tables; "
+        "'layers', then also layer after layer fitted to the teacher's, for a student that is "
+        "trained for few epochs; 'none', drawn. What the networks do not share is drawn",
+        one_of("start", "tables", "layers", "none"),
+        "tables",
     )
     recombine = param(
         "recombine",

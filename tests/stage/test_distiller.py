@@ -61,7 +61,7 @@ def test_without_a_teacher_it_is_an_ensemble_of_three(small_clicks):
     network = model.teacher.torchNetwork
     assert isinstance(network, Ensemble) and len(network.members) == 3
     assert (network.name, network.config["hidden_layers"]) == ("dcnv2", [400, 400])
-    assert model.summary.extra["start"] == ["tables", "layers"]
+    assert model.summary.extra["start"] == ["tables"]
     assert [*stage._default_teacher().extractParamMap()] and not stage.isSet("teacher")
 
 
