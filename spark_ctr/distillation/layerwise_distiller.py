@@ -55,13 +55,14 @@ class LayerwiseDistiller(MetaStage, DistillationParams, CTREstimator):
     """Train a teacher and distil it into a student.
 
     The student starts from the teacher: its tables are principal components of the teacher's, and
-    with ``start="layers"`` its layers are fitted to the teacher's one after another. It then learns from the labels and
-    from the teacher's logits, which executors compute once for all training rows, and where it
-    helps from the teacher's logits on rows that nobody saw. Hidden, cross and embedding layers can
-    be followed too, linearly projected and layer-normalised; the projections fade out and are
-    dropped. The fitted model is the student's :class:`CTRClassificationModel`; its ``teacher``
-    attribute is the (first) teacher's model, right after fitting. Labels, split, negative sampling
-    and output names are the student's Params; a teacher may read other feature columns.
+    with ``start="layers"`` its layers are fitted to the teacher's one after another. It then learns
+    from the labels and from the teacher's logits, which executors compute once for all training
+    rows, and where it helps from the teacher's logits on rows that nobody saw. Hidden, cross and
+    embedding layers can be followed too, linearly projected and layer-normalised; the projections
+    fade out and are dropped. The fitted model is the student's :class:`CTRClassificationModel`; its
+    ``teacher`` attribute is the (first) teacher's model, right after fitting. Labels, split,
+    negative sampling and output names are the student's Params; a teacher may read other feature
+    columns.
 
     ``summary.extra`` tells what the student started from, what mixed rows brought, and in
     ``"verdict"`` what distillation brought against the same student from labels.
