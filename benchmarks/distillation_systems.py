@@ -35,11 +35,9 @@ TUNED: dict[str, dict[str, dict[str, Any]]] = {
     "drawn5": {LABELS: {"maxIter": 4}, FULL: {"maxIter": 8}},
 }
 GRID: dict[str, list[float]] = {
-    "embeddingRegularization": [0.01, 0.05, 0.2],
+    "embeddingRegularization": [0.01, 0.05],
     "maxIter": [4, 8, 16],
     "dropout": [0.0, 0.2],
-    "learningRate": [1e-3, 2e-3],
-    "batchSize": [1024, 4096],
 }
 
 # Options of `spark_ctr.training.distillation.distillation`, as they are by default.

@@ -111,6 +111,7 @@ def test_copies_hold_the_rows_and_the_mean_logits_of_the_teachers(clicks, spark)
             assert batch.teacher.shape == (batch.rows, 1)
 
 
+@pytest.mark.once
 def test_a_view_is_the_same_rows_seen_through_other_columns(clicks):
     stage = classifier()
     with written(clicks) as data:
@@ -130,6 +131,7 @@ def test_a_view_is_the_same_rows_seen_through_other_columns(clicks):
                 strict=True)] == plain  # fmt: skip
 
 
+@pytest.mark.once
 def test_invalid_further_features_are_skipped_and_those_without_tables_refused(clicks):
     late = F.when(F.col("label") == 0, F.col("lateIds")).otherwise(F.array(F.lit(99), F.lit(0)))
     metadata = {"tables": [table.to_dict() for table in FURTHER.tables]}
@@ -174,6 +176,7 @@ def test_neither_partitions_nor_a_second_attempt_change_a_bit(clicks, spark):
     assert found[0] == found[1]
 
 
+@pytest.mark.once
 def test_an_attempt_that_fails_leaves_nothing(clicks, spark):
     with written(clicks) as data:
         source = locate(data.train_path).files[0]
@@ -256,6 +259,7 @@ def test_unlabelled_rows_are_placed_by_their_content(clicks, spark):
         assert batch.unlabelled.teacher.shape == (39, 1) and not batch.unlabelled.known.any()
 
 
+@pytest.mark.once
 def test_what_does_not_fit_is_named_before_a_job(clicks, spark):
     other = Inputs((Table("site", 9, 4), Table("ad", 5, 2)), ("age",))
     renamed = Inputs(INPUTS.tables, ("height",))
@@ -293,6 +297,7 @@ def test_what_does_not_fit_is_named_before_a_job(clicks, spark):
             with_teacher(spark, data, [TeacherOfRows(network(FURTHER), "x0_")], unlabelled=own)
 
 
+@pytest.mark.once
 def test_files_that_are_not_there_are_told_of(clicks, spark):
     with written(clicks) as data:
         path = Path(locate(data.train_path).files[0])
@@ -322,6 +327,7 @@ def test_two_workers_train_on_unlabelled_rows_as_one_process_does(clicks, spark)
         np.testing.assert_allclose(two[name], value, rtol=1e-3, atol=1e-5)
 
 
+@pytest.mark.once
 def test_checkpoints_tell_teachers_apart(clicks):
     stage = classifier(checkpointDir="/nowhere")
     with written(clicks) as data:
@@ -338,6 +344,7 @@ def test_checkpoints_tell_teachers_apart(clicks):
     assert len({*runs}) == len(runs)
 
 
+@pytest.mark.once
 def test_a_module_of_the_users_own_labels_rows(clicks, spark):
     with written(clicks) as data:
         own = network(name="tests.stage.own_teacher:SumNetwork", scale=3.0)
