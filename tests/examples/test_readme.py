@@ -14,11 +14,14 @@ from job_process import ROOT
 
 pytestmark = pytest.mark.once
 
-# The workers of the other tests are forked with torch; these are as Spark starts them.
+# The workers of the other tests are forked with torch; these are as Spark starts them, and not those
+# that computed the teacher's logits.
 SPY = """
 import json
 from tests.examples.torch_spy import spy_on
 
+spark.stop()
+spark = spark_ctr.session().getOrCreate()
 rows = [([1, 2, 3], [0.5]), ([0, 0, 0], [-1.0])]
 names = "categoricalFeatures array<int>, numericFeatures array<float>"
 found = {}
