@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import sys
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import replace
@@ -330,17 +329,20 @@ class LayerwiseDistiller(MetaStage, DistillationParams, CTREstimator):
         """Return the rows with the mixed ones only if a short trial gains by them."""
         plain = replace(rows, unlabelled_path=None, unlabelled_rows=0)
         few = max(1, epochs // _TRIAL)
-        losses = []
+        losses: list[float | None] = []
         for data, what in ((plain, "without"), (rows, "with")):
             tried = distil(data, min(few, epochs), f"{title}, a trial {what} mixed rows")
             found = best_figures(tried.summary.history)
-            losses.append(found["log_loss"] if found else math.inf)
-        gained = losses[1] < (1 - _GAIN) * losses[0]
-        extra["recombined"] = {"used": gained, "without": losses[0], "with": losses[1]}
+            losses.append(found["log_loss"] if found else None)
+        without, mixed = losses
+        if without is None or mixed is None:  # validation rows of one class
+            return plain
+        gained = mixed < (1 - _GAIN) * without
+        extra["recombined"] = {"used": gained, "without": without, "with": mixed}
         logger.info(
-            "%s: after %d epochs the validation log loss is %.4f with mixed rows and %.4f without: "
-            "they are %s (set recombine to decide otherwise)",
-            *(title, few, losses[1], losses[0], "taken" if gained else "left out"),
+            "%s: after %s the validation log loss is %.4f with mixed rows and %.4f without: they are "
+            "%s (set recombine to decide otherwise)",
+            *(title, counted(few, "epoch"), mixed, without, "taken" if gained else "left out"),
         )
         return rows if gained else plain
 
