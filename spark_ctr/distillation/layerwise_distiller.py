@@ -340,8 +340,8 @@ class LayerwiseDistiller(MetaStage, DistillationParams, CTREstimator):
         gained = mixed < (1 - _GAIN) * without
         extra["recombined"] = {"used": gained, "without": without, "with": mixed}
         logger.info(
-            "%s: after %s the validation log loss is %.4f with mixed rows and %.4f without: they are "
-            "%s (set recombine to decide otherwise)",
+            "%s: after %s the validation log loss is %.4f with mixed rows and %.4f without: they "
+            "are %s (set recombine to decide otherwise)",
             *(title, counted(few, "epoch"), mixed, without, "taken" if gained else "left out"),
         )
         return rows if gained else plain

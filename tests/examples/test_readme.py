@@ -14,8 +14,8 @@ from job_process import ROOT
 
 pytestmark = pytest.mark.once
 
-# The workers of the other tests are forked with torch; these are as Spark starts them, and not those
-# that computed the teacher's logits.
+# The workers of the other tests are forked with torch; these are as Spark starts them, and are not
+# those that computed the teacher's logits.
 SPY = """
 import json
 from tests.examples.torch_spy import spy_on
