@@ -225,7 +225,7 @@ class LayerwiseDistiller(MetaStage, DistillationParams, CTREstimator):
             return student._train_network(data, network, objective, title, extra, settings)
 
         title = f"distilling {student.getNetwork()}"
-        if groups and not self.isSet("recombine") and data.valid_rows:
+        if groups and not self.isSet("recombine"):
             rows = self._tried(rows, distil, epochs, title, extra)
         model = distil(rows, epochs, title)
         if self.getCompareWithLabels():
@@ -328,6 +328,8 @@ class LayerwiseDistiller(MetaStage, DistillationParams, CTREstimator):
     ) -> TrainingData:
         """Return the rows with the mixed ones only if a short trial gains by them."""
         plain = replace(rows, unlabelled_path=None, unlabelled_rows=0)
+        if not rows.valid_rows:
+            return plain
         few = max(1, epochs // _TRIAL)
         losses: list[float | None] = []
         for data, what in ((plain, "without"), (rows, "with")):
