@@ -75,9 +75,10 @@ def test_settings_of_ones_own():
 
 
 def test_distillation_finds_its_hidden_layers():
-    loss = DistillationLoss(own("Named"), build_network("dnn", INPUTS, {"hidden_layers": [4]}))
+    student = build_network("dnn", INPUTS, {"hidden_layers": [4]})
+    loss = DistillationLoss(own("Named"), student, layer_weights=0.1)
     assert loss.matched == {"hidden_0": "hidden_0"}
-    assert not DistillationLoss(own("Plain"), own("Named")).matched
+    assert not DistillationLoss(own("Plain"), own("Named"), layer_weights=0.1).matched
 
 
 @pytest.mark.parametrize(
