@@ -19,6 +19,7 @@ DIM = 8
 
 # Params of the students by log: chosen by --tune, on the rows that choose the epoch.
 _COSINE: dict[str, Any] = {"learningRateSchedule": "cosine", "warmupSteps": 50}
+_ADULT: dict[str, Any] = {"maxIter": 16, "dropout": 0.0, "embeddingRegularization": 0.01}
 TUNED: dict[str, dict[str, dict[str, Any]]] = {
     "frappe": {
         LABELS: {"dropout": 0.1, "batchSize": 1024, "learningRate": 2e-3, "maxIter": 30},
@@ -30,7 +31,7 @@ TUNED: dict[str, dict[str, dict[str, Any]]] = {
             "maxIter": 30,
         },
     },
-    "adult": {LABELS: {"maxIter": 8}, FULL: {"maxIter": 16}},
+    "adult": {LABELS: _ADULT, FULL: _ADULT},
     "drawn2": {LABELS: {"maxIter": 4}, FULL: {"maxIter": 8}},
     "drawn5": {LABELS: {"maxIter": 4}, FULL: {"maxIter": 8}},
 }
