@@ -32,8 +32,8 @@ TUNED: dict[str, dict[str, dict[str, Any]]] = {
         },
     },
     "adult": {LABELS: _ADULT, FULL: _ADULT},
-    "drawn2": {LABELS: {"maxIter": 4}, FULL: {"maxIter": 8}},
-    "drawn5": {LABELS: {"maxIter": 4}, FULL: {"maxIter": 8}},
+    "drawn2": {LABELS: {"maxIter": 8}, FULL: {"maxIter": 8}},
+    "drawn5": {LABELS: {"maxIter": 8}, FULL: {"maxIter": 8}},
 }
 GRID: dict[str, list[float]] = {
     "embeddingRegularization": [0.01, 0.05],
