@@ -49,7 +49,7 @@ from spark_ctr.networks import Inputs, Network
 from spark_ctr.networks.output_bias import start_at
 from spark_ctr.networks.serialization import network_to_bytes, predictor_from_bytes
 from spark_ctr.report.serving_time import microseconds_per_row
-from spark_ctr.training import train
+from spark_ctr.training import predict, train
 from spark_ctr.training.metrics import log_odds
 from spark_ctr.training.precision_context import PRECISIONS
 from spark_ctr.training.transfer import start_from
@@ -112,6 +112,9 @@ def fit(
         _start(system.start, student, taught_by, rows, seed)
     loss = system.objective(taught_by, variance, seed).loss(student)
     history = train(student, batches, feed(valid, 8192, seed), settings, loss=loss)
+    if not history.epochs:
+        rows_of_valid = predict(student, feed(valid, 8192, seed)).of_task()
+        return student, scores(*rows_of_valid[:2])
     best = history.best
     return student, {"auc": best["valid_auc"], "log_loss": best["valid_loss"]}
 

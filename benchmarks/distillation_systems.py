@@ -112,6 +112,7 @@ SYSTEMS: dict[str, dict[str, Any]] = {
     "with cross-entropy": {"options": {"logit_loss": "cross_entropy", "logit_weight": 1.0}},
     "without start": {"start": ""},
     "start of layers": {"start": "layers"},
+    "start of layers, untrained": {"start": "layers", "params": {"maxIter": 0}},
     "single teacher": {"teacher": SINGLE},
     "own ensemble": {"teacher": ENSEMBLE},
     "logits only": _PLAIN,

@@ -2,8 +2,8 @@
 
 Each system is the predictor that a Spark task gets, made from the bytes of the network: `dnn` in
 the size that BARS publishes for Frappe_x1 (`benchmarks.model_zoo`) as the single teacher, three of
-it as the ensemble, `dnn` [128, 64] of dimension 8 as the student, and the student with all layers
-at 8 bits. The cheap peer is scikit-learn's one-hot encoding and logistic regression. **The weights
+it as the ensemble, the student of `benchmarks.distillation`, and that student with all layers at 8
+bits. The cheap peer is scikit-learn's one-hot encoding and logistic regression. **The weights
 are untrained** (the peer's are fitted to noise): the time does not depend on them.
 
 A call takes NumPy arrays of ids and numbers and returns logits, checks of the ids included; what
@@ -26,6 +26,7 @@ from collections.abc import Callable, Iterator, Mapping
 import numpy as np
 import torch
 
+from benchmarks import distillation_systems
 from benchmarks.frame import Record, run
 from benchmarks.model_zoo import _BARS, PUBLISHED
 from benchmarks.model_zoo_logs import FRAPPE_DIM, frappe
@@ -52,7 +53,6 @@ CALLS = {1: 2000, 256: 2000, 65_536: 9}
 QUICK_CALLS = {1: 20, 256: 20, 2500: 3}
 UNTIMED, BATCHES = 3, 64
 FRAPPE_ROWS = (957, 4082, 7, 7, 2, 3, 2, 9, 80, 233)
-_STUDENT = {"network": "dnn", "hiddenLayers": [128, 64], "batchNorm": False, "embeddingDim": 8}
 
 
 def frappe_inputs() -> Inputs:
@@ -84,7 +84,9 @@ def one_hot_regression(inputs: Inputs, seed: int) -> Predictor:
 def predictors(inputs: Inputs, seed: int) -> dict[str, Predictor]:
     """Return what serves, by system."""
     teacher = _BARS | PUBLISHED["dnn"]
-    student = network_of(inputs, _STUDENT)
+    student = network_of(
+        inputs, distillation_systems.STUDENT | {"embeddingDim": distillation_systems.DIM}
+    )
     quantised = prepare(student, dict.fromkeys(quantisable_layers(student), "int8"))
     return {
         TEACHER: predictor_from_bytes(network_to_bytes(network_of(inputs, teacher))),
