@@ -45,10 +45,10 @@ from benchmarks.measure import cpu_seconds
 from benchmarks.model_zoo import built, feed, scores
 from benchmarks.model_zoo_logs import Log, Rows, adult_log, drawn, frappe
 from benchmarks.taught_feed import TaughtFeed, TaughtRows, logits_of
+from spark_ctr.estimator.serving_time import microseconds_per_row
 from spark_ctr.networks import Inputs, Network
 from spark_ctr.networks.output_bias import start_at
 from spark_ctr.networks.serialization import network_to_bytes, predictor_from_bytes
-from spark_ctr.report.serving_time import microseconds_per_row
 from spark_ctr.training import predict, train
 from spark_ctr.training.metrics import log_odds
 from spark_ctr.training.precision_context import PRECISIONS

@@ -43,9 +43,9 @@ from benchmarks.model_zoo import scores
 from benchmarks.selection_clicks import EPOCHS, WORLDS, measure_clicks
 from benchmarks.selection_logs import Log, adult, frappe, planted, talking_data
 from benchmarks.selection_plans import Counted, Plan
+from spark_ctr.estimator.serving_time import microseconds_per_row
 from spark_ctr.networks import Inputs, Network, Table, build_network
 from spark_ctr.power_law import ColumnStats, select_columns
-from spark_ctr.report.serving_time import microseconds_per_row
 from spark_ctr.training import TrainingSettings, predict, train
 
 try:

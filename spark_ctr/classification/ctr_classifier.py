@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from copy import deepcopy
 from typing import Any
 
 import numpy as np
-import torch
 
 from spark_ctr.estimator.estimator import CTREstimator
 from spark_ctr.estimator.model import CTRModel
@@ -20,7 +20,11 @@ from spark_ctr.networks.imported import is_import_path
 from spark_ctr.networks.network import Network
 from spark_ctr.networks.output_bias import absorb_slope, has_logit_bias, start_at
 from spark_ctr.networks.registry import build_network
-from spark_ctr.networks.serialization import network_from_bytes, network_to_bytes
+from spark_ctr.networks.serialization import (
+    network_from_bytes,
+    network_to_bytes,
+    predictor_of,
+)
 from spark_ctr.networks.trust import check_trusted
 from spark_ctr.rows.training_data import TrainingData
 from spark_ctr.stage.base import param
@@ -111,7 +115,7 @@ class CTRClassifier(MetaStage, CTRParams, CTREstimator):
         run = TrainingRun(network, objective, settings or self.training_settings(), title)
         trained = run_training(self, data, run)
         model = CTRClassificationModel()._with(trained.network, None)
-        model._summary = summary_of(self, data, trained, model._logits, extra or {})
+        model._summary = summary_of(self, data, trained, model._serving(), extra or {})
         return self._dressed(model, self)
 
 
@@ -167,9 +171,8 @@ class CTRClassificationModel(CTRModel):
         """Weights and architecture as safetensors."""
         return network_to_bytes(self.torchNetwork)
 
-    def _logits(self, ids: np.ndarray, numeric: np.ndarray) -> np.ndarray:
-        with torch.inference_mode():
-            return self.torchNetwork(torch.from_numpy(ids), torch.from_numpy(numeric)).numpy()
+    def _serving(self) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+        return predictor_of(self.torchNetwork)
 
     def _restore(self, state: dict[str, Any], payload: dict[str, bytes]) -> None:
         _check_trusted(self)

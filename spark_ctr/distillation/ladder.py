@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import statistics
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-import torch
 
+from spark_ctr.estimator.serving_time import BATCH_ROWS, Predictor, microseconds_per_row
 from spark_ctr.networks.registry import build_network, network_settings
-from spark_ctr.networks.serialization import network_to_bytes, predictor_from_bytes
+from spark_ctr.networks.serialization import predictor_of
 from spark_ctr.tables import Inputs
-
-Predictor = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -44,7 +39,7 @@ class Rung:
         """
         sized = {**config, "hidden_layers": list(self.hidden_layers)}
         built = build_network(network, inputs.at_most(self.embedding_dim), sized)
-        return predictor_from_bytes(network_to_bytes(built))
+        return predictor_of(built)
 
     def __str__(self) -> str:
         return f"{list(self.hidden_layers)}, embedding dim {self.embedding_dim}"
@@ -101,37 +96,9 @@ def drawn_rows(inputs: Inputs, rows: int, seed: int = 0) -> tuple[np.ndarray, np
     return ids, numeric
 
 
-def microseconds_per_row(
-    predict: Predictor,
-    inputs: Inputs,
-    rows: int = 8192,
-    repeats: int = 9,
-    clock: Callable[[], float] = time.perf_counter,
-) -> float:
-    """Median time of a row in calls of a predictor, on one thread as in a Spark task.
-
-    Parameters
-    ----------
-    predict : function
-        From ids and numbers to logits, as `predictor_from_bytes` makes it.
-    inputs : Inputs
-        What it reads; the rows are drawn.
-    rows : int
-        Rows of a call.
-    repeats : int
-        Timed calls, after one that is not timed.
-    clock : function
-        Seconds.
-    """
-    batch = drawn_rows(inputs, rows)
-    seconds = []
-    with one_thread():
-        predict(*batch)
-        for _ in range(repeats):
-            began = clock()
-            predict(*batch)
-            seconds.append(clock() - began)
-    return 1e6 * statistics.median(seconds) / rows
+def time_per_row(predict: Predictor, inputs: Inputs) -> float:
+    """Microseconds that a predictor of some columns takes for a row, on one thread."""
+    return microseconds_per_row({"": predict}, *drawn_rows(inputs, BATCH_ROWS))[""]
 
 
 def largest_within(
@@ -181,7 +148,7 @@ def pick(
     target_latency: float | None = None,
     target_share: float | None = None,
     teacher_time: float | None = None,
-    measure: Callable[[Predictor, Inputs], float] = microseconds_per_row,
+    measure: Callable[[Predictor, Inputs], float] = time_per_row,
 ) -> Choice:
     """Return the largest student that serves within a target on this machine.
 
@@ -198,7 +165,7 @@ def pick(
     target_share : float, optional
         Share of `teacher_time` instead.
     teacher_time : float, optional
-        `microseconds_per_row` of the teacher.
+        `time_per_row` of the teacher.
     measure : function
         Microseconds a row of a predictor of some columns.
 
@@ -221,19 +188,6 @@ def pick(
         )
 
     def timed(rung: Rung) -> float:
-        with one_thread():
-            predict = rung.predictor(network, config, inputs)
-        return measure(predict, inputs)
+        return measure(rung.predictor(network, config, inputs), inputs)
 
     return largest_within(timed, target_latency)  # type: ignore[arg-type]
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """One thread of torch, and after it as many as before: a predictor sets one for good."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)

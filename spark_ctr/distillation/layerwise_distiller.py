@@ -11,16 +11,15 @@ from typing import Any
 from pyspark.sql import DataFrame, SparkSession
 
 from spark_ctr.classification.ctr_classifier import CTRClassificationModel, CTRClassifier
-from spark_ctr.distillation.ladder import microseconds_per_row, one_thread, pick
+from spark_ctr.distillation.ladder import pick, time_per_row
 from spark_ctr.distillation.params import DistillationParams
-from spark_ctr.distillation.verdict import best_figures, verdict
+from spark_ctr.distillation.verdict import best_figures, pays, verdict
 from spark_ctr.estimator.estimator import CTREstimator
 from spark_ctr.estimator.params import CTRParams
 from spark_ctr.estimator.run import first_rows
 from spark_ctr.estimator.shared_work import SharedWork
 from spark_ctr.estimator.source import params_key
 from spark_ctr.networks.network import Network
-from spark_ctr.networks.serialization import predictor_from_bytes
 from spark_ctr.rows.teacher_rows import Recombination, TeacherOfRows, with_teacher
 from spark_ctr.rows.training_columns import (
     TrainingColumns,
@@ -46,8 +45,8 @@ Distil = Callable[[TrainingData, int, str], CTRClassificationModel]
 
 # Rows that the start is fitted on, and by which columns are grouped.
 _SAMPLE = 16_384
-# A trial of mixed rows: one in so many epochs, and the share of log loss they must gain.
-_TRIAL, _GAIN = 8, 0.005
+# A trial of mixed rows takes one in so many epochs.
+_TRIAL = 8
 
 
 class LayerwiseDistiller(MetaStage, DistillationParams, CTREstimator):
@@ -160,8 +159,13 @@ class LayerwiseDistiller(MetaStage, DistillationParams, CTREstimator):
             n for n, t in zip(teachers, self._teachers(), strict=True) if not self._number(t)
         ]
         # Wrong pairings are found here, before any training.
+        self._matched(network, readers)
         self._objective(readers, 0.0, 1.0).loss(network)
         return network
+
+    def _matched(self, student: Network, readers: Sequence[Network]) -> dict[str, str]:
+        """Return the first teacher's layer that each of the student's follows."""
+        return matched_layers(student, readers[0], self.getLayerPairing()) if readers else {}
 
     def _keys(self) -> list[Hashable]:
         keys = [key for teacher in self._teachers() for key in teacher._keys()]
@@ -217,7 +221,7 @@ class LayerwiseDistiller(MetaStage, DistillationParams, CTREstimator):
                 extra["start"] = start_from(
                     network, readers, sample.ids, sample.numeric, layers=layers
                 )
-            extra["layers"] = matched_layers(network, readers[0]) if readers else {}
+            extra["layers"] = self._matched(network, readers)
             objective = self._objective(readers, data.logit_shift, variance)
             settings = replace(
                 student.training_settings(), max_epochs=epochs, patience_on="objective"
@@ -259,25 +263,20 @@ class LayerwiseDistiller(MetaStage, DistillationParams, CTREstimator):
         latency, share = self._value("targetLatency"), self._value("targetShare")
         if latency is None and share is None:
             return student, None
-        with one_thread():
-            served = [predictor_from_bytes(model.to_bytes()) for model in models]
-        times = [
-            microseconds_per_row(predict, model.inputs)
-            for predict, model in zip(served, models, strict=True)
-        ]
+        teacher_time = sum(time_per_row(model.predictor(), model.inputs) for model in models)
         choice = pick(
             student.getNetwork(),
             student.network_config(),
             student.network_inputs(inputs),
             target_latency=latency,
             target_share=share,
-            teacher_time=sum(times),
+            teacher_time=teacher_time,
         )
         sized = student.copy()
         sized.setHiddenLayers(list(choice.rung.hidden_layers)).setEmbeddingDim(
             choice.rung.embedding_dim
         )
-        return sized, {**choice.to_dict(), "teacher_us": sum(times)}
+        return sized, {**choice.to_dict(), "teacher_us": teacher_time}
 
     def _labelled(
         self, data: TrainingData, models: Sequence[CTRClassificationModel]
@@ -331,20 +330,20 @@ class LayerwiseDistiller(MetaStage, DistillationParams, CTREstimator):
         if not rows.valid_rows:
             return plain
         few = max(1, epochs // _TRIAL)
-        losses: list[float | None] = []
-        for data, what in ((plain, "without"), (rows, "with")):
-            tried = distil(data, min(few, epochs), f"{title}, a trial {what} mixed rows")
-            found = best_figures(tried.summary.history)
-            losses.append(found["log_loss"] if found else None)
-        without, mixed = losses
+        tried = (
+            distil(data, min(few, epochs), f"{title}, a trial {what} mixed rows")
+            for data, what in ((plain, "without"), (rows, "with"))
+        )
+        without, mixed = (best_figures(model.summary.history) for model in tried)
         if without is None or mixed is None:  # validation rows of one class
             return plain
-        gained = mixed < (1 - _GAIN) * without
-        extra["recombined"] = {"used": gained, "without": without, "with": mixed}
+        gained = pays(mixed, without)
+        before, after = without["log_loss"], mixed["log_loss"]
+        extra["recombined"] = {"used": gained, "without": before, "with": after}
         logger.info(
             "%s: after %s the validation log loss is %.4f with mixed rows and %.4f without: they "
             "are %s (set recombine to decide otherwise)",
-            *(title, counted(few, "epoch"), mixed, without, "taken" if gained else "left out"),
+            *(title, counted(few, "epoch"), after, before, "taken" if gained else "left out"),
         )
         return rows if gained else plain
 

@@ -46,13 +46,14 @@ class CTRModel(CTRParams, NetworkSource, PersistentStage, StageModel):
         """Serialise the network as it is saved and sent to executors."""
         raise NotImplementedError
 
-    def _logits(self, ids: np.ndarray, numeric: np.ndarray) -> np.ndarray:
-        """Compute the logits [B, T] of ids [B, ids_width] and numbers [B, M]."""
+    def _serving(self) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+        """Return what serves: from ids [B, ids_width] and numbers [B, M] to logits [B, T]."""
         raise NotImplementedError
 
     def predictor(self) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
         """Return a function from ids [B, ids_width] and numbers [B, M] (numpy) to logits [B]."""
-        return lambda ids, numeric: self._logits(ids, numeric)[:, 0]
+        logits = self._serving()
+        return lambda ids, numeric: logits(ids, numeric)[:, 0]
 
     @property
     def nbytes(self) -> int:

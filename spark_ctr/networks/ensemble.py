@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -45,3 +46,8 @@ class Ensemble(Network):
         names = hidden[0]
         together = {name: torch.cat([layers[name] for layers in hidden], 1) for name in names}
         return torch.stack(logits).mean(0), together
+
+
+def members_of(network: nn.Module) -> Sequence[Any]:
+    """Return the members of an ensemble, or the one network that it is."""
+    return network.members if isinstance(network, Ensemble) else [network]

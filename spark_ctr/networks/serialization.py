@@ -102,11 +102,15 @@ def separate(state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 def predictor_from_bytes(data: bytes) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
     """Return a function from ids [B, ids_width] and numbers [B, M] to logits [B, T]."""
-    # The driver sent these bytes, so what they name is trusted.
-    network = trusted_network_from_bytes(data)
-    logits = flat(network) if is_built_in(network) else network
     # Spark already runs one Python worker per core.
     torch.set_num_threads(1)
+    # The driver sent these bytes, so what they name is trusted.
+    return predictor_of(trusted_network_from_bytes(data))
+
+
+def predictor_of(network: Network) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+    """Return what serves a network, in evaluation mode on the CPU; see `predictor_from_bytes`."""
+    logits = flat(network) if is_built_in(network) else network
 
     def predict(ids: np.ndarray, numeric: np.ndarray) -> np.ndarray:
         with torch.inference_mode():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -174,8 +174,8 @@ class QuantizedCTRClassificationModel(QuantizationParams, CTRModel):
         """Precision by layer: 'int8' or 'binary'."""
         return self.summary.extra["plan"]
 
-    def _logits(self, ids: np.ndarray, numeric: np.ndarray) -> np.ndarray:
-        return self.packedModel.predict_logits(ids, numeric)
+    def _serving(self) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+        return self.packedModel.predict_logits
 
     def to_bytes(self) -> bytes:
         """Packed weights as safetensors."""

@@ -1,5 +1,6 @@
 """Report of a run: one HTML page, the same figures as JSON, and a table for the terminal."""
 
+from spark_ctr.estimator.serving_time import microseconds_per_row
 from spark_ctr.report.model_comparison import (
     constant_rate,
     quality,
@@ -9,7 +10,6 @@ from spark_ctr.report.model_comparison import (
 )
 from spark_ctr.report.plots import selection_figures
 from spark_ctr.report.report import format_table, leak_warnings, write_report
-from spark_ctr.report.serving_time import microseconds_per_row
 from spark_ctr.report.verdict import loss_warnings
 
 __all__ = [

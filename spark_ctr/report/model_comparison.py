@@ -14,9 +14,9 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from spark_ctr.estimator.model import CTRModel
+from spark_ctr.estimator.serving_time import microseconds_per_row
 from spark_ctr.evaluation import CalibrationEvaluator
 from spark_ctr.location import filesystem_of
-from spark_ctr.report.serving_time import microseconds_per_row
 from spark_ctr.rows.scoring import checked_features, feature_elements
 from spark_ctr.stage.columns import column
 from spark_ctr.training.auc_uncertainty import Estimate, auc_estimate

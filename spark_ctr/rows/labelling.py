@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-import torch
 from pyarrow import fs
 
 from spark_ctr.location import filesystem_of, read_file
-from spark_ctr.networks.network import Network
-from spark_ctr.networks.serialization import trusted_network_from_bytes
-from spark_ctr.rows.training_rows import feature_names
+from spark_ctr.networks.serialization import predictor_from_bytes
+from spark_ctr.rows.training_rows import ROWS_PER_ROW_GROUP
+
+# A predictor, and the columns of ids and of numbers that it reads.
+Teacher = tuple[Callable[[np.ndarray, np.ndarray], np.ndarray], Sequence[str], Sequence[str]]
 
 _CHUNK = 8192  # rows that a network reads at a time
-_ROW_GROUP = 32_768
 
 
 @dataclass(frozen=True)
@@ -44,15 +44,15 @@ class Labelling:
 
     Attributes
     ----------
-    teachers : tuple of (str, str)
-        URL of each network's file, and the prefix of the columns that it reads.
+    teachers : tuple of (str, tuple of str, tuple of str)
+        URL of each network's file, and the columns of ids and of numbers that it reads.
     kept : tuple of str
         Columns of the copies, label and weight included.
     groups : tuple of tuple of str
         All feature columns, those side by side that stay together in recombined rows.
     """
 
-    teachers: tuple[tuple[str, str], ...]
+    teachers: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...]
     kept: tuple[str, ...]
     groups: tuple[tuple[str, ...], ...] = ()
 
@@ -62,9 +62,9 @@ class Labelling:
         It has its name only when it is whole, and any attempt writes the same, so that neither a
         task that fails nor one that runs twice does harm.
         """
-        torch.set_num_threads(1)  # Spark runs a task on each core
         teachers = [
-            (trusted_network_from_bytes(read_file(url)), prefix) for url, prefix in self.teachers
+            (predictor_from_bytes(read_file(url)), ids, numeric)
+            for url, ids, numeric in self.teachers
         ]
         filesystem, path, _ = filesystem_of(file.target)
         folder, _, name = path.rpartition("/")
@@ -78,9 +78,7 @@ class Labelling:
                 filesystem.delete_file(unfinished)
         return rows
 
-    def _labelled(
-        self, file: FileToLabel, teachers: list[tuple[Network, str]]
-    ) -> Iterator[pa.Table]:
+    def _labelled(self, file: FileToLabel, teachers: Sequence[Teacher]) -> Iterator[pa.Table]:
         for table in self._recombined(file) if file.draw else _row_groups(file.source):
             values = logits(table, teachers)
             copy = table.select(list(self.kept))
@@ -96,8 +94,8 @@ class Labelling:
         with filesystem.open_input_file(path) as opened:
             whole = pq.ParquetFile(opened).read(columns=names)
         values = {name: whole.column(name).to_numpy() for name in names}
-        for start in range(0, whole.num_rows, _ROW_GROUP):
-            count = min(_ROW_GROUP, whole.num_rows - start)
+        for start in range(0, whole.num_rows, ROWS_PER_ROW_GROUP):
+            count = min(ROWS_PER_ROW_GROUP, whole.num_rows - start)
             columns = {"label": np.zeros(count, np.float32), "weight": np.ones(count, np.float32)}
             for group in self.groups:
                 rows = drawn.integers(whole.num_rows, size=count)
@@ -105,33 +103,29 @@ class Labelling:
             yield pa.table(columns)
 
 
-def logits(table: pa.Table, teachers: list[tuple[Network, str]]) -> np.ndarray:
-    """Return the mean logits of networks on the rows of a table; float32 [rows, T].
-
-    Parameters
-    ----------
-    table : pyarrow.Table
-    teachers : list of (Network, str)
-        Each with the prefix of the columns that it reads.
-    """
-    total = np.zeros((table.num_rows, len(teachers[0][0].tasks)))
-    with torch.inference_mode():
-        for network, prefix in teachers:
-            width = network.inputs.ids_width
-            names = feature_names(network.inputs, prefix)
-            for at in range(0, table.num_rows, _CHUNK):
-                part = table.slice(at, _CHUNK)
-                ids = _matrix(part, names[:width], np.int32)
-                numeric = _matrix(part, names[width:], np.float32)
-                total[at : at + _CHUNK] += network(ids, numeric).double().numpy()
-    return (total / len(teachers)).astype(np.float32)
+def logits(table: pa.Table, teachers: Sequence[Teacher]) -> np.ndarray:
+    """Return the mean logits of predictors on the rows of a table; float32 [rows, T]."""
+    found = [
+        np.concatenate([predict(*part) for part in _parts(table, ids, numeric)])
+        for predict, ids, numeric in teachers
+    ]
+    return np.mean(found, axis=0, dtype=np.float64).astype(np.float32)
 
 
-def _matrix(table: pa.Table, names: list[str], dtype: type[np.generic]) -> torch.Tensor:
+def _parts(
+    table: pa.Table, ids: Sequence[str], numeric: Sequence[str]
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield ids and numbers, some rows at a time; of no rows once, for their shape."""
+    for at in range(0, max(table.num_rows, 1), _CHUNK):
+        part = table.slice(at, _CHUNK)
+        yield _matrix(part, ids, np.int32), _matrix(part, numeric, np.float32)
+
+
+def _matrix(table: pa.Table, names: Sequence[str], dtype: type[np.generic]) -> np.ndarray:
     values = np.empty((table.num_rows, len(names)), dtype)
     for j, name in enumerate(names):
         values[:, j] = table.column(name).to_numpy()
-    return torch.from_numpy(values)
+    return values
 
 
 def _row_groups(source: str) -> Iterator[pa.Table]:

@@ -31,6 +31,13 @@ class TeacherOfRows:
     network: Network
     prefix: str = ""
 
+    @property
+    def columns(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Columns of the files that hold its ids, and its numbers."""
+        names = tuple(feature_names(self.network.inputs, self.prefix))
+        width = self.network.inputs.ids_width
+        return names[:width], names[width:]
+
 
 @dataclass(frozen=True)
 class Recombination:
@@ -95,28 +102,26 @@ def with_teacher(
     networks = [network_to_bytes(teacher.network) for teacher in teachers]
     target = f"{data.folder}/data/teacher-{uuid.uuid4().hex}"
     files = _copies(data.train_path, f"{target}/split={TRAIN}")
+    copies, seed = (recombination.copies, recombination.seed) if recombination else (0, 0)
     mixed = [
         FileToLabel(
             file.source,
             f"{target}/split={UNLABELLED}/of=mixed/copy={copy}/file={number}/rows.parquet",
-            (recombination.seed % 2**64, number, copy),
+            (seed % 2**64, number, copy),
         )
-        for copy in range(recombination.copies if recombination else 0)
+        for copy in range(copies)
         for number, file in enumerate(files)
-        if recombination
     ]
     if data.valid_rows:
         files += _copies(data.valid_path, f"{target}/split={VALID}")
     if unlabelled is not None:
         files += _copies(unlabelled.path, f"{target}/split={UNLABELLED}/of=given")
-    further = (unlabelled.rows if unlabelled else 0) + (
-        recombination.copies * data.train_rows if recombination else 0
-    )
+    further = copies * data.train_rows + (unlabelled.rows if unlabelled else 0)
     paths = [f"{target}/networks/{k}.safetensors" for k in range(len(teachers))]
     tasks = len(teachers[0].network.tasks)
     values = [*feature_names(data.inputs), "label", "weight"]
     labelling = Labelling(
-        tuple((path, one.prefix) for path, one in zip(paths, teachers, strict=True)),
+        tuple((path, *one.columns) for path, one in zip(paths, teachers, strict=True)),
         tuple(values),
         groups,
     )

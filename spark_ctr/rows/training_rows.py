@@ -28,7 +28,7 @@ FILES = 8
 _FIRST_FILE = 148
 # Small enough to decode in a processor's cache and to deal evenly to several ranks; the size counts
 # dictionary-encoded values, so that more rows fit. Measured in benchmarks/feeds.py.
-_ROWS_PER_ROW_GROUP = 32_768
+ROWS_PER_ROW_GROUP = 32_768
 _SPLIT_STEPS = 1_000_000
 # What the session says otherwise could change row groups, or be what no reader here understands.
 _PARQUET: dict[str, str | int] = {
@@ -97,7 +97,7 @@ def written(rows: DataFrame, values: int) -> DataFrameWriter:
     rows : DataFrame
     values : int
     """
-    block = _ROWS_PER_ROW_GROUP * 4 * values
+    block = ROWS_PER_ROW_GROUP * 4 * values
     writer = rows.write.options(**_PARQUET)
     return writer.partitionBy("split", "file").option("parquet.block.size", block)
 

@@ -7,11 +7,12 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor, nn
 
-from spark_ctr.networks.ensemble import Ensemble
+from spark_ctr.networks.ensemble import members_of
 from spark_ctr.networks.layers.batch_norm import BatchNorm
 from spark_ctr.networks.layers.embedding import EmbeddingTables
 from spark_ctr.networks.layers.mlp import MLP, HiddenLayer
 from spark_ctr.networks.network import Network
+from spark_ctr.training.losses.hidden import match_layers
 
 _RIDGE = 1e-4
 
@@ -39,7 +40,7 @@ def start_from(
     list of str
         What was set, of "tables" and "layers".
     """
-    members = [member for teacher in teachers for member in _members(teacher)]
+    members = [member for teacher in teachers for member in members_of(teacher)]
     if not student.inputs.tables or any(_tables(one) is None for one in [*members, student]):
         done = []
     else:
@@ -107,10 +108,9 @@ def start_layers(
     followed = [_pre_activations(one, ids, numeric) for one in members]
     depth = min(len(layers) for layers in followed)
     logits = torch.stack([one(ids, numeric) for one in members]).mean(0)
-    for i, name in enumerate(names):
+    for name, at in zip(names, match_layers(len(names), depth), strict=True):
         layer: HiddenLayer = own.layers[name]  # type: ignore[assignment]
-        at = max(1, int((i + 1) * depth / len(names) + 0.5)) - 1
-        wanted = torch.cat([layers[at] for layers in followed], 1)
+        wanted = torch.cat([layers[at - 1] for layers in followed], 1)
         x = _input_of(layer.linear, student, ids, numeric)
         width = layer.linear.out_features
         # The next layer reads them after the ReLU.
@@ -123,10 +123,6 @@ def start_layers(
         x = _input_of(output, student, ids, numeric)
         rest = student(ids, numeric) - output(x)
         _fit(output, x, logits - rest, rows=logits.shape[1])
-
-
-def _members(network: Network) -> Sequence[Network]:
-    return network.members if isinstance(network, Ensemble) else [network]
 
 
 def _tables(network: Network) -> EmbeddingTables | None:

@@ -12,8 +12,8 @@ from spark_ctr.distillation.ladder import (
     LADDER,
     drawn_rows,
     largest_within,
-    microseconds_per_row,
     pick,
+    time_per_row,
 )
 from spark_ctr.tables import Inputs, Table
 
@@ -39,21 +39,6 @@ def test_the_largest_rung_within_the_target_is_chosen(times, target):
     assert json.loads(json.dumps(choice.to_dict()))["hidden_layers"] == [*within[0].hidden_layers]
 
 
-def test_the_median_call_counts_and_the_first_does_not():
-    calls, seconds = [], [5.0, 0.25, 0.5, 9.0, 0.25]
-    now = iter(np.cumsum([[0.0, took] for took in seconds[1:]]))
-
-    def predict(ids, numeric):
-        assert torch.get_num_threads() == 1
-        calls.append((ids, numeric))
-        return numeric
-
-    threads = torch.get_num_threads()
-    found = microseconds_per_row(predict, INPUTS, 100, repeats=4, clock=lambda: next(now))
-    assert found == pytest.approx(1e6 * 0.375 / 100) and len(calls) == 5
-    assert torch.get_num_threads() == threads
-
-
 def test_drawn_rows_are_valid():
     ids, numeric = drawn_rows(INPUTS, 500)
     assert (ids.dtype, numeric.dtype) == (np.int32, np.float32)
@@ -68,11 +53,7 @@ def test_drawn_rows_are_valid():
 def test_a_network_keeps_its_other_settings(network, config, monkeypatch):
     built = []
     monkeypatch.setattr(
-        "spark_ctr.distillation.ladder.network_to_bytes",
-        lambda of: built.append(of) or f"{of.name}".encode(),
-    )
-    monkeypatch.setattr(
-        "spark_ctr.distillation.ladder.predictor_from_bytes", lambda _: built[-1].forward
+        "spark_ctr.distillation.ladder.predictor_of", lambda of: built.append(of) or of.forward
     )
 
     def measure(predict, inputs):
@@ -96,7 +77,14 @@ def test_what_serves_is_measured():
 
     threads = torch.get_num_threads()
     assert pick("dnn", {}, INPUTS, target_latency=1.0, measure=measure).rung == LADDER[0]
-    assert torch.get_num_threads() == threads
+    seen = []
+
+    def predict(ids, numeric):
+        seen.append((torch.get_num_threads(), len(ids)))
+        return numeric
+
+    assert time_per_row(predict, INPUTS) > 0
+    assert {*seen} == {(1, 8192)} and torch.get_num_threads() == threads
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,20 @@ from spark_ctr.stage.columns import with_metadata
 INPUTS = Inputs((Table("site", 6, 4), Table("ad", 5, 2)), ("age",))
 
 
+LATE = Inputs((Table("site", 6, 4), Table("late", 7, 3)), ("dwell",))
+
+
+def with_late_features(clicks, late, dwell="numericFeatures"):
+    """Add a pair of feature columns that only a teacher reads, by expressions of Spark SQL."""
+    tables = [table.to_dict() for table in LATE.tables]
+    ids = F.expr(f"array(categoricalFeatures[0], int({late}))")
+    return clicks.select(
+        "*",
+        with_metadata(ids, "lateIds", {"tables": tables}),
+        with_metadata(F.expr(dwell), "lateNumbers", {"names": ["dwell"]}),
+    )
+
+
 @pytest.fixture(scope="module")
 def small_clicks(spark):
     """600 rows; clicks depend on all three columns."""

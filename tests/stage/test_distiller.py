@@ -17,10 +17,9 @@ from spark_ctr.networks import Inputs, Table
 from spark_ctr.networks.ensemble import Ensemble
 from spark_ctr.quantization import MixedPrecisionQuantizer
 from spark_ctr.stage.columns import with_metadata
+from tests.stage.conftest import with_late_features
 
 pytestmark = pytest.mark.once
-
-LATE = Inputs((Table("site", 6, 4), Table("late", 7, 3)), ("dwell",))
 
 
 def distiller(teacher=None, **params):
@@ -45,13 +44,7 @@ def fitted(small_clicks):
 @pytest.fixture(scope="module")
 def later_clicks(small_clicks):
     """The log with features that are known only after the impression: a teacher's."""
-    tables = [table.to_dict() for table in LATE.tables]
-    ids = F.expr("array(categoricalFeatures[0], int(label * 5 + pmod(hash(numericFeatures), 2)))")
-    return small_clicks.select(
-        "*",
-        with_metadata(ids, "lateIds", {"tables": tables}),
-        with_metadata(F.col("numericFeatures"), "lateNumbers", {"names": ["dwell"]}),
-    )
+    return with_late_features(small_clicks, "label * 5 + pmod(hash(numericFeatures), 2)")
 
 
 def test_without_a_teacher_it_is_an_ensemble_of_three(small_clicks):
@@ -137,7 +130,11 @@ def test_it_says_what_it_brought_and_tries_mixed_rows(small_clicks, fitted, capl
         extra["recombined"]["with"] < 0.995 * extra["recombined"]["without"]
     )
     best = model.summary.history["epochs"][model.summary.history["best_epoch"]]
-    assert extra["distilled"] == {"auc": best["valid_auc"], "log_loss": best["valid_loss"]}
+    assert extra["distilled"] == {
+        "auc": best["valid_auc"],
+        "log_loss": best["valid_loss"],
+        "calibration": best["valid_calibration"],
+    }
     assert (
         f"{extra['label_only']['auc']:.4f}" in extra["verdict"] and extra["verdict"] in caplog.text
     )
@@ -160,6 +157,7 @@ def test_rows_without_labels_are_followed(small_clicks, fitted):
     ("params", "message"),
     [
         ({"layerPairing": [7], "hiddenWeight": 0.1}, "hidden"),
+        ({"layerPairing": [7]}, r"pairing \[7\] does not fit"),
         ({"targetShare": 0.1, "targetLatency": 2.0}, "targetLatency or targetShare"),
         ({"crossWeight": 0.1, "teacher": "two"}, "crossWeight follow"),
         ({"teacher": "weighted"}, "agree on weightCol"),
@@ -214,7 +212,7 @@ def test_the_size_follows_the_target(small_clicks, fitted, monkeypatch):
         return pick(*arguments, **options, measure=lambda _, inputs: float(inputs.width))
 
     monkeypatch.setattr(layerwise_distiller, "pick", picked)
-    monkeypatch.setattr(layerwise_distiller, "microseconds_per_row", lambda *_: 40.0)
+    monkeypatch.setattr(layerwise_distiller, "time_per_row", lambda *_: 40.0)
     model = distiller(fitted, targetShare=0.25, maxIter=1).fit(small_clicks)
     assert (asked["teacher_time"], asked["target_share"]) == (40.0, 0.25)
     sizes = model.summary.extra["sizes"]

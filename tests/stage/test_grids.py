@@ -15,7 +15,7 @@ from pyspark.ml.tuning import CrossValidator, TrainValidationSplit
 from small_classifier import classifier
 
 from spark_ctr.classification import CTRClassificationModel, ctr_classifier
-from spark_ctr.distillation import LayerwiseDistiller
+from spark_ctr.distillation import LayerwiseDistiller, layerwise_distiller
 from spark_ctr.estimator import estimator
 from spark_ctr.estimator.shared_work import SharedWork
 from spark_ctr.networks import Inputs, build_network
@@ -28,6 +28,7 @@ class Work:
     """What fits have written and trained: folders of training files, titles of trainings."""
 
     def __init__(self):
+        self.labelled = []
         self.folders = []
         self.titles = []
 
@@ -50,6 +51,13 @@ def work(monkeypatch):
         done.titles.append(asked.title)
         return run(params, data, asked)
 
+    label = layerwise_distiller.with_teacher
+
+    def labelling(spark, data, *arguments):
+        done.labelled.append(data.folder)
+        return label(spark, data, *arguments)
+
+    monkeypatch.setattr(layerwise_distiller, "with_teacher", labelling)
     monkeypatch.setattr(estimator, "training_data", writing)
     monkeypatch.setattr(ctr_classifier, "run_training", training)
     return done
@@ -80,7 +88,9 @@ def test_a_fold_writes_its_files_and_trains_its_teacher_once(small_clicks, work)
     model = validator.fit(small_clicks)
     # Two folds and the fit of the best point.
     assert len(work.folders) == 3 and not work.left()
-    assert work.titles.count("training deepfm") == 3
+    # The teacher's logits as often as the teacher, and a student from labels for each rate.
+    assert work.titles.count("training deepfm") == 3 and len(work.labelled) == 3
+    assert work.titles.count("training dnn") == 5
     assert work.titles.count("distilling dnn") == 7
     for one, two, three in model.subModels:
         assert one.getLearningRate() == 0.1 and two.getLearningRate() == 0.01

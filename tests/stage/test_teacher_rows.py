@@ -28,9 +28,8 @@ from spark_ctr.stage.columns import with_metadata
 from spark_ctr.training.feeds import UnlabelledFeed
 from spark_ctr.training.losses.objective import Objective
 from spark_ctr.training.training_run import TrainingRun
-from tests.stage.conftest import INPUTS
+from tests.stage.conftest import INPUTS, LATE, with_late_features
 
-FURTHER = Inputs((Table("site", 6, 4), Table("late", 7, 3)), ("dwell",))
 DNN = {"hidden_layers": [8], "dropout": 0.0, "batch_norm": False}
 
 
@@ -46,14 +45,8 @@ def network(inputs=INPUTS, seed=0, name="dnn", **config):
 @pytest.fixture(scope="module")
 def clicks(small_clicks):
     """The log with a pair of columns that only a teacher reads."""
-    tables = [table.to_dict() for table in FURTHER.tables]
-    late = F.expr("array(categoricalFeatures[0], int(pmod(hash(numericFeatures), 7)))")
-    return small_clicks.select(
-        "*",
-        with_metadata(late, "lateIds", {"tables": tables}),
-        with_metadata(F.expr("transform(numericFeatures, x -> x * 2)"), "lateNumbers",
-                      {"names": ["dwell"]}),
-    )  # fmt: skip
+    late = "pmod(hash(numericFeatures), 7)"
+    return with_late_features(small_clicks, late, "transform(numericFeatures, x -> x * 2)")
 
 
 def columns(further=True, **changes):
@@ -86,9 +79,9 @@ def expected_logits(net, table, prefix=""):
 
 
 def test_copies_hold_the_rows_and_the_mean_logits_of_the_teachers(clicks, spark):
-    teachers = [TeacherOfRows(network()), TeacherOfRows(network(FURTHER, 1), "x0_")]
+    teachers = [TeacherOfRows(network()), TeacherOfRows(network(LATE, 1), "x0_")]
     with written(clicks) as data:
-        assert data.further == (FURTHER,)
+        assert data.further == (LATE,)
         found = with_teacher(spark, data, teachers)
         assert (found.teacher, found.further, found.unlabelled_path) == (1, (), None)
         assert found.folder == data.folder and found.digest == data.digest
@@ -117,7 +110,7 @@ def test_a_view_is_the_same_rows_seen_through_other_columns(clicks):
     with written(clicks) as data:
         feed, _ = open_feeds(stage, data)
         view, _ = open_feeds(stage, data.view(0))
-        assert data.view(0).inputs == FURTHER and data.view(0).digest != data.digest
+        assert data.view(0).inputs == LATE and data.view(0).digest != data.digest
         for own, seen in zip(feed.batches(1), view.batches(1), strict=True):
             assert torch.equal(own.label, seen.label)
             assert torch.equal(own.ids[:, 0], seen.ids[:, 0])
@@ -134,7 +127,7 @@ def test_a_view_is_the_same_rows_seen_through_other_columns(clicks):
 @pytest.mark.once
 def test_invalid_further_features_are_skipped_and_those_without_tables_refused(clicks):
     late = F.when(F.col("label") == 0, F.col("lateIds")).otherwise(F.array(F.lit(99), F.lit(0)))
-    metadata = {"tables": [table.to_dict() for table in FURTHER.tables]}
+    metadata = {"tables": [table.to_dict() for table in LATE.tables]}
     bad = clicks.withColumn("good", F.hash("numericFeatures") % 2 == 0).select(
         "label", "categoricalFeatures", "numericFeatures", "lateNumbers",
         with_metadata(F.when(F.col("good"), F.col("lateIds")).otherwise(late), "lateIds", metadata),
@@ -168,7 +161,7 @@ def test_neither_partitions_nor_a_second_attempt_change_a_bit(clicks, spark):
             before = [Path(path).read_bytes() for path in paths]
             network_file = Path(paths[0]).parents[2] / "networks" / "0.safetensors"
             kept = ("c0", "c1", "n0", "label", "weight")
-            labelling = Labelling(((str(network_file), ""),), kept)
+            labelling = Labelling(((str(network_file), kept[:2], kept[2:3]),), kept)
             for source, path in zip(locate(data.train_path).files, paths, strict=True):
                 labelling(FileToLabel(source, path))
                 assert [file.name for file in Path(path).parent.iterdir()] == ["rows.parquet"]
@@ -182,7 +175,9 @@ def test_an_attempt_that_fails_leaves_nothing(clicks, spark):
         source = locate(data.train_path).files[0]
         target = Path(data.folder.removeprefix("file://")) / "data/attempt/rows.parquet"
         write_file(f"{data.folder}/n.safetensors", network_to_bytes(network()))
-        broken = Labelling(((f"{data.folder}/n.safetensors", ""),), ("c0", "absent"))
+        broken = Labelling(
+            ((f"{data.folder}/n.safetensors", ("c0", "c1"), ("n0",)),), ("c0", "absent")
+        )
         with pytest.raises(KeyError, match="absent"):
             broken(FileToLabel(source, str(target)))
         assert not list(target.parent.iterdir())
@@ -190,7 +185,7 @@ def test_an_attempt_that_fails_leaves_nothing(clicks, spark):
 
 @pytest.mark.parametrize("privileged", [False, True])
 def test_mixed_rows_consist_of_groups_of_their_file(clicks, spark, privileged):
-    prefix, inputs = ("x0_", FURTHER) if privileged else ("", INPUTS)
+    prefix, inputs = ("x0_", LATE) if privileged else ("", INPUTS)
     teacher = TeacherOfRows(network(inputs), prefix)
     with written(clicks) as data:
         made = with_teacher(
@@ -244,7 +239,7 @@ def test_unlabelled_rows_are_placed_by_their_content(clicks, spark):
             write_unlabelled(
                 bad, columns(handle_invalid="error"), data.inputs, data.folder, data.further
             )
-        teachers = [TeacherOfRows(network(FURTHER), "x0_")]
+        teachers = [TeacherOfRows(network(LATE), "x0_")]
         made = with_teacher(spark, data, teachers, Recombination(), one, unlabelled_ratio=0.6)
         assert made.unlabelled_rows == one.rows + data.train_rows
         labelled = tables(made.unlabelled_path)[: len(tables(one.path))]
@@ -294,7 +289,7 @@ def test_what_does_not_fit_is_named_before_a_job(clicks, spark):
         assert sorted(folder.iterdir()) == before
         own = write_unlabelled(log, columns(further=False), data.inputs, data.folder)
         with pytest.raises(ValueError, match=r"lack the features with prefix \['x0_'\]"):
-            with_teacher(spark, data, [TeacherOfRows(network(FURTHER), "x0_")], unlabelled=own)
+            with_teacher(spark, data, [TeacherOfRows(network(LATE), "x0_")], unlabelled=own)
 
 
 @pytest.mark.once

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from spark_ctr.networks.ensemble import Ensemble
+from spark_ctr.networks.ensemble import members_of
 from spark_ctr.networks.layers.embedding import EmbeddingTables
 from spark_ctr.networks.network import Network
 from spark_ctr.networks.random_draws import RandomDraws
@@ -240,14 +240,13 @@ def _check_tables(network: Network, other: Network, name: str) -> None:
     """Raise ValueError unless both networks embed the same columns."""
     found = []
     for who, each in (("the network", network), (name, other)):
-        members = each.members if isinstance(each, Ensemble) else [each]
-        tables = [getattr(member, "embedding", None) for member in members]
+        tables: list[Any] = [getattr(member, "embedding", None) for member in members_of(each)]
         if not all(isinstance(of, EmbeddingTables) for of in tables):
             raise ValueError(
                 f"{who} ({each.name}) has no EmbeddingTables named embedding to compare: the "
                 "weight of embeddings must be 0"
             )
-        found.append([table.ids_layout for table in tables[0].inputs.tables])  # type: ignore
+        found.append([table.ids_layout for table in tables[0].inputs.tables])
     if found[0] != found[1]:
         raise ValueError(
             f"the network and {name} embed other tables, {found[0]} and {found[1]}: the weight of "

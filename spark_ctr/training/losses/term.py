@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from spark_ctr.networks.ensemble import Ensemble
+from spark_ctr.networks.ensemble import Ensemble, members_of
 from spark_ctr.networks.layers.batch_norm import running_statistics_kept
 from spark_ctr.networks.network import Network
 from spark_ctr.training.feeds.batch import Batch
@@ -179,5 +179,5 @@ class Term(nn.Module):
 
 
 def _embedded(network: Network, ids: Tensor) -> Tensor:
-    members = network.members if isinstance(network, Ensemble) else [network]
-    return torch.cat([member.get_submodule("embedding")(ids) for member in members], 1)
+    found = [member.get_submodule("embedding")(ids) for member in members_of(network)]
+    return torch.cat(found, 1)
