@@ -14,6 +14,7 @@ from spark_ctr.stage.labels import click_label
 from spark_ctr.stage.raw_rows import raw_columns, raw_hash
 from spark_ctr.stage.times import time_of
 from spark_ctr.tables import Inputs
+from spark_ctr.training.feeds.block import Layout
 
 TRAIN, VALID, INVALID, UNLABELLED = "train", "valid", "invalid", "unlabelled"
 SPLITS = (TRAIN, VALID, INVALID, DROPPED)
@@ -51,8 +52,8 @@ _PARQUET: dict[str, str | int] = {
 
 def feature_names(inputs: Inputs, prefix: str = "") -> list[str]:
     """Name the columns of the files that hold a row's features."""
-    ids = [f"{prefix}c{i}" for i in range(inputs.ids_width)]
-    return [*ids, *(f"{prefix}n{i}" for i in range(len(inputs.numeric)))]
+    layout = Layout(inputs.ids_width, len(inputs.numeric), prefix=prefix)
+    return [*layout.ids, *layout.numeric]
 
 
 def prefixed_inputs(
