@@ -159,7 +159,8 @@ class LayerwiseDistiller(MetaStage, DistillationParams, CTREstimator):
             n for n, t in zip(teachers, self._teachers(), strict=True) if not self._number(t)
         ]
         # Wrong pairings are found here, before any training.
-        self._matched(network, readers)
+        if self.isSet("layerPairing"):
+            self._matched(network, readers)
         self._objective(readers, 0.0, 1.0).loss(network)
         return network
 
