@@ -17,8 +17,8 @@ of 8,192. Revenue and welfare are those of the auctions of `benchmarks.auction`,
 those of ``labels`` or of the teacher, with 95 % intervals over auctions.
 
 ``--teachers FOLDER`` keeps the teachers, see `benchmarks.distillation_teachers`. ``--tune`` runs
-the grid of `benchmarks.distillation_systems` around each of ``--systems`` on the first seed and
-tells AUC and log loss on the rows that choose the epoch. ``--table FILE`` prints the tables of
+the grid of `benchmarks.distillation_systems` around each of ``--systems`` and tells AUC and log
+loss on the rows that choose the epoch, means over the seeds. ``--table FILE`` prints the tables of
 records that ``--json`` wrote, of as many runs as there were.
 """
 
@@ -265,8 +265,7 @@ def measure(arguments: argparse.Namespace) -> Iterator[Record]:
             print(f"{name} is left out: {log}", file=sys.stderr)
             continue
         log = log.first(QUICK_ROWS) if arguments.quick else log
-        once = arguments.quick or arguments.tune
-        for seed in arguments.seeds[:1] if once else arguments.seeds:
+        for seed in arguments.seeds[:1] if arguments.quick else arguments.seeds:
             bench = _Bench(name, log, seed, arguments)
             yield from bench.tuning() if arguments.tune else bench.records()
 
@@ -281,7 +280,7 @@ def _options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--epochs", type=int, help="most epochs, instead of the settings'")
     parser.add_argument("--precision", choices=PRECISIONS, default="float32")
-    parser.add_argument("--tune", action="store_true", help="the grid, on the first seed")
+    parser.add_argument("--tune", action="store_true", help="the grid instead")
     parser.add_argument("--table", type=Path, metavar="FILE", help="print the tables of records")
 
 

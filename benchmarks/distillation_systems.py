@@ -36,9 +36,10 @@ TUNED: dict[str, dict[str, dict[str, Any]]] = {
     "drawn5": {LABELS: {"maxIter": 8}, FULL: {"maxIter": 8}},
 }
 GRID: dict[str, list[float]] = {
-    "embeddingRegularization": [0.01, 0.05],
+    "embeddingRegularization": [0.01, 0.05, 0.2],
     "maxIter": [4, 8, 16],
     "dropout": [0.0, 0.2],
+    "learningRate": [1e-3, 3e-3],
 }
 
 # Options of `spark_ctr.training.distillation.distillation`, as they are by default.
