@@ -19,8 +19,8 @@ def clean_texts(
 ) -> Column:
     """Return clean texts, or arrays of the clean texts of those elements that have one.
 
-    spark_ctr's JVM function ``ctr_clean`` where the session has it, else Spark's built-in functions,
-    with the same results.
+    spark_ctr's JVM function ``ctr_clean`` where the session has it, else Spark's built-in
+    functions, with the same results.
 
     Parameters
     ----------

@@ -13,6 +13,7 @@ class SparkCtrExtensions extends SparkSessionExtensionsProvider {
 
 object SparkCtrExtensions {
   private[sparkctr] val functions: Seq[SqlFunction] = Seq(
+    CtrBucket.function,
     CtrClean.function,
     CtrCountHistogram.function,
     CtrMergeCounts.function,

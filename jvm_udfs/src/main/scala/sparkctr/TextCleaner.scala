@@ -1,6 +1,6 @@
 package sparkctr
 
-import java.util.{Arrays, BitSet}
+import java.util.Arrays
 
 import org.apache.spark.sql.catalyst.util.{ArrayData, GenericArrayData}
 import org.apache.spark.unsafe.Platform
