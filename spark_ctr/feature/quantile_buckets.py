@@ -45,12 +45,12 @@ def boundaries(quantiles: Sequence[float], others: Sequence[float]) -> list[floa
 def bucket(dataset: DataFrame, number: Column, cuts: Sequence[float]) -> Column:
     """Return the number of the bucket of a double, as text; null for null, NaN and infinity.
 
-    spark_ctr's JVM function ``ctr_bucket`` where the dataset's session has it, else Spark's
+    spark_ctr's JVM function ``ctr_cut`` where the dataset's session has it, else Spark's
     built-in functions.
     """
     if use_jvm_functions(dataset.sparkSession):
         boundaries = F.array(*[F.lit(cut) for cut in cuts]).cast("array<double>")
-        return F.call_function("ctr_bucket", number, boundaries)
+        return F.call_function("ctr_cut", number, boundaries)
     return F.when(F.abs(number) < math.inf, _search(number, cuts, 0))  # NaN is above it
 
 

@@ -13,9 +13,9 @@ class SparkCtrExtensions extends SparkSessionExtensionsProvider {
 
 object SparkCtrExtensions {
   private[sparkctr] val functions: Seq[SqlFunction] = Seq(
-    CtrBucket.function,
     CtrClean.function,
     CtrCountHistogram.function,
+    CtrCut.function,
     CtrMergeCounts.function,
     CtrRows.function,
     CtrValueCounts.function)

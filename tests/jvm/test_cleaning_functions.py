@@ -1,7 +1,8 @@
-"""Clean texts by ``ctr_clean`` and by Spark's built-in functions: the same over all of Unicode."""
+"""Texts and numbers cleaned by the JVM functions as by Spark's: the same over all of Unicode."""
 
 from __future__ import annotations
 
+import math
 import os
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pyspark.sql import functions as F
 
-from spark_ctr.feature import clean_text
+from spark_ctr.feature import clean_text, quantile_buckets
 from spark_ctr.jvm import has_jvm_functions
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -74,22 +75,49 @@ def different(data, name, array, lowercase=False):
     return both.filter(~old.eqNullSafe(new)).select(old, new).collect()
 
 
-@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(batch=_batches, lowercase=st.booleans(), compiled=st.booleans())
-def test_texts_and_arrays_are_cleaned_alike(with_functions, batch, lowercase, compiled):
+@pytest.fixture(params=[False, True], ids=["interpreted", "compiled"])
+def compiled(with_functions, request):
+    """The session, with and without compiled expressions."""
     spark = with_functions
     before = {name: spark.conf.get(name) for name in COMPILED}
+    for name, value in COMPILED.items() if request.param else ():
+        spark.conf.set(name, value)
+    yield spark
+    for name, value in before.items():
+        spark.conf.set(name, value)
+
+
+@settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(batch=_batches, lowercase=st.booleans())
+def test_texts_and_arrays_are_cleaned_alike(compiled, batch, lowercase):
     rows = [(texts, texts[0] if texts else None) for texts in batch]
-    try:
-        for name, value in COMPILED.items() if compiled else ():
-            spark.conf.set(name, value)
-        # More rows than one partition's, so that Spark does not evaluate them by itself.
-        data = spark.createDataFrame(rows, "texts array<string>, text string").repartition(2)
-        assert different(data, "text", False, lowercase) == []
-        assert different(data, "texts", True, lowercase) == []
-    finally:
-        for name, value in before.items():
-            spark.conf.set(name, value)
+    # More rows than one partition's, so that Spark does not evaluate them by itself.
+    data = compiled.createDataFrame(rows, "texts array<string>, text string").repartition(2)
+    assert different(data, "text", False, lowercase) == []
+    assert different(data, "texts", True, lowercase) == []
+
+
+_EDGES = [0.0, -0.0, math.inf, -math.inf, math.nan, 5e-324, -5e-324, 1.7976931348623157e308]
+
+
+@settings(max_examples=4, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    cuts=st.sets(st.floats(allow_nan=False, allow_infinity=False), max_size=70).map(sorted),
+    others=st.lists(st.floats(), max_size=30),
+)
+def test_numbers_fall_into_the_same_buckets(compiled, cuts, others):
+    near = [math.nextafter(cut, way) for cut in cuts for way in (-math.inf, math.inf)]
+    rows = [(number,) for number in [None, *_EDGES, *cuts, *near, *others]]
+    data = compiled.createDataFrame(rows, "number double").repartition(2)
+    made = {}
+    for jvm in (False, True):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(quantile_buckets, "use_jvm_functions", lambda _, jvm=jvm: jvm)
+            made[jvm] = quantile_buckets.bucket(data, F.col("number"), cuts)
+    assert data.filter(~made[False].eqNullSafe(made[True])).collect() == []
+    found = data.filter(F.col("number").between(-1e308, 1e308)).select("number", made[True])
+    for number, bucket in found.collect():
+        assert int(bucket) == sum(cut <= number for cut in cuts)
 
 
 @pytest.mark.parametrize("lowercase", [False, True])
@@ -136,4 +164,4 @@ def test_in_a_session_with_the_jar(spark):
         timeout=600,
     )
     assert done.returncode == 0, done.stdout[-4000:]
-    assert "4 passed, 1 skipped" in done.stdout
+    assert "7 passed, 1 skipped" in done.stdout

@@ -11,13 +11,13 @@ import org.apache.spark.sql.types._
 import org.apache.spark.unsafe.types.UTF8String
 
 /**
- * `ctr_bucket(number, cuts)`: the number of a bucket, as text.
+ * `ctr_cut(number, cuts)`: the number of a bucket, as text.
  *
  * Its generated code is one call, where a comparison a cut fills a method that the just-in-time
  * compiler does not take.
  */
-case class CtrBucket(number: Expression, cuts: Expression) extends BinaryExpression {
-  import CtrBucket._
+case class CtrCut(number: Expression, cuts: Expression) extends BinaryExpression {
+  import CtrCut._
 
   override def left: Expression = number
   override def right: Expression = cuts
@@ -54,7 +54,7 @@ case class CtrBucket(number: Expression, cuts: Expression) extends BinaryExpress
   }
 
   override protected def withNewChildrenInternal(
-      newLeft: Expression, newRight: Expression): CtrBucket = copy(newLeft, newRight)
+      newLeft: Expression, newRight: Expression): CtrCut = copy(newLeft, newRight)
 }
 
 /** Numbers of buckets; `cuts` rise, and each begins a bucket. */
@@ -77,11 +77,11 @@ private[sparkctr] final class Buckets(cuts: Array[Double]) extends Serializable 
     }
 }
 
-object CtrBucket {
-  final val Name = "ctr_bucket"
+object CtrCut {
+  final val Name = "ctr_cut"
 
   val function: SqlFunction = SqlFunction(
-    classOf[CtrBucket],
+    classOf[CtrCut],
     Name,
     "math_funcs",
     "2 (number, cuts)",
@@ -97,6 +97,6 @@ object CtrBucket {
       > SELECT _FUNC_(1.5D, array(0D, 1D, 2D));
        2
   """) {
-    case Seq(number, cuts) => CtrBucket(number, cuts)
+    case Seq(number, cuts) => CtrCut(number, cuts)
   }
 }
