@@ -1,6 +1,6 @@
 package sparkctr
 
-import java.util.Arrays
+import java.util.{Arrays, BitSet, HashSet}
 
 import org.apache.spark.sql.catalyst.util.{ArrayData, GenericArrayData}
 import org.apache.spark.unsafe.Platform
@@ -23,11 +23,10 @@ private[sparkctr] final class TextCleaner(spaces: String, missing: Array[UTF8Str
     first < 0 || first > LastVisible
   }
 
-  // By length in bytes, each group sorted.
-  @transient private val placeholders: Array[Array[AnyRef]] = {
-    val longest = missing.map(_.numBytes).foldLeft(-1)(math.max)
-    Array.tabulate(longest + 1)(n => missing.filter(_.numBytes == n).sorted.toArray[AnyRef])
-  }
+  @transient private val placeholders = new HashSet[UTF8String](Arrays.asList(missing: _*))
+  // Few texts are as long as a placeholder, so few are hashed.
+  @transient private val lengths = new BitSet
+  missing.foreach(text => lengths.set(text.numBytes))
 
   // A task gets what the tables are made from.
   private def readResolve(): AnyRef = new TextCleaner(spaces, missing)
@@ -68,11 +67,8 @@ private[sparkctr] final class TextCleaner(spaces: String, missing: Array[UTF8Str
       else new GenericArrayData(if (size == n) kept else kept.take(size))
     }
 
-  private def isPlaceholder(text: UTF8String): Boolean = {
-    val n = text.numBytes
-    n < placeholders.length && placeholders(n).length > 0 &&
-      Arrays.binarySearch(placeholders(n), text) >= 0
-  }
+  private def isPlaceholder(text: UTF8String): Boolean =
+    lengths.get(text.numBytes) && placeholders.contains(text)
 
   private def trimmed(text: UTF8String): UTF8String = {
     val start = text.getBaseOffset
