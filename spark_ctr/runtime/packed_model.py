@@ -8,7 +8,7 @@ import numpy as np
 
 from spark_ctr.runtime.earlier_formats import EARLIER_VERSIONS, converted
 from spark_ctr.runtime.execution import Execution
-from spark_ctr.runtime.header import FORMAT_VERSION, read_program
+from spark_ctr.runtime.header import FORMAT_VERSION, READ_VERSIONS, read_program
 from spark_ctr.tables import Inputs
 
 
@@ -26,7 +26,7 @@ class PackedModel:
     Attributes
     ----------
     header : dict
-        Of `FORMAT_VERSION`.
+        Of one of `READ_VERSIONS`.
     inputs : Inputs
         Columns that the model reads.
     tasks : tuple of str
@@ -43,13 +43,13 @@ class PackedModel:
 
     def __init__(self, header: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
         version = header.get("format_version")
-        if type(version) is not int or version not in (*EARLIER_VERSIONS, FORMAT_VERSION):
+        if type(version) is not int or version not in (*EARLIER_VERSIONS, *READ_VERSIONS):
             raise ValueError(
                 f"packed model of format {version!r}, this version reads up to {FORMAT_VERSION}; "
                 "upgrade spark_ctr"
             )
         try:
-            if version != FORMAT_VERSION:
+            if version in EARLIER_VERSIONS:
                 header, arrays = converted(header, arrays)
             program = read_program(header, arrays)
         except ValueError as error:
