@@ -177,13 +177,46 @@ CTR_TARGET static void finish_relu(const struct ctr_layer *layer, const int32_t 
 }
 
 /* Eight levels as 32-bit numbers; the second operand of a maximum is what comes of NaN. */
-INLINE __m256i eight_levels(const struct ctr_layer *layer, const int32_t *sums, int n, __m256 least,
-                            __m256 most, __m256i zero) {
-    __m256 y = output(layer, sums, n);
-    if (layer->rectified) y = rectified(y);
-    y = _mm256_max_ps(_mm256_mul_ps(y, _mm256_loadu_ps(layer->inverse + n)), least);
-    y = _mm256_round_ps(_mm256_min_ps(y, most), _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
-    return _mm256_add_epi32(_mm256_cvtps_epi32(y), zero);
+INLINE __m256i eight_levels(__m256 x, __m256 inverse, __m256 least, __m256 most, __m256i zero) {
+    __m256 product = _mm256_min_ps(_mm256_max_ps(_mm256_mul_ps(x, inverse), least), most);
+    product = _mm256_round_ps(product, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+    return _mm256_add_epi32(_mm256_cvtps_epi32(product), zero);
+}
+
+INLINE void store_eight(uint8_t *out, __m256i numbers) {
+    __m128i low = _mm256_castsi256_si128(numbers), high = _mm256_extracti128_si256(numbers, 1);
+    __m128i words = _mm_packs_epi32(low, high);
+    _mm_storel_epi64((__m128i *)(void *)out, _mm_packus_epi16(words, words));
+}
+
+CTR_TARGET static void quantise(const float *x, const float *inverse, bool one, float zero,
+                                int64_t count, uint8_t *out) {
+    __m256 least = _mm256_set1_ps(-zero), most = _mm256_set1_ps(255.0f - zero);
+    __m256i whole = _mm256_set1_epi32((int32_t)zero);
+    int64_t i = 0;
+    for (; i + LANES <= count; i += LANES) {
+        __m256 steps = one ? _mm256_set1_ps(inverse[0]) : _mm256_loadu_ps(inverse + i);
+        store_eight(out + i, eight_levels(_mm256_loadu_ps(x + i), steps, least, most, whole));
+    }
+    for (; i < count; i++) out[i] = ctr_level(x[i], inverse[one ? 0 : i], zero);
+}
+
+CTR_TARGET static void levels(const int8_t *row, float scale, float offset, const float *inverse,
+                              bool one, float zero, int64_t count, uint8_t *out) {
+    __m256 least = _mm256_set1_ps(-zero), most = _mm256_set1_ps(255.0f - zero);
+    __m256i whole = _mm256_set1_epi32((int32_t)zero);
+    __m256 scales = _mm256_set1_ps(scale), offsets = _mm256_set1_ps(offset);
+    int64_t i = 0;
+    for (; i + LANES <= count; i += LANES) {
+        __m256 steps = one ? _mm256_set1_ps(inverse[0]) : _mm256_loadu_ps(inverse + i);
+        __m256i index =
+            _mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *)(const void *)(row + i)));
+        __m256 value = _mm256_mul_ps(_mm256_cvtepi32_ps(index), scales);
+        value = _mm256_add_ps(value, offsets);
+        store_eight(out + i, eight_levels(value, steps, least, most, whole));
+    }
+    for (; i < count; i++)
+        out[i] = ctr_level(ctr_value(row[i], scale, offset), inverse[one ? 0 : i], zero);
 }
 
 CTR_TARGET static void finish_levels(const struct ctr_layer *layer, const int32_t *sums, int rows,
@@ -197,7 +230,10 @@ CTR_TARGET static void finish_levels(const struct ctr_layer *layer, const int32_
             __m256i part[4];
             for (int i = 0; i < 4; i++) {
                 int at = c + i * LANES;
-                part[i] = eight_levels(layer, sums + at, first + at, least, most, zero);
+                __m256 y = output(layer, sums + at, first + at);
+                if (layer->rectified) y = rectified(y);
+                __m256 inverse = _mm256_loadu_ps(layer->inverse + first + at);
+                part[i] = eight_levels(y, inverse, least, most, zero);
             }
             __m256i bytes = _mm256_packus_epi16(_mm256_packs_epi32(part[0], part[1]),
                                                 _mm256_packs_epi32(part[2], part[3]));

@@ -179,6 +179,42 @@ CTR_TARGET static void finish_bits(const struct ctr_layer *layer, const int32_t 
         }
 }
 
+INLINE __m512 steps_at(const float *inverse, bool one, __mmask16 read, int64_t i) {
+    return one ? _mm512_set1_ps(inverse[0]) : _mm512_maskz_loadu_ps(read, inverse + i);
+}
+
+INLINE __mmask16 lanes_of(int64_t left) {
+    return left >= LANES ? 0xffff : (__mmask16)((1u << left) - 1);
+}
+
+CTR_TARGET static void quantise(const float *x, const float *inverse, bool one, float zero,
+                                int64_t count, uint8_t *out) {
+    __m512 least = _mm512_set1_ps(-zero), most = _mm512_set1_ps(255.0f - zero);
+    __m512i whole = _mm512_set1_epi32((int32_t)zero);
+    for (int64_t i = 0; i < count; i += LANES) {
+        __mmask16 some = lanes_of(count - i);
+        __m512 steps = steps_at(inverse, one, some, i);
+        __m128i bytes = levels_of(_mm512_maskz_loadu_ps(some, x + i), steps, least, most, whole);
+        _mm_mask_storeu_epi8(out + i, some, bytes);
+    }
+}
+
+CTR_TARGET static void levels(const int8_t *row, float scale, float offset, const float *inverse,
+                              bool one, float zero, int64_t count, uint8_t *out) {
+    __m512 least = _mm512_set1_ps(-zero), most = _mm512_set1_ps(255.0f - zero);
+    __m512i whole = _mm512_set1_epi32((int32_t)zero);
+    __m512 scales = _mm512_set1_ps(scale), offsets = _mm512_set1_ps(offset);
+    for (int64_t i = 0; i < count; i += LANES) {
+        __mmask16 some = lanes_of(count - i);
+        __m512i index = _mm512_cvtepi8_epi32(_mm_maskz_loadu_epi8(some, row + i));
+        __m512 value = _mm512_mul_ps(_mm512_cvtepi32_ps(index), scales);
+        value = _mm512_add_ps(value, offsets);
+        __m128i bytes =
+            levels_of(value, steps_at(inverse, one, some, i), least, most, whole);
+        _mm_mask_storeu_epi8(out + i, some, bytes);
+    }
+}
+
 CTR_TARGET static void signs(const float *x, int64_t count, uint32_t *bits) {
     uint8_t *out = (uint8_t *)bits;
     for (int64_t i = 0; i < count; i += 32, out += 4) {

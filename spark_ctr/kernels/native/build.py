@@ -1,7 +1,8 @@
-"""Build the library of native kernels beside this file: ``python -m spark_ctr.kernels.native.build``.
+"""Build the library of native kernels beside this file: ``python -m`` this module.
 
-Needs a C compiler (``CC``, else cc, gcc or clang) and nothing else. The library runs on every
-processor of the architecture, since it chooses among instruction sets when it is loaded.
+Needs a C compiler (``CC``, else cc, gcc or clang) and nothing else, so that set-up can run it as a
+file. The library works on every processor of the architecture: it chooses among instruction sets
+when a program is prepared.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).resolve().parent
 LIBRARY = HERE / "spark_ctr_native.so"
 COMPILERS = ("cc", "gcc", "clang")
 # Without fused multiply-add, and without anything that changes what is computed.
@@ -28,7 +29,7 @@ def compiler() -> list[str] | None:
     if named := os.environ.get("CC"):
         return shlex.split(named)
     found = next(filter(None, map(shutil.which, COMPILERS)), None)
-    return found and [found]  # type: ignore[return-value]
+    return None if found is None else [found]
 
 
 def sources() -> list[Path]:

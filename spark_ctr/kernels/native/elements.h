@@ -5,16 +5,6 @@
 #include "arithmetic.h"
 #include "simd.h"
 
-CTR_TARGET static void quantise(const float *restrict x, const float *restrict inverse, bool one,
-                                float zero, int64_t count, uint8_t *restrict out) {
-    if (one) {
-        float same = inverse[0];
-        for (int64_t i = 0; i < count; i++) out[i] = ctr_level(x[i], same, zero);
-    } else {
-        for (int64_t i = 0; i < count; i++) out[i] = ctr_level(x[i], inverse[i], zero);
-    }
-}
-
 CTR_TARGET static void relu(const float *restrict x, int64_t count, float *restrict out) {
     for (int64_t i = 0; i < count; i++) out[i] = ctr_relu(x[i]);
 }
@@ -51,19 +41,6 @@ CTR_TARGET static void more_values(const int8_t *restrict row, float scale, floa
     for (int64_t i = 0; i < count; i++) {
         float value = ctr_value(row[i], scale, offset) * sign;
         out[i] = out[i] + value;
-    }
-}
-
-CTR_TARGET static void levels(const int8_t *restrict row, float scale, float offset,
-                              const float *restrict inverse, bool one, float zero, int64_t count,
-                              uint8_t *restrict out) {
-    if (one) {
-        float same = inverse[0];
-        for (int64_t i = 0; i < count; i++)
-            out[i] = ctr_level(ctr_value(row[i], scale, offset), same, zero);
-    } else {
-        for (int64_t i = 0; i < count; i++)
-            out[i] = ctr_level(ctr_value(row[i], scale, offset), inverse[i], zero);
     }
 }
 

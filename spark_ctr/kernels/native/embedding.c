@@ -4,6 +4,8 @@
 
 #include "arithmetic.h"
 
+#define AHEAD 4
+
 #define CHECKED(name, type, narrowed)                                                           \
     static int64_t name(const struct ctr_slots *slots, const type *ids, int64_t rows,           \
                         int32_t *out) {                                                         \
@@ -101,12 +103,23 @@ static void look_up(const struct ctr_simd *simd, const struct ctr_embedding *emb
     }
 }
 
+/* Rows are anywhere in large tables: they are asked for some rows of data ahead. */
+static void prefetch(const struct ctr_embedding *embedding, const int32_t *ids) {
+    for (int32_t c = 0; c < embedding->count; c++) {
+        const struct ctr_column *column = &embedding->columns[c];
+        int32_t id = ids[column->first_slot];
+        __builtin_prefetch(column->rows + (int64_t)(id < 0 ? 0 : id) * column->dim);
+    }
+}
+
 void ctr_embedding_run(const struct ctr_simd *simd, const struct ctr_embedding *embedding,
                        const int32_t *ids, int32_t width, int rows, float *sum, uint8_t *out,
                        size_t stride) {
-    for (int r = 0; r < rows; r++, ids += width, out += stride)
+    for (int r = 0; r < rows; r++, ids += width, out += stride) {
+        if (r + AHEAD < rows) prefetch(embedding, ids + AHEAD * (int64_t)width);
         for (int32_t c = 0; c < embedding->count; c++) {
             const struct ctr_column *column = &embedding->columns[c];
             look_up(simd, embedding, column, ids + column->first_slot, sum, out);
         }
+    }
 }

@@ -1,4 +1,5 @@
-/* What becomes of sums, and signs of numbers, in plain C; included after elements.h. */
+/* Sums, numbers and rows of tables to what layers read, in plain C; included after elements.h. */
+
 static void finish_floats(const struct ctr_layer *layer, const int32_t *sums, int rows, int first,
                           int columns, uint8_t *out, size_t stride) {
     const float *scale = layer->scale + first, *bias = layer->bias + first;
@@ -47,5 +48,28 @@ static void signs(const float *x, int64_t count, uint32_t *bits) {
         int64_t most = count - i < 32 ? count - i : 32;
         for (int64_t j = 0; j < most; j++) word |= (uint32_t)(x[i + j] > 0.0f) << j;
         *bits++ = word;
+    }
+}
+
+static void quantise(const float *restrict x, const float *restrict inverse, bool one,
+                     float zero, int64_t count, uint8_t *restrict out) {
+    if (one) {
+        float same = inverse[0];
+        for (int64_t i = 0; i < count; i++) out[i] = ctr_level(x[i], same, zero);
+    } else {
+        for (int64_t i = 0; i < count; i++) out[i] = ctr_level(x[i], inverse[i], zero);
+    }
+}
+
+static void levels(const int8_t *restrict row, float scale, float offset,
+                              const float *restrict inverse, bool one, float zero, int64_t count,
+                              uint8_t *restrict out) {
+    if (one) {
+        float same = inverse[0];
+        for (int64_t i = 0; i < count; i++)
+            out[i] = ctr_level(ctr_value(row[i], scale, offset), same, zero);
+    } else {
+        for (int64_t i = 0; i < count; i++)
+            out[i] = ctr_level(ctr_value(row[i], scale, offset), inverse[i], zero);
     }
 }

@@ -46,7 +46,8 @@ def library() -> ctypes.CDLL | None:
 
 def instruction_sets() -> list[str]:
     """Return the names of the instruction sets of this processor, "portable" first, best last."""
-    loaded, names = library(), []
+    loaded = library()
+    names: list[str] = []
     while loaded is not None and (name := loaded.ctr_instruction_set(len(names))) is not None:
         names.append(name.decode())
     return names
