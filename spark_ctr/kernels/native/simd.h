@@ -78,8 +78,7 @@ extern const struct ctr_simd ctr_avx2, ctr_avx512;
 extern const struct ctr_simd ctr_neon;
 #endif
 
-/* Instruction sets from the plainest to the best that this processor has. */
-int ctr_simd_count(void);
+/* Instruction sets from the plainest to the best that this processor has; NULL behind it. */
 const struct ctr_simd *ctr_simd_at(int position);
 
 #endif
