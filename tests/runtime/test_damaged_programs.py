@@ -171,7 +171,11 @@ def test_what_is_wrong_with_levels_is_said(models):
         (forged("quantise", zero=256), arrays, "zero is 256"),
         (forged("integer_linear", zero=-1), arrays, "zero is -1"),
         (forged("integer_linear", of=[1]), arrays, "operand 1 is float32, not levels"),
-        (forged("integer_linear", kind="binary_linear", of=[levels]), arrays, "has|levels, not float32"),
+        (
+            forged("integer_linear", kind="binary_linear", of=[levels]),
+            arrays,
+            "has|levels, not float32",
+        ),
         (header, {**arrays, f"{layer}.inverse": -inverse}, "no step above 0"),
         (header, {**arrays, f"{layer}.inverse": inverse[:2]}, "no step above 0"),
     ]
