@@ -37,7 +37,7 @@ import torch
 from scipy.special import expit
 
 from benchmarks.auction import Auctions, Outcome, compare, draw_auctions, hold
-from benchmarks.distillation_systems import DIM, GRID, LABELS, LOGS, System, systems
+from benchmarks.distillation_systems import DIM, FULL, GRID, LABELS, LOGS, System, systems
 from benchmarks.distillation_table import AUCTION, CHOOSING, MINUS, distillation_table
 from benchmarks.distillation_teachers import Teacher, teacher
 from benchmarks.frame import Record, read_records, run
@@ -241,10 +241,12 @@ class _Bench:
 
     def tuning(self) -> Iterator[Record]:
         """Try the grid around each student that is asked for."""
-        grid = {k: v[:1] for k, v in GRID.items()} if self.arguments.quick else GRID
         for name, system in systems(self.name).items():
             if name not in self.arguments.systems:
                 continue
+            grid = GRID[name if name in GRID else FULL]
+            if self.arguments.quick:
+                grid = {k: v[:1] for k, v in grid.items()}
             for values in product(*grid.values()):
                 changed: dict[str, Any] = dict(zip(grid, values, strict=True))
                 params = system.params | changed | {"patience": changed["maxIter"]}

@@ -104,8 +104,9 @@ def rounding_loses(monkeypatch):
     def measure(*arguments):
         # Of the full, the rounded and the trained network.
         losses = itertools.cycle([0.3, math.inf, 0.3])
-        found = lambda *_: {"auc": 0.8, "log_loss": next(losses)}
-        monkeypatch.setattr(fine_tuning, "_figures", found)
+        monkeypatch.setattr(
+            fine_tuning, "_figures", lambda *_: {"auc": 0.8, "log_loss": next(losses)}
+        )
         return measure_sensitivity(*arguments)
 
     measure_sensitivity = fine_tuning.measure_sensitivity
