@@ -1,4 +1,4 @@
-"""The packed model: 8-bit and 1-bit weights, predicting on NumPy alone (no torch)."""
+"""The packed model: 8-bit and 1-bit weights, predicting without torch."""
 
 from __future__ import annotations
 
@@ -9,11 +9,14 @@ import numpy as np
 from spark_ctr.runtime.earlier_formats import EARLIER_VERSIONS, converted
 from spark_ctr.runtime.execution import Execution
 from spark_ctr.runtime.header import FORMAT_VERSION, READ_VERSIONS, read_program
+from spark_ctr.runtime.native import native_execution
 from spark_ctr.tables import Inputs
 
 
 class PackedModel:
     """A click model on packed weights.
+
+    The native kernels compute it where they are there and have all that it needs, else NumPy.
 
     Parameters
     ----------
@@ -60,7 +63,7 @@ class PackedModel:
         self.tasks = tuple(header["tasks"])
         self.layers = program.layers()
         self._arrays = arrays
-        self._execution = Execution(program)
+        self._execution = native_execution(program, len(self.tasks)) or Execution(program)
 
     def __reduce__(self) -> tuple[Any, ...]:
         # A copy prepares kernels of its own, which cannot all be copied.
@@ -109,8 +112,6 @@ class PackedModel:
                 raise ValueError(f"{kind} must have shape [B, {width}], got {list(array.shape)}")
         if len(ids) != len(numeric):
             raise ValueError(f"ids has {len(ids)} rows but numeric {len(numeric)}")
-        ids = ids.astype(np.int64)
-        self.inputs.id_range.check(ids)
         logits = np.empty((len(ids), len(self.tasks)), dtype=np.float32)
         self._execution(ids, numeric, logits)
         return logits
