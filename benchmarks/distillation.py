@@ -132,7 +132,7 @@ def _start(what: str, student: Network, taught_by: Network, rows: Rows, seed: in
     start_from(student, [taught_by], ids, numeric, layers=what == "layers")
 
 
-class _Bench:
+class Bench:
     """The teachers and students of one log and seed."""
 
     def __init__(self, name: str, log: Log, seed: int, arguments: argparse.Namespace) -> None:
@@ -268,7 +268,7 @@ def measure(arguments: argparse.Namespace) -> Iterator[Record]:
             continue
         log = log.first(QUICK_ROWS) if arguments.quick else log
         for seed in arguments.seeds[:1] if arguments.quick else arguments.seeds:
-            bench = _Bench(name, log, seed, arguments)
+            bench = Bench(name, log, seed, arguments)
             yield from bench.tuning() if arguments.tune else bench.records()
 
 

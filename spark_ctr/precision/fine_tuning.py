@@ -123,23 +123,13 @@ def fine_tune(
     -------
     FineTuned
     """
-    # Every epoch counts: binarisation is gradual, so early epochs must not end the run.
-    # bfloat16 has 8 bits, and would round the quantised weights once more.
-    settings = replace(
-        settings,
-        max_epochs=epochs,
-        patience=epochs,
-        learning_rate=learning_rate,
-        precision="float32",
-        # The sign of an average is not what was trained.
-        average_weights=False,
-        # On rows that were trained on, scores are too good to be told how far to trust them.
-        recalibrate=settings.recalibrate and valid_feed is not train_feed,
-    )
+    settings = tuning_settings(settings, epochs, learning_rate)
+    # On rows that were trained on, scores are too good to be told how far to trust them.
+    settings = replace(settings, recalibrate=settings.recalibrate and valid_feed is not train_feed)
     sensitivity = measure_sensitivity(network, valid_feed.batches(0))
     plan = choose_plan(sensitivity, binary_share)
     full = _figures(network, valid_feed)
-    rows = _first_rows(train_feed)
+    rows = calibration_rows(train_feed)
     log: list[str] = []
 
     def worse(reached: dict[str, float]) -> bool:
@@ -180,8 +170,25 @@ def fine_tune(
         plan = {**plan, worst: INT8}
 
 
-def _first_rows(feed: Feed) -> tuple[Tensor, Tensor]:
-    """Return ids and numbers of the first rows, `_CALIBRATION_ROWS` or a few more."""
+def tuning_settings(
+    settings: TrainingSettings, epochs: int, learning_rate: float
+) -> TrainingSettings:
+    """Return the settings of fine-tuning for those of a network's own training."""
+    return replace(
+        settings,
+        max_epochs=epochs,
+        # Every epoch counts: binarisation is gradual, so early epochs must not end the run.
+        patience=epochs,
+        learning_rate=learning_rate,
+        # bfloat16 has 8 bits, and would round the quantised weights once more.
+        precision="float32",
+        # The sign of an average is not what was trained.
+        average_weights=False,
+    )
+
+
+def calibration_rows(feed: Feed) -> tuple[Tensor, Tensor]:
+    """Return ids and numbers of a feed's first rows, `_CALIBRATION_ROWS` or a few more."""
     ids, numeric, rows = [], [], 0
     for batch in feed.batches(0):
         ids.append(batch.ids)
