@@ -11,6 +11,7 @@ import numpy as np
 from benchmarks.frame import Record
 
 _UNTIMED = 3
+_APART = 7  # batches between those of two systems in a round
 
 
 def timed(
@@ -29,7 +30,8 @@ def timed(
     systems : mapping of str to callable
         Take turns call by call, so that a busy moment hits all alike.
     batches : sequence of tuple
-        Arguments of a call; the next at every round.
+        Arguments of calls. Systems that share memory get different ones in a round, so that none
+        finds in the cache what another has just read.
     rows : int
         Rows of a batch.
     calls : int
@@ -38,8 +40,8 @@ def timed(
     """
     taken = {name: np.empty((calls, 2)) for name in systems}
     for call in range(-_UNTIMED, calls):
-        batch = batches[call % len(batches)]
-        for name, system in systems.items():
+        for position, (name, system) in enumerate(systems.items()):
+            batch = batches[(call + _APART * position) % len(batches)]
             began = time.perf_counter_ns(), time.thread_time_ns()
             system(*batch)
             ended = time.perf_counter_ns(), time.thread_time_ns()

@@ -110,7 +110,7 @@ class Weights:
                 arrays[f"{layer}.bias"] = bias
                 x = builder.add("binary_linear", x, layer=layer)
             elif levels:
-                zero, steps = (128, _STEPS) if i == 0 else (0, 2 * _STEPS)
+                zero, steps = (128, _STEPS) if i == 0 else (0, _STEPS / 2)
                 scale = np.abs(weight).max(axis=1) / 127
                 arrays[f"{layer}.inverse"] = np.array([steps], np.float32)
                 arrays[f"{layer}.index"] = np.rint(weight / scale[:, None]).astype(np.int8)

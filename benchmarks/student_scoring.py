@@ -95,7 +95,7 @@ def measure(arguments: argparse.Namespace) -> Iterator[Record]:
                     systems = scorers(shape, hidden, seed)
                     draw = np.random.default_rng(seed)
                     for rows, calls in (QUICK_CALLS if arguments.quick else CALLS).items():
-                        drawn = [shape.batch(rows, draw) for _ in range(min(calls, 32))]
+                        drawn = [shape.batch(rows, draw) for _ in range(min(calls, 100))]
                         batches = [(ids, numeric, ids + offsets) for ids, numeric in drawn]
                         case = f"{shape}, {list(hidden)}, batch {rows:,}"
                         yield from timed(case, systems, batches, rows, calls, seed)
