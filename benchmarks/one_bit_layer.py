@@ -2,7 +2,8 @@
 
 Ours takes float32 inputs, packs their signs and computes float32 outputs, as `binary_linear` of a
 packed program does; it runs as a program of that one operation, whose inputs are numeric columns,
-with each instruction set of the processor. numkong packs by `numpy.packbits` and multiplies packed
+with each instruction set of the processor. *To signs* a second 1-bit layer, of one output, follows,
+as in a network: of the first only the signs are written, by comparing whole numbers. numkong packs by `numpy.packbits` and multiplies packed
 signs, the way `spark_ctr.kernels.BinaryLinear` does without the native kernels; torch is
 `torch.nn.functional.linear` in float32. Inputs and outputs are in memory; the systems take turns
 call by call, on one thread. Times are medians over calls; ``CPU`` is that of the thread, which
@@ -37,20 +38,23 @@ Layer = Callable[[np.ndarray], np.ndarray]
 
 
 def native_layer(
-    signs: np.ndarray, scale: np.ndarray, bias: np.ndarray, instruction_set: str
+    signs: np.ndarray, scale: np.ndarray, bias: np.ndarray, instruction_set: str, to_signs: bool
 ) -> Layer:
-    """Return the layer as a native program of one operation."""
+    """Return the layer as a native program, with another behind it if only its signs count."""
     columns = tuple(f"n{i}" for i in range(INPUTS))
     arrays = {"layer.signs": signs, "layer.scale": scale, "layer.bias": bias}
     builder = ProgramBuilder(Inputs((), columns), arrays)
     logits = builder.add("binary_linear", NUMERIC, layer="layer")
-    tasks = [f"t{i}" for i in range(OUTPUTS)]
-    execution = NativeExecution(
-        read_program(*builder.build(logits, tasks, "layer")), OUTPUTS, instruction_set
-    )
+    if to_signs:
+        arrays["last.signs"] = signs[:1, : OUTPUTS // 8].copy()
+        arrays["last.scale"], arrays["last.bias"] = scale[:1], bias[:1]
+        logits = builder.add("binary_linear", logits, layer="last")
+    width = 1 if to_signs else OUTPUTS
+    program = read_program(*builder.build(logits, [f"t{i}" for i in range(width)], "layer"))
+    execution = NativeExecution(program, width, instruction_set)
 
     def layer(x: np.ndarray) -> np.ndarray:
-        outputs = np.empty((len(x), OUTPUTS), np.float32)
+        outputs = np.empty((len(x), width), np.float32)
         execution(np.empty((len(x), 0), np.int32), x, outputs)
         return outputs
 
@@ -65,7 +69,11 @@ def layers(seed: int) -> dict[str, Layer]:
     signs, dense = pack_signs(weight), torch.from_numpy(weight)
     offset = torch.from_numpy(bias)
     found: dict[str, Layer] = {
-        f"ours, {name}": native_layer(signs, scale, bias, name) for name in instruction_sets()
+        f"ours, {name}{', to signs' if to_signs else ''}": native_layer(
+            signs, scale, bias, name, to_signs
+        )
+        for name in instruction_sets()
+        for to_signs in (False, True)
     }
     found[NUMKONG] = BinaryLinear(signs, INPUTS, scale, bias)
     found[TORCH] = lambda x: torch.nn.functional.linear(torch.from_numpy(x), dense, offset).numpy()
