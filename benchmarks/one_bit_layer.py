@@ -3,11 +3,11 @@
 Ours takes float32 inputs, packs their signs and computes float32 outputs, as `binary_linear` of a
 packed program does; it runs as a program of that one operation, whose inputs are numeric columns,
 with each instruction set of the processor. *To signs* a second 1-bit layer, of one output, follows,
-as in a network: of the first only the signs are written, by comparing whole numbers. numkong packs by `numpy.packbits` and multiplies packed
-signs, the way `spark_ctr.kernels.BinaryLinear` does without the native kernels; torch is
-`torch.nn.functional.linear` in float32. Inputs and outputs are in memory; the systems take turns
-call by call, on one thread. Times are medians over calls; ``CPU`` is that of the thread, which
-other programs on the core disturb less.
+as in a network: of the first only the signs are written, by comparing whole numbers. numkong packs
+by `numpy.packbits` and multiplies packed signs, the way `spark_ctr.kernels.BinaryLinear` does
+without the native kernels; torch is `torch.nn.functional.linear` in float32. Inputs and outputs are
+in memory; the systems take turns call by call, on one thread. Times are medians over calls, for a
+row; ``CPU`` is that of the thread, which other programs on the core disturb less.
 """
 
 from __future__ import annotations
