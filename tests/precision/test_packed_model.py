@@ -170,7 +170,9 @@ import json, sys
 for name in ("torch", "pyspark", "numkong"):
     sys.modules[name] = None
 import numpy as np
+from spark_ctr.kernels.native import library
 from spark_ctr.runtime.packed_model import PackedModel
+library.LIBRARY = "none"
 arrays = dict(np.load("model.npz"))
 ids, numeric = arrays.pop("ids"), arrays.pop("numeric")
 model = PackedModel.from_arrays(json.load(open("header.json")), arrays)
@@ -194,7 +196,8 @@ np.save("logits.npy", model.predict_logits(ids, numeric))
 @pytest.mark.skipif(simd.simd() is None, reason="numkong is not installed")
 def test_logits_with_and_without_numkong_are_identical(packed, make_batch, monkeypatch):
     rows = rows_of(make_batch())
-    with_numkong = packed.predict_logits(*rows)
+    monkeypatch.setattr("spark_ctr.runtime.packed_model.native_execution", lambda *_: None)
+    with_numkong = PackedModel.from_arrays(*packed.to_arrays()).predict_logits(*rows)
     monkeypatch.setattr("spark_ctr.kernels.binary.simd", lambda: None)
     without = PackedModel.from_arrays(*packed.to_arrays())
     np.testing.assert_array_equal(without.predict_logits(*rows), with_numkong)
