@@ -1,4 +1,5 @@
 # Needs make, Python 3.11 and a Java 17 runtime; everything else is set up in .venvs/ on first use.
+# With a C compiler there are native kernels; without one NumPy computes the same.
 # A leg is an environment of its own, pinned by constraints/LEG.txt: default (Spark 4.0 with
 # Petastorm), newest (Spark 4.3), spark35 (Spark 3.5). uv links the same files into all of them.
 PYTHON ?= python3.11

@@ -33,11 +33,13 @@ class NativeExecution:
 
     def __init__(self, program: Program, tasks: int, instruction_set: str | None = None) -> None:
         words, arrays = native_words(program, tasks)
+        inputs = program.inputs
+        widths = inputs.ids_width, len(inputs.numeric), tasks
         try:
-            self._program = NativeProgram(words, arrays, instruction_set)
+            self._program = NativeProgram(words, arrays, widths, instruction_set)
         except ValueError as error:
             raise NotNative(str(error)) from None
-        self._inputs = program.inputs
+        self._inputs = inputs
 
     def __call__(self, ids: np.ndarray, numeric: np.ndarray, logits: np.ndarray) -> None:
         """Compute ids [B, ids_width] and numbers [B, M] float32 into logits [B, T].
@@ -47,10 +49,8 @@ class NativeExecution:
         IndexError
             If an id lies outside its table.
         """
-        if ids.dtype != np.int32 or not ids.flags.c_contiguous:
-            ids = np.ascontiguousarray(ids, dtype=np.int32 if ids.dtype == np.int32 else np.int64)
-        if self._program(ids, np.ascontiguousarray(numeric), logits) >= 0:
-            self._inputs.id_range.check(ids)
+        if self._program(ids, numeric, logits) >= 0:
+            self._inputs.id_range.check(ids.astype(np.int64))
 
 
 def native_execution(program: Program, tasks: int) -> NativeExecution | None:

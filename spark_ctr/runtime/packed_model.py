@@ -58,6 +58,7 @@ class PackedModel:
         except ValueError as error:
             raise ValueError(f"packed model is damaged: {error}; save the model again") from None
         self.inputs: Inputs = program.inputs
+        self._ids, self._numbers = program.inputs.ids_width, len(program.inputs.numeric)
         # What does not count is dropped.
         self.header = {**header, "inputs": self.inputs.to_dict()}
         self.tasks = tuple(header["tasks"])
@@ -106,8 +107,7 @@ class PackedModel:
             If an id lies outside its table.
         """
         ids, numeric = np.asarray(ids), np.asarray(numeric, dtype=np.float32)
-        widths = self.inputs.ids_width, len(self.inputs.numeric)
-        for kind, array, width in zip(("ids", "numeric"), (ids, numeric), widths, strict=True):
+        for kind, array, width in (("ids", ids, self._ids), ("numeric", numeric, self._numbers)):
             if array.ndim != 2 or array.shape[1] != width:
                 raise ValueError(f"{kind} must have shape [B, {width}], got {list(array.shape)}")
         if len(ids) != len(numeric):

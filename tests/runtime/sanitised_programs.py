@@ -33,6 +33,24 @@ def run(made: RandomProgram) -> None:
             execution(ids, numeric, np.empty((count, made.tasks), np.float32))
 
 
+def edges_of(words):
+    """Return the least and the greatest id of each slot, as the words have them."""
+    columns = [words[at : at + 5] for at in range(3, 3 + 5 * words[1], 5)]
+    return [
+        [-rows if signed else 0, rows - 1]
+        for rows, slots, signed, *_ in columns
+        for _ in range(slots)
+    ]
+
+
+def widths_of(words):
+    """Return ids, numbers and logits of a row, as the words have them; small if they are odd."""
+    if not 0 <= words[1] < 100 or len(words) < 5 + 5 * words[1]:
+        return 0, 0, 1
+    numbers, tasks = words[3 + 5 * words[1] : 5 + 5 * words[1]]
+    return min(max(words[2], 0), 1 << 20), min(max(numbers, 0), 1 << 22), tasks
+
+
 def run_changed(made: RandomProgram, draw: random.Random) -> bool:
     """Change a program behind the back of all checks of Python; returns whether it still ran."""
     words, arrays = native_words(read_program(made.header, made.arrays), made.tasks)
@@ -43,22 +61,16 @@ def run_changed(made: RandomProgram, draw: random.Random) -> bool:
         if draw.random() < 0.1:
             del words[at]
     words = [min(max(word, -(2**63)), 2**63 - 1) for word in words]
+    name = draw.choice(library.instruction_sets())
     try:
-        program = library.NativeProgram(words, arrays, draw.choice(library.instruction_sets()))
+        program = library.NativeProgram(words, arrays, widths_of(words), name)
     except ValueError as error:
         assert str(error)
         return False
-    # As the program says, whatever it says now.
-    columns = [words[at : at + 5] for at in range(3, 3 + 5 * words[1], 5)]
-    numbers, tasks = words[3 + 5 * words[1] : 5 + 5 * words[1]]
-    edges = [
-        [-rows if signed else 0, rows - 1]
-        for rows, slots, signed, *_ in columns
-        for _ in range(slots)
-    ]
-    for count in (1, 9):
-        rows = [[draw.choice(edge) for edge in edges] for _ in range(count)]
-        ids = np.array(rows, np.int32).reshape(count, len(edges))
+    for count in (1, 20):
+        rows = [[draw.choice(edge) for edge in edges_of(words)] for _ in range(count)]
+        ids = np.array(rows, np.int32).reshape(count, -1)
+        _, numbers, tasks = widths_of(words)
         numeric = np.ones((count, numbers), np.float32)
         program(apart(ids), apart(numeric), np.empty((count, tasks), np.float32))
     return True

@@ -64,4 +64,4 @@ def test_programs_stay_within_their_memory(watched):
 
 @pytest.mark.full
 def test_many_programs_stay_within_their_memory(watched):
-    check(run(watched, 400, 30_000), 400)
+    check(run(watched, 200, 10_000), 200)

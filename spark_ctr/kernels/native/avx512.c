@@ -215,16 +215,20 @@ CTR_TARGET static void levels(const int8_t *row, float scale, float offset, cons
     }
 }
 
+INLINE uint32_t above(__m512 low, __m512 high) {
+    __mmask16 first = _mm512_cmp_ps_mask(low, _mm512_setzero_ps(), _CMP_GT_OQ);
+    __mmask16 second = _mm512_cmp_ps_mask(high, _mm512_setzero_ps(), _CMP_GT_OQ);
+    return _cvtmask32_u32(_mm512_kunpackw(second, first));
+}
+
 CTR_TARGET static void signs(const float *x, int64_t count, uint32_t *bits) {
-    uint8_t *out = (uint8_t *)bits;
-    for (int64_t i = 0; i < count; i += 32, out += 4) {
-        int64_t left = count - i;
-        __mmask32 read = left >= 32 ? 0xffffffffu : (1u << left) - 1;
-        __m512 low = _mm512_maskz_loadu_ps((__mmask16)read, x + i);
-        __m512 high = _mm512_maskz_loadu_ps((__mmask16)(read >> 16), x + i + 16);
-        uint32_t word = _mm512_cmp_ps_mask(low, _mm512_setzero_ps(), _CMP_GT_OQ);
-        word |= (uint32_t)_mm512_cmp_ps_mask(high, _mm512_setzero_ps(), _CMP_GT_OQ) << 16;
-        memcpy(out, &word, 4);
+    int64_t i = 0;
+    for (; i + 2 * LANES <= count; i += 2 * LANES)
+        *bits++ = above(_mm512_loadu_ps(x + i), _mm512_loadu_ps(x + i + LANES));
+    if (i < count) {
+        int64_t more = count - i > LANES ? count - i - LANES : 0;
+        __m512 low = _mm512_maskz_loadu_ps(lanes_of(count - i), x + i);
+        *bits = above(low, _mm512_maskz_loadu_ps(lanes_of(more), x + i + LANES));
     }
 }
 

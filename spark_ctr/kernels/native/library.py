@@ -13,6 +13,10 @@ import numpy as np
 from spark_ctr.kernels.native.build import LIBRARY
 
 _MESSAGE_BYTES = 300
+# Batches up to so many rows, each of so many ids and numbers at most, are copied to memory whose
+# address is known: asking NumPy for addresses takes longer than a few rows.
+_FEW_ROWS = 16
+_FEW_COLUMNS = 1 << 12
 
 
 class _Array(ctypes.Structure):
@@ -63,6 +67,8 @@ class NativeProgram:
     arrays : sequence of ndarray
         What the words name by their position; contiguous and aligned. Tables are read where they
         are, all else is copied.
+    widths : tuple of int
+        Ids, numbers and logits of a row.
     instruction_set : str, optional
         One of `instruction_sets`; without it the best.
 
@@ -78,6 +84,7 @@ class NativeProgram:
         self,
         words: Sequence[int],
         arrays: Sequence[np.ndarray],
+        widths: tuple[int, int, int],
         instruction_set: str | None = None,
     ) -> None:
         loaded = library()
@@ -95,7 +102,10 @@ class NativeProgram:
         )
         if handle is None:
             raise ValueError(message.value.decode())
-        self._run, self._handle = loaded.ctr_program_run, handle
+        self._run, self._handle = loaded.ctr_program_run, c_void_p(handle)
+        self._widths, self._few = widths, _FEW_ROWS if max(widths) <= _FEW_COLUMNS else 0
+        # One for each thread that is at work: taking from a list and adding to it are atomic.
+        self._batches: list[_FewRows] = []
         # The library reads tables where they are.
         weakref.finalize(self, _free, loaded, handle, tuple(arrays))
 
@@ -104,10 +114,10 @@ class NativeProgram:
 
         Parameters
         ----------
-        ids : ndarray [B, S], int32 or int64
+        ids : ndarray [B, S], int
         numeric : ndarray [B, M], float32
         logits : ndarray [B, T], float32
-            Written. All three are contiguous.
+            Written; contiguous.
 
         Returns
         -------
@@ -119,14 +129,46 @@ class NativeProgram:
         MemoryError
             If there is none for what lies between the operations.
         """
+        wrong = (self._run_few if len(ids) <= self._few else self._run_many)(ids, numeric, logits)
+        if wrong < -1:
+            raise MemoryError("the native kernels found no memory for their values")
+        return wrong
+
+    def _run_few(self, ids: np.ndarray, numeric: np.ndarray, logits: np.ndarray) -> int:
+        try:
+            batch = self._batches.pop()
+        except IndexError:
+            batch = _FewRows(*self._widths)
+        rows = len(ids)
+        batch.ids[:rows], batch.numeric[:rows] = ids, numeric
         wrong = self._run(
+            self._handle, batch.ids_at, batch.id_bytes, batch.numeric_at, rows, batch.logits_at
+        )
+        logits[:] = batch.logits[:rows]
+        self._batches.append(batch)
+        return wrong
+
+    def _run_many(self, ids: np.ndarray, numeric: np.ndarray, logits: np.ndarray) -> int:
+        ids = np.require(ids, np.int32 if ids.dtype == np.int32 else np.int64, ("C", "A"))
+        numeric = np.require(numeric, np.float32, ("C", "A"))
+        return self._run(
             self._handle,
             *(ids.ctypes.data, ids.itemsize, numeric.ctypes.data),
             *(len(ids), logits.ctypes.data),
         )
-        if wrong < -1:
-            raise MemoryError("the native kernels found no memory for their values")
-        return wrong
+
+
+class _FewRows:
+    """Memory for a small batch, and its addresses as the library takes them."""
+
+    def __init__(self, ids: int, numbers: int, tasks: int) -> None:
+        self.ids = np.empty((_FEW_ROWS, ids), np.int64)
+        self.numeric = np.empty((_FEW_ROWS, numbers), np.float32)
+        self.logits = np.empty((_FEW_ROWS, tasks), np.float32)
+        self.ids_at, self.numeric_at, self.logits_at = (
+            c_void_p(array.ctypes.data) for array in (self.ids, self.numeric, self.logits)
+        )
+        self.id_bytes = c_int(self.ids.itemsize)
 
 
 def _free(loaded: ctypes.CDLL, handle: int, arrays: tuple[np.ndarray, ...]) -> None:
