@@ -9,6 +9,7 @@ import numpy as np
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from spark_ctr.feature import ClickLogCleaner
 from spark_ctr.feature.embedding_rows import embedding_rows
 from spark_ctr.feature.value_counts import count_kinds, count_values
 from spark_ctr.hashing import ColumnRows, TailHash, Vocabulary
@@ -83,3 +84,38 @@ def kinds(spark: SparkSession) -> list[list]:
 def _arguments(spark: SparkSession) -> tuple:
     names = ["site", "device", "tags"]
     return log_to_count(spark), names, F.col("label"), F.col("part")
+
+
+RAW = [
+    " a",
+    "a \t\u00a0b",
+    "N/A\u2003",
+    "\x00?",
+    "\u65e5 \u672c",
+    "\U0001f600\x85",
+    "\ufeff",
+    "",
+    None,
+]
+CLEAN = ["a", "a b", None, None, "\u65e5 \u672c", "\U0001f600", "\ufeff", None, None]
+NUMBERS = [0.0, -0.0, 1.0, 2.0, 2.5, float("nan"), float("-inf"), -7.0, None]
+
+
+def cleaned(spark: SparkSession) -> list[list]:
+    """`RAW` cleaned as texts and as one array, and `NUMBERS` in buckets, by the session's way."""
+    rows = [
+        (i, text, number, RAW) for i, (text, number) in enumerate(zip(RAW, NUMBERS, strict=True))
+    ]
+    data = spark.createDataFrame(rows, "i int, text string, number double, texts array<string>")
+    data = data.repartition(2)
+    cleaner = ClickLogCleaner(
+        categoricalCols=["text", "texts"],
+        numericCols=["number"],
+        numericTransform="quantile",
+        numBuckets=3,
+    )
+    made = cleaner.fit(data).transform(data).orderBy("i")
+    return [
+        list(row)
+        for row in made.select("text_clean", "texts_clean", "number_bucket_clean").collect()
+    ]

@@ -7,7 +7,7 @@ import json
 import sys
 
 import numpy as np
-from golden import counts, golden_rows, kinds
+from golden import cleaned, counts, golden_rows, kinds
 from pyspark.errors import AnalysisException
 from pyspark.sql import SparkSession
 
@@ -15,7 +15,9 @@ from spark_ctr.hashing import ColumnRows, TailHash, Vocabulary, row_plan
 from spark_ctr.jvm import has_jvm_functions, session_settings
 
 FUNCTIONS = [
+    "ctr_clean",
     "ctr_count_histogram",
+    "ctr_cut",
     "ctr_merge_counts",
     "ctr_rows",
     "ctr_value_counts",
@@ -35,6 +37,11 @@ BAD_CALLS = [
     "ctr_value_counts(1D, 0, 'a')",
     "ctr_merge_counts(1)",
     "ctr_merge_counts('a', X'00')",
+    "ctr_clean('a', '[', array(''))",
+    "ctr_clean(1, 'x', array(''))",
+    "ctr_clean('a', 'x', array(CAST(id AS STRING)))",
+    "ctr_cut(1D, CAST(NULL AS ARRAY<DOUBLE>))",
+    "ctr_cut('a', array(1D))",
 ]
 
 
@@ -63,6 +70,7 @@ def observe(spark: SparkSession) -> dict:
         "golden": golden_rows(spark),
         "counts": counts(spark),
         "kinds": kinds(spark),
+        "cleaned": cleaned(spark),
     }
 
 

@@ -8,7 +8,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from golden import GOLDEN, counts, golden_rows, kinds, log_to_count
+from golden import CLEAN, GOLDEN, cleaned, counts, golden_rows, kinds, log_to_count
 from probe_functions import PLAN, observe
 
 from spark_ctr.hashing import value_hash
@@ -62,7 +62,7 @@ def plain(spark):
 
 def test_session_with_the_jar_has_the_function(seen):
     assert seen["has"]
-    assert seen["listed"] == sorted(seen["description"]) and len(seen["listed"]) == 4
+    assert seen["listed"] == sorted(seen["description"]) and len(seen["listed"]) == 6
 
 
 @pytest.mark.parametrize(
@@ -80,6 +80,14 @@ def test_session_with_the_jar_has_the_function(seen):
         ("ctr_value_counts(1D, 0, 'a')", ["UNEXPECTED_INPUT_TYPE", "`hash`", "STRING"]),
         ("ctr_merge_counts(1)", ["WRONG_NUM_ARGS", "(part, block)"]),
         ("ctr_merge_counts('a', X'00')", ["UNEXPECTED_INPUT_TYPE", "`part`", "STRING"]),
+        ("ctr_clean('a', '[', array(''))", ["VALUE_OUT_OF_RANGE", "`spaces`", "Unclosed"]),
+        ("ctr_clean(1, 'x', array(''))", ["UNEXPECTED_INPUT_TYPE", "`text`", "INT"]),
+        (
+            "ctr_clean('a', 'x', array(CAST(id AS STRING)))",
+            ["NON_FOLDABLE_INPUT", "`missing`"],
+        ),
+        ("ctr_cut(1D, CAST(NULL AS ARRAY<DOUBLE>))", ["UNEXPECTED_NULL", "`cuts`"]),
+        ("ctr_cut('a', array(1D))", ["UNEXPECTED_INPUT_TYPE", "`number`", "STRING"]),
     ],
 )
 def test_wrong_calls_name_the_argument(seen, call, parts):
@@ -144,3 +152,18 @@ def test_kinds_without_the_jar(plain, counted):
 @pytest.mark.full  # test_golden_rows_without_the_jar sees it in the session of the tests
 def test_without_the_jar_there_are_no_jvm_functions(tmp_path):
     assert probe("", tmp_path) == {"has": False}
+
+
+_BUCKETS = ["1", "1", "1", "2", "2", None, None, "0", None]
+_CLEANED = [
+    [text, [one for one in CLEAN if one is not None], bucket]
+    for text, bucket in zip(CLEAN, _BUCKETS, strict=True)
+]
+
+
+def test_cleaned_with_the_jar(seen):
+    assert seen["cleaned"] == _CLEANED
+
+
+def test_cleaned_without_the_jar(plain):
+    assert cleaned(plain) == _CLEANED

@@ -13,7 +13,9 @@ class SparkCtrExtensions extends SparkSessionExtensionsProvider {
 
 object SparkCtrExtensions {
   private[sparkctr] val functions: Seq[SqlFunction] = Seq(
+    CtrClean.function,
     CtrCountHistogram.function,
+    CtrCut.function,
     CtrMergeCounts.function,
     CtrRows.function,
     CtrValueCounts.function)
