@@ -15,6 +15,8 @@ object SparkCtrExtensions {
   private[sparkctr] val functions: Seq[SqlFunction] = Seq(
     CtrCountHistogram.function,
     CtrMergeCounts.function,
+    CtrPack.function,
     CtrRows.function,
-    CtrValueCounts.function)
+    CtrValueCounts.function,
+    CtrVector.function)
 }
