@@ -10,7 +10,7 @@ import importlib
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -25,18 +25,19 @@ Predictor = Callable[[np.ndarray, np.ndarray], np.ndarray]
 Features = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 _CACHE_SIZE = 3
-_predictors: OrderedDict[str, Predictor] = OrderedDict()
+_predictors: OrderedDict[tuple[str, str], Predictor] = OrderedDict()
 
 
 def predictor(loader: str, payload: bytes, digest: str) -> Predictor:
     """Predictor of this worker process, built once per model and kept for the next tasks."""
-    if digest not in _predictors:
+    key = loader, digest
+    if key not in _predictors:
         module, name = loader.split(":")
-        _predictors[digest] = getattr(importlib.import_module(module), name)(payload)
+        _predictors[key] = getattr(importlib.import_module(module), name)(payload)
         if len(_predictors) > _CACHE_SIZE:
             _predictors.popitem(last=False)
-    _predictors.move_to_end(digest)
-    return _predictors[digest]
+    _predictors.move_to_end(key)
+    return _predictors[key]
 
 
 @dataclass(frozen=True)
@@ -145,33 +146,33 @@ def arrow_packed_features(batch: pa.Array, inputs: Inputs) -> Features:
     step, rows = 4 * _widths(inputs)[1], len(batch)
     large = pa.types.is_large_binary(batch.type)
     _, offsets, values = batch.buffers()
+    whole = np.ones(rows, bool)
     if not rows:
-        return _packed_features(b"", np.zeros(0, np.int64), inputs)
+        return _packed_features(b"", whole, inputs)
     ends = np.frombuffer(offsets, np.int64 if large else np.int32)[batch.offset :][: rows + 1]
-    lengths = np.diff(ends)
     if ends[-1] - ends[0] == rows * step:
-        return _packed_features(values.slice(ends[0]), lengths, inputs)
+        return _packed_features(values.slice(ends[0]), whole, inputs)
     kept = np.frombuffer(values, np.uint8)[ends[:-1, None] + np.arange(step)]
-    return _packed_features(kept, lengths, inputs)
+    return _packed_features(kept, np.diff(ends) == step, inputs)
 
 
 def pandas_packed_features(batch: pd.Series, inputs: Inputs) -> Features:
     """Read what ``ctr_pack`` packed from a Series of bytes."""
     step, rows = 4 * _widths(inputs)[1], batch.tolist()
-    lengths = np.fromiter(map(len, rows), np.int64, len(rows))
-    whole = lengths.sum() == len(rows) * step
-    data = b"".join(rows if whole else [row[:step] for row in rows])
-    return _packed_features(data, lengths, inputs)
+    data = b"".join(rows)
+    whole = np.ones(len(rows), bool)
+    if len(data) != len(rows) * step:
+        data = b"".join(row[:step] for row in rows)
+        whole = np.fromiter(map(len, rows), np.int64, len(rows)) == step
+    return _packed_features(data, whole, inputs)
 
 
-def _packed_features(data: object, lengths: np.ndarray, inputs: Inputs) -> Features:
-    """Features of rows of 4 bytes a number; a row that was cut had more in its arrays."""
+def _packed_features(data: Any, whole: np.ndarray, inputs: Inputs) -> Features:
+    """Features of rows of 4 bytes a number; those that are not whole had longer arrays."""
     width, end = _widths(inputs)
-    rows = len(lengths)
-    matrix = np.frombuffer(data, "<i4", rows * end).reshape(rows, end)  # type: ignore[call-overload]
+    matrix = np.frombuffer(data, "<i4", len(whole) * end).reshape(len(whole), end)
     matrix = np.require(matrix, requirements="A")
-    ids, numeric = matrix[:, :width], matrix[:, width:].view("<f4")
-    return _checked(ids, numeric, lengths == 4 * end, inputs)
+    return _checked(matrix[:, :width], matrix[:, width:].view("<f4"), whole, inputs)
 
 
 def _checked(
