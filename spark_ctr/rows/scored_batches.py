@@ -74,11 +74,11 @@ class Scoring:
         """Yield the logits of batches that come as Arrow arrays."""
         features = arrow_packed_features if self.packed else struct_features
         for scores in self._scores(features(batch, self.inputs) for batch in batches):
-            if self.tasks == 1:
-                yield pa.array(scores[:, 0])
-            else:
+            logits = _arrow(scores.ravel(), pa.float64())
+            if self.tasks > 1:
                 starts = np.arange(0, scores.size + 1, self.tasks, dtype=np.int32)
-                yield pa.ListArray.from_arrays(starts, scores.ravel())
+                logits = pa.ListArray.from_arrays(_arrow(starts, pa.int32()), logits)
+            yield logits
 
     def pandas(self, batches: Iterable[pd.Series | pd.DataFrame]) -> Iterator[pd.Series]:
         """Yield the logits of batches that come as pandas has them."""
@@ -101,6 +101,11 @@ class Scoring:
             if self.policy == "skip":
                 scores[bad] = np.nan
             yield scores
+
+
+def _arrow(values: np.ndarray, kind: pa.DataType) -> pa.Array:
+    # pyarrow.array would import pandas.
+    return pa.Array.from_buffers(kind, len(values), [None, pa.py_buffer(values)])
 
 
 def frame_features(frame: pd.DataFrame, inputs: Inputs) -> Features:
