@@ -9,7 +9,7 @@ and `linear` in float32 and bfloat16; ONNX Runtime is quantised by its own tools
 dynamically, and left out where it cannot be imported. The teacher is [400, 400, 400] in torch.
 
 Ids of torch and of ONNX Runtime are rows of one stacked table already; ours are checked and
-offset in the call. All runs on one thread, and the systems take turns call by call. Times are
+offset in the call. All runs on one thread, and the systems take turns of a few calls. Times are
 medians over calls, for a row; ``CPU`` is that of the thread, which other programs on the core
 disturb less.
 """
@@ -38,8 +38,9 @@ TEACHER_LAYERS = (400, 400, 400)
 STUDENTS = ((128, 128, 64), (1024, 1024, 512))
 SHAPES = ((26, 16, 13), (12, 16, 3))
 ROWS, QUICK_ROWS = 100_000, 1000
-CALLS = {1: 1000, 256: 200, 4096: 25}
-QUICK_CALLS = {1: 3, 256: 3}
+# Rows of a call: calls, and those of a turn.
+CALLS = {1: (300, 20), 256: (100, 10), 4096: (11, 1)}
+QUICK_CALLS = {1: (2, 1), 256: (2, 1)}
 
 
 def ours(weights: Weights, *, one_bit: bool) -> Scorer:
@@ -94,11 +95,15 @@ def measure(arguments: argparse.Namespace) -> Iterator[Record]:
                 for hidden in STUDENTS:
                     systems = scorers(shape, hidden, seed)
                     draw = np.random.default_rng(seed)
-                    for rows, calls in (QUICK_CALLS if arguments.quick else CALLS).items():
+                    for rows, (calls, in_a_row) in (
+                        QUICK_CALLS if arguments.quick else CALLS
+                    ).items():
                         drawn = [shape.batch(rows, draw) for _ in range(min(calls, 100))]
                         batches = [(ids, numeric, ids + offsets) for ids, numeric in drawn]
                         case = f"{shape}, {list(hidden)}, batch {rows:,}"
-                        yield from timed(case, systems, batches, rows, calls, seed)
+                        yield from timed(
+                            case, systems, batches, rows, calls, seed, in_a_row=in_a_row
+                        )
 
 
 if __name__ == "__main__":

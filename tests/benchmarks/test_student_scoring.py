@@ -53,8 +53,11 @@ def test_systems_take_turns():
     seen = []
     systems = {name: lambda x, name=name: seen.append((name, x)) for name in "ab"}
     records = list(timed("case", systems, [(1,), (2,)], rows=10, calls=5, seed=3))
-    assert [name for name, _ in seen] == ["a", "b"] * 8
+    assert [name for name, _ in seen] == ["a", "b"] * 6
     assert all(x != y for (_, x), (_, y) in zip(seen[::2], seen[1::2], strict=True))
+    seen.clear()
+    list(timed("case", systems, [(1,), (2,)], rows=10, calls=4, seed=3, in_a_row=2))
+    assert [name for name, _ in seen] == ["a", "a", "b", "b"] * 3
     assert {record.system for record in records} == {"a", "b"} and len(records) == 4
     assert all(record.value >= 0 for record in records)
 
