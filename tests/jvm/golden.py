@@ -11,6 +11,7 @@ from pyspark.sql import functions as F
 
 from spark_ctr.feature import ClickLogCleaner
 from spark_ctr.feature.embedding_rows import embedding_rows
+from spark_ctr.feature.quantile_buckets import bucket
 from spark_ctr.feature.value_counts import count_kinds, count_values
 from spark_ctr.hashing import ColumnRows, TailHash, Vocabulary
 
@@ -99,23 +100,17 @@ RAW = [
 ]
 CLEAN = ["a", "a b", None, None, "\u65e5 \u672c", "\U0001f600", "\ufeff", None, None]
 NUMBERS = [0.0, -0.0, 1.0, 2.0, 2.5, float("nan"), float("-inf"), -7.0, None]
+CUTS = [0.0, 1.0, 2.0]
+BUCKETS = ["1", "1", "2", "3", "3", None, None, "0", None]
 
 
 def cleaned(spark: SparkSession) -> list[list]:
     """`RAW` cleaned as texts and as one array, and `NUMBERS` in buckets, by the session's way."""
-    rows = [
-        (i, text, number, RAW) for i, (text, number) in enumerate(zip(RAW, NUMBERS, strict=True))
-    ]
+    pairs = zip(RAW, NUMBERS, strict=True)
+    rows = [(i, text, number, RAW) for i, (text, number) in enumerate(pairs)]
     data = spark.createDataFrame(rows, "i int, text string, number double, texts array<string>")
     data = data.repartition(2)
-    cleaner = ClickLogCleaner(
-        categoricalCols=["text", "texts"],
-        numericCols=["number"],
-        numericTransform="quantile",
-        numBuckets=3,
-    )
-    made = cleaner.fit(data).transform(data).orderBy("i")
-    return [
-        list(row)
-        for row in made.select("text_clean", "texts_clean", "number_bucket_clean").collect()
-    ]
+    made = ClickLogCleaner(categoricalCols=["text", "texts"]).fit(data).transform(data)
+    buckets = bucket(made, F.col("number"), CUTS)
+    found = made.select("i", "text_clean", "texts_clean", buckets).orderBy("i")
+    return [list(row)[1:] for row in found.collect()]

@@ -8,7 +8,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from golden import CLEAN, GOLDEN, cleaned, counts, golden_rows, kinds, log_to_count
+from golden import BUCKETS, CLEAN, GOLDEN, cleaned, counts, golden_rows, kinds, log_to_count
 from probe_functions import PLAN, observe
 
 from spark_ctr.hashing import value_hash
@@ -154,10 +154,9 @@ def test_without_the_jar_there_are_no_jvm_functions(tmp_path):
     assert probe("", tmp_path) == {"has": False}
 
 
-_BUCKETS = ["1", "1", "1", "2", "2", None, None, "0", None]
 _CLEANED = [
     [text, [one for one in CLEAN if one is not None], bucket]
-    for text, bucket in zip(CLEAN, _BUCKETS, strict=True)
+    for text, bucket in zip(CLEAN, BUCKETS, strict=True)
 ]
 
 

@@ -38,9 +38,9 @@ case class CtrCut(number: Expression, cuts: Expression) extends BinaryExpression
   @transient private lazy val buckets = new Buckets(
     cuts.eval().asInstanceOf[ArrayData].toArray[Any](DoubleType).collect { case c: Double => c })
 
-  override def eval(input: InternalRow): Any = number.eval(input) match {
-    case null => null
-    case x: Double => buckets.of(x)
+  override def eval(input: InternalRow): Any = {
+    val x = number.eval(input)
+    if (x == null) null else buckets.of(x.asInstanceOf[Double])
   }
 
   override protected def doGenCode(ctx: CodegenContext, ev: ExprCode): ExprCode = {

@@ -46,7 +46,7 @@ private[sparkctr] final class TextCleaner(spaces: String, missing: Array[UTF8Str
     if (texts == null) {
       null
     } else {
-      val n = texts.numElements
+      val n = texts.numElements()
       val kept = new Array[Any](n)
       var size = 0
       var same = true
