@@ -52,7 +52,6 @@ from benchmarks.frame import (
     read_records,
     run,
     spark_session,
-    table,
 )
 from benchmarks.measure import seconds
 from benchmarks.spark_ml import SPARK_ML, indexed_logistic_regression
@@ -264,7 +263,7 @@ def cpu_seconds_by_kind() -> Cpu:
 def measure(arguments: argparse.Namespace) -> Iterator[Record]:
     """Run our systems and the peer."""
     if arguments.table is not None:
-        print(table(read_records(arguments.table), OURS))
+        yield from read_records(arguments.table)
         return
     quick = arguments.quick
     rows, passes = arguments.rows or (QUICK_ROWS if quick else ROWS), 1 if quick else 3
