@@ -1,26 +1,31 @@
 """Scoring inside Spark, from the raw columns of a click log in Parquet to all outputs of a model.
 
 The log is `spark_ctr.datasets.click_log`. Cleaner and encoder are fitted on a part of it; the
-models are a student (`dnn` [128, 128, 64] with batch normalisation, dimension 8) and the same one
-quantised, 1-bit in its last two hidden layers. **The weights are random**: the time does not depend
-on them. Every system writes to the ``noop`` sink, which computes every column that is left and keeps
-nothing; only what the model adds is left, so that Spark prunes the rest.
+models are a student (`dnn` [128, 128, 64] with batch normalisation, dimension 8) and the same
+quantised, with 1 bit in its last two hidden layers. **The weights are random**: the time does not
+depend on them. Every part of the pipeline writes to the ``noop`` sink, which computes all columns
+that are left and keeps nothing; only those that the part makes are left, and Spark prunes the rest.
 
-Each system runs in a process and JVM of its own. ``share`` are differences of the CPU time of
-growing parts of the pipeline: scan of the columns that are read, ``clean``, ``encode``, then
-``crossing`` with a predictor that does nothing, and ``network``; the outputs count with the
-crossing, where half of ``outputs`` (that of the predictions without probability) says what they
-are. CPU time is told apart by process: the JVM, and Spark's Python workers. ``start-up`` is the
-CPU time of the Python workers in a first query of two rows in two partitions, and ``trigger`` the
-median time of a streaming query's batches of 500 rows, one file each, after the first three.
+CPU time is told apart by process: the JVM, and Spark's Python workers. The shares are differences
+of both together between a part and the part before: ``scan`` of the columns that are read,
+``clean``, ``encode``, ``crossing`` (to Python and back with a predictor that does nothing, outputs
+included) and ``network``. ``vectors`` is what rawPrediction and probability cost above the
+prediction alone. ``crossing and network`` is all that follows encoding.
+
+``start-up`` is the CPU time of the Python workers in a session's first query, of two rows in two
+partitions. ``trigger`` is the median time of a streaming query's batches of 500 rows, one file
+each, after the first three; both are of the quantised student.
 
 The peer is pyspark.ml on the same rows: StringIndexer, FeatureHasher and LogisticRegression, fitted
-on as many rows as cleaner and encoder.
+on as many rows as cleaner and encoder. Ours and the peer run in processes and JVMs of their own.
 
-To time an earlier commit, check it out beside this one, build its jar, and run this file with that
-checkout in front, under another name::
+To time an earlier commit as well, check it out beside this one, build its jar, and run this file
+with that checkout in front, under another name; one file of records makes one table::
 
-    PYTHONPATH=EARLIER python benchmarks/udf_scoring.py --name EARLIER --json FILE
+    git worktree add --detach EARLIER 44fc9e8 && (cd EARLIER && python jvm_udfs/build_jar.py)
+    PYTHONPATH=EARLIER python benchmarks/udf_scoring.py --name 44fc9e8 --no-peer --json FILE
+    python -m benchmarks.udf_scoring --json FILE
+    python -m benchmarks.udf_scoring --table FILE
 """
 
 from __future__ import annotations
@@ -30,22 +35,26 @@ import json
 import os
 import statistics
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import psutil
-from pyspark.ml import Model, PipelineModel
-from pyspark.ml.classification import LogisticRegression
-from pyspark.ml.feature import FeatureHasher, SQLTransformer
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from benchmarks.frame import OURS, Record, in_new_process, run, spark_session
+from benchmarks.frame import (
+    OURS,
+    Record,
+    in_new_process,
+    read_records,
+    run,
+    spark_session,
+)
 from benchmarks.measure import seconds
-from benchmarks.spark_ml import SPARK_ML, logistic_regression, string_indexer
+from benchmarks.spark_ml import SPARK_ML, indexed_logistic_regression
 from spark_ctr.classification import CTRClassificationModel, CTRClassifier
 from spark_ctr.datasets import ClickLogConfig, click_log
 from spark_ctr.feature import ClickLogCleaner, HashedEmbeddingEncoder
@@ -66,6 +75,8 @@ STUDENT: dict[str, Any] = {
 ROWS, FIT_ROWS = 10_000_000, 200_000
 QUICK_ROWS = 20_000
 BATCHES, ROWS_OF_BATCH, FIRST = 23, 500, 3
+PEER_ITERATIONS = 5
+OUTPUTS = ("rawPrediction", "probability", "prediction")
 FEATURES = ("categoricalFeatures", "numericFeatures")
 _NOTHING = "constant_predictor:predictor_from_bytes"
 
@@ -99,61 +110,44 @@ class Job:
         os.environ["PYTHONPATH"] = os.pathsep.join([os.environ.get("PYTHONPATH", ""), here])
         spark = self._session()
         cleaner, encoder = self._features(spark)
-        log = spark.read.parquet(self._path("log"))
-        log = log.select(*_columns())
+        log = spark.read.parquet(self._path("log")).select(*_columns())
         cleaned = cleaner.transform(log)
         encoded = encoder.transform(cleaned)
         inputs = feature_inputs(encoded, *FEATURES)
         student, quantised = models(inputs, self.seed)
         yield from self._start_up(spark, quantised)
-        read = [*(table.name for table in inputs.tables), *inputs.numeric]
-        parts = {"scan": log, "clean": cleaned.select(*read), "encode": encoded.select(*FEATURES)}
-        spent: dict[str, np.ndarray] = {}
-        for name, part in parts.items():
-            spent[name] = yield from self._passes(name, part)
-        for name, model in (("quantised student", quantised), ("student", student)):
-            outputs = _outputs(model)
-            for part, loader in (("nothing", _NOTHING), (name, model._loader)):
-                model._loader = loader
-                scored = model.transform(encoded).select(*outputs)
-                spent[part] = yield from self._passes(f"to probability, {part}", scored)
-            spent["one"] = yield from self._passes(
-                f"to the prediction, {name}", model.transform(encoded).select(outputs[-1])
-            )
-            shares = {
-                "scan": spent["scan"],
-                "clean": spent["clean"] - spent["scan"],
-                "encode": spent["encode"] - spent["clean"],
-                "crossing": spent["nothing"] - spent["encode"],
-                "network": spent[name] - spent["nothing"],
-                "vectors": spent[name] - spent["one"],
-                "crossing and network": spent[name] - spent["encode"],
-            }
-            for part, values in shares.items():
-                yield self._record(f"share of CPU, {name}", f"{part}", float(values.sum()), "µs")
+        read = [*(one.name for one in inputs.tables), *inputs.numeric]
         yield self._record("latency", "trigger", self._trigger(cleaner, encoder, quantised), "ms")
+        scan = yield from self._passes("scan", log)
+        clean = yield from self._passes("clean", cleaned.select(*read))
+        encode = yield from self._passes("encode", encoded.select(*FEATURES))
+        # Workers know networks by their bytes, so that which does nothing needs other ones.
+        idle, _ = models(inputs, self.seed + 1)
+        idle._loader = _NOTHING
+        crossing = yield from self._passes("nothing", idle.transform(encoded).select(*OUTPUTS))
+        for name, model in (("quantised student", quantised), ("student", student)):
+            scored = model.transform(encoded)
+            all_of_it = yield from self._passes(f"{name}, all outputs", scored.select(*OUTPUTS))
+            one = yield from self._passes(f"{name}, prediction", scored.select(OUTPUTS[-1]))
+            shares = {
+                "scan": scan,
+                "clean": clean - scan,
+                "encode": encode - clean,
+                "crossing": crossing - encode,
+                "network": all_of_it - crossing,
+                "vectors": all_of_it - one,
+                "crossing and network": all_of_it - encode,
+            }
+            for part, value in shares.items():
+                yield self._record(f"{name}, share of CPU", part, value, "µs")
 
     def peer(self) -> Iterator[Record]:
         """Measure what pyspark.ml offers."""
         spark = self._session()
-        fitted_on = spark.read.parquet(self._path("fit"))
-        prepare_sql, hasher, regression = logistic_regression(LABEL, 5).getStages()
-        assert isinstance(hasher, FeatureHasher) and isinstance(regression, LogisticRegression)
-        assert isinstance(prepare_sql, SQLTransformer)
-        categorical = hasher.getCategoricalCols()
-        indexer = string_indexer([name for name in categorical])
-        indexed = indexer.getOutputCols()
-        hasher.setInputCols([*indexed, *(c for c in hasher.getInputCols() if c not in categorical)])
-        hasher.setCategoricalCols(indexed)
-        stages: list[Any] = []
-        for stage in (prepare_sql, indexer, hasher, regression):
-            fitted = stage.fit(fitted_on) if hasattr(stage, "fit") else stage
-            fitted_on = fitted.transform(fitted_on)
-            stages.append(fitted)
-        log = spark.read.parquet(self._path("log"))
-        scored = PipelineModel(stages).transform(log)
-        outputs = ["rawPrediction", "probability", "prediction"]
-        yield from self._passes("to probability", scored.select(*outputs), SPARK_ML)
+        pipeline = indexed_logistic_regression(LABEL, PEER_ITERATIONS)
+        model = pipeline.fit(spark.read.parquet(self._path("fit")))
+        scored = model.transform(spark.read.parquet(self._path("log"))).select(*OUTPUTS)
+        yield from self._passes("quantised student, all outputs", scored, SPARK_ML)
 
     def _session(self) -> SparkSession:
         settings = session_settings() | {"spark.sparkCtr.checkWorkers": "false"}
@@ -174,8 +168,10 @@ class Job:
         encoder = HashedEmbeddingEncoder(seed=self.seed).fit(cleaner.transform(fitted_on))
         return cleaner, encoder
 
-    def _passes(self, case: str, frame: DataFrame, system: str = "") -> Any:
-        """Time passes over a frame after one more; return the CPU time a row, in µs."""
+    def _passes(
+        self, case: str, frame: DataFrame, system: str = ""
+    ) -> Generator[Record, None, float]:
+        """Time passes over a frame after one more; return the CPU time of a row, in µs."""
 
         def one_pass() -> None:
             frame.write.format("noop").mode("overwrite").save()
@@ -185,12 +181,12 @@ class Job:
         for _ in range(self.passes):
             before = cpu_seconds_by_kind()
             (wall,) = seconds(one_pass)
-            used = np.subtract(cpu_seconds_by_kind(), before) / self.rows * 1e6
-            found.append(used)
-            values = {"JVM CPU": used[0], "Python CPU": used[1], "wall": wall / self.rows * 1e6}
+            jvm, python = np.subtract(cpu_seconds_by_kind(), before) / self.rows * 1e6
+            found.append(float(jvm + python))
+            values = {"JVM CPU": jvm, "Python CPU": python, "wall": wall / self.rows * 1e6}
             for metric, value in values.items():
                 yield self._record(case, metric, float(value), "µs", system)
-        return np.median(found, axis=0)
+        return statistics.median(found)
 
     def _start_up(self, spark: SparkSession, model: Any) -> Iterator[Record]:
         """CPU time of two Python workers that score a row each."""
@@ -198,7 +194,7 @@ class Job:
         numbers = F.array_repeat(F.lit(0.0), len(model.inputs.numeric))
         row = [made.alias(name) for made, name in zip((ids, numbers), FEATURES, strict=True)]
         rows = spark.range(0, 2, 1, 2).select(*row)
-        scored = model.transform(rows).select(*_outputs(model))
+        scored = model.transform(rows).select(*OUTPUTS)
         before = cpu_seconds_by_kind()
         scored.write.format("noop").mode("overwrite").save()
         used = np.subtract(cpu_seconds_by_kind(), before)
@@ -210,25 +206,20 @@ class Job:
         path = self._path("stream")
         stream = spark.readStream.schema(spark.read.parquet(path).schema)
         log = stream.option("maxFilesPerTrigger", 1).parquet(path)
-        scored = model.transform(encoder.transform(cleaner.transform(log))).select(*_outputs(model))
+        scored = model.transform(encoder.transform(cleaner.transform(log))).select(*OUTPUTS)
         spark.conf.set("spark.sql.streaming.numRecentProgressUpdates", 2 * BATCHES)
         with tempfile.TemporaryDirectory(prefix="spark_ctr-benchmark-") as checkpoint:
             writer = scored.writeStream.format("noop").option("checkpointLocation", checkpoint)
             query = writer.trigger(availableNow=True).start()
             query.awaitTermination()
-            progress = [json.loads(p.json) if hasattr(p, "json") else p for p in _progress(query)]
-        taken = [p["durationMs"]["triggerExecution"] for p in progress if p["numInputRows"]]
+            reports = query.recentProgress
+        progress = [one if isinstance(one, dict) else json.loads(one.json) for one in reports]
+        taken = [one["durationMs"]["triggerExecution"] for one in progress if one["numInputRows"]]
         return float(statistics.median(taken[FIRST:]))
 
-    def _record(
-        self, case: str, metric: str, value: float, unit: str, system: str = ""
-    ) -> Record:
+    def _record(self, case: str, metric: str, value: float, unit: str, system: str = "") -> Record:
         case = f"{self.rows:,} rows: {case}"
         return Record(case, system or self.name, metric, value, unit, self.seed)
-
-
-def _progress(query: Any) -> list[Any]:
-    return list(query.recentProgress)
 
 
 def _categorical() -> list[str]:
@@ -239,11 +230,6 @@ def _categorical() -> list[str]:
 def _columns() -> list[str]:
     """Columns of the log that the cleaner reads."""
     return [*_categorical(), *(c.name for c in ClickLogConfig().numerics), "timestamp"]
-
-
-def _outputs(model: Any) -> list[str]:
-    names = model.getRawPredictionCol(), model.getProbabilityCol(), model.getPredictionCol()
-    return list(names)
 
 
 def models(inputs: Inputs, seed: int) -> tuple[CTRClassificationModel, Any]:
@@ -276,6 +262,9 @@ def cpu_seconds_by_kind() -> Cpu:
 
 def measure(arguments: argparse.Namespace) -> Iterator[Record]:
     """Run our systems and the peer."""
+    if arguments.table is not None:
+        yield from read_records(arguments.table)
+        return
     quick = arguments.quick
     rows, passes = arguments.rows or (QUICK_ROWS if quick else ROWS), 1 if quick else 3
     for seed in arguments.seeds:
@@ -288,6 +277,9 @@ def measure(arguments: argparse.Namespace) -> Iterator[Record]:
 def _options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rows", type=int, help="rows to score (default: 10 million)")
     parser.add_argument("--name", default=OURS, help="what to call spark_ctr in the records")
+    parser.add_argument(
+        "--table", type=Path, metavar="FILE", help="print the table of records, measure nothing"
+    )
     parser.add_argument("--no-peer", action="store_true", help="leave pyspark.ml out")
 
 

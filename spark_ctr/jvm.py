@@ -117,11 +117,11 @@ def use_jvm_functions(spark: SparkSession) -> bool:
             return found
         _reported.add(found)
     if found:
-        logger.info("spark_ctr cleans, counts and encodes with its JVM functions")
+        logger.info("spark_ctr cleans, counts, encodes and scores with its JVM functions")
     else:
         logger.warning(
-            "this Spark session has no JVM functions of spark_ctr: cleaning, counting and encoding "
-            "take Spark's built-in functions, with the same results but slower; %s",
+            "this Spark session has no JVM functions of spark_ctr: cleaning, counting, encoding "
+            "and scoring take Spark's built-in functions, with the same results but slower; %s",
             way_to_jvm_functions(),
         )
     return found

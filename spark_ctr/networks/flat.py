@@ -79,7 +79,7 @@ def folded(traced: fx.GraphModule) -> fx.GraphModule:
         x, weight, bias = linear.args
 
         def value(of: fx.Node) -> Tensor:
-            return attrgetter(of.target)(traced).detach().double()
+            return attrgetter(str(of.target))(traced).detach().double()
 
         factor = value(node.kwargs["weight"]) / torch.sqrt(value(variance) + node.kwargs["eps"])
         folded = {

@@ -149,12 +149,12 @@ def _element_features(
 def arrow_packed_features(batch: pa.Array, inputs: Inputs) -> Features:
     """Read what ``ctr_pack`` packed from the memory of a binary Arrow array."""
     step, rows = 4 * _widths(inputs)[1], len(batch)
-    large = pa.types.is_large_binary(batch.type)
     _, offsets, values = batch.buffers()
     whole = np.ones(rows, bool)
     if not rows:
         return _packed_features(b"", whole, inputs)
-    ends = np.frombuffer(offsets, np.int64 if large else np.int32)[batch.offset :][: rows + 1]
+    kind: Any = np.int64 if pa.types.is_large_binary(batch.type) else np.int32
+    ends = np.frombuffer(offsets, kind)[batch.offset :][: rows + 1]
     if ends[-1] - ends[0] == rows * step:
         return _packed_features(values.slice(ends[0]), whole, inputs)
     kept = np.frombuffer(values, np.uint8)[ends[:-1, None] + np.arange(step)]
@@ -173,16 +173,14 @@ def pandas_packed_features(batch: pd.Series, inputs: Inputs) -> Features:
 
 
 def _packed_features(data: Any, whole: np.ndarray, inputs: Inputs) -> Features:
-    """Features of rows of 4 bytes a number; those that are not whole had longer arrays."""
+    """Features of rows of 4 bytes a number; those that are not whole had other arrays."""
     width, end = _widths(inputs)
     matrix = np.frombuffer(data, "<i4", len(whole) * end).reshape(len(whole), end)
     matrix = np.require(matrix, requirements="A")
     return _checked(matrix[:, :width], matrix[:, width:].view("<f4"), whole, inputs)
 
 
-def _checked(
-    ids: np.ndarray, numeric: np.ndarray, whole: np.ndarray, inputs: Inputs
-) -> Features:
+def _checked(ids: np.ndarray, numeric: np.ndarray, whole: np.ndarray, inputs: Inputs) -> Features:
     """Features of raw ids and numbers; invalid rows are those that are not whole too."""
     good_ids, good_numbers = inputs.id_range.valid(ids), np.isfinite(numeric)
     if good_ids.all() and good_numbers.all():

@@ -90,7 +90,7 @@ def _scored(scoring: Scoring, row: Column) -> Column:
     def pandas(batches: Any) -> Any:
         return scoring.pandas(batches)
 
-    batch = pd.Series if scoring.packed else pd.DataFrame
+    batch: Any = pd.Series if scoring.packed else pd.DataFrame
     pandas.__annotations__ = {"batches": Iterator[batch], "return": Iterator[pd.Series]}
     return F.pandas_udf(pandas, kind)(row)  # type: ignore[call-overload]
 

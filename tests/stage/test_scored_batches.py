@@ -53,14 +53,15 @@ def logs(draw):
 def packed(row, inputs: Inputs) -> bytes:
     """What ``ctr_pack`` documents."""
     (ids, numbers), width, count = row, inputs.ids_width, len(inputs.numeric)
+    lengths = tuple(None if values is None else len(values) for values in row)
     ids, numbers = list(ids or ()), list(numbers or ())
     found = [2**31 - 1 if i is None else i for i in (ids + [None] * width)[:width]]
     with np.errstate(over="ignore"):
         values = np.array(
             [np.nan if n is None else n for n in (numbers + [None] * count)[:count]], "<f4"
         )
-    cut = len(ids) > width or len(numbers) > count
-    return np.array(found, "<i4").tobytes() + values.tobytes() + b"\0" * cut
+    odd = lengths != (width, count)
+    return np.array(found, "<i4").tobytes() + values.tobytes() + b"\0" * odd
 
 
 def elements(rows, inputs: Inputs) -> pa.StructArray:

@@ -91,7 +91,7 @@ object CtrPack {
     "4 (ids, numbers, width, count)",
     "_FUNC_(ids, numbers, width, count) - Returns the first ids and numbers of a row as a BINARY " +
       "of 4 bytes each, ids first, little-endian. A missing id is 2147483647, a missing number " +
-      "NaN; there is one byte more where an array is longer than it should be.",
+      "NaN; there is one byte more where an array is null or of another length.",
     """
     Arguments:
       * ids - an ARRAY<INT>.

@@ -15,21 +15,24 @@ object PackedRow {
   private val littleEndian = ByteOrder.nativeOrder == ByteOrder.LITTLE_ENDIAN
 
   /**
-   * The first ids, then the first numbers, 4 bytes each, little-endian; one byte more where a
-   * longer array was cut.
+   * The first ids, then the first numbers, 4 bytes each, little-endian; one byte more where an
+   * array is null or of another length.
    *
    * @param doubles whether the numbers are doubles, else floats
    */
   def pack(
       ids: ArrayData, numbers: ArrayData, width: Int, count: Int, doubles: Boolean): Array[Byte] = {
-    val cut = size(ids) > width || size(numbers) > count
-    val out = new Array[Byte](4 * (width + count) + (if (cut) 1 else 0))
+    val whole = isWhole(ids, width) && isWhole(numbers, count)
+    val out = new Array[Byte](4 * (width + count) + (if (whole) 0 else 1))
     if (!copied(ids, width, out, 0)) putIds(ids, width, out)
     if (doubles || !copied(numbers, count, out, 4 * width)) {
       putNumbers(numbers, count, doubles, out, 4 * width)
     }
     out
   }
+
+  private def isWhole(values: ArrayData, n: Int): Boolean =
+    values != null && values.numElements() == n
 
   private def size(values: ArrayData): Int = if (values == null) 0 else values.numElements()
 
