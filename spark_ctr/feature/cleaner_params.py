@@ -17,6 +17,7 @@ from spark_ctr.feature.category_text import (
     texts_of,
     whole_texts,
 )
+from spark_ctr.feature.clean_text import clean_texts
 from spark_ctr.stage.base import number, one_of, param
 from spark_ctr.stage.columns import (
     NUMERIC_TYPES,
@@ -25,7 +26,6 @@ from spark_ctr.stage.columns import (
     check_distinct,
     check_new,
     column,
-    compiled_apart,
     field,
     field_of,
 )
@@ -34,7 +34,6 @@ from spark_ctr.stage.times import local_seconds
 
 _TRANSFORMS = ("none", "standardize", "log", "quantile", "standardize+quantile", "log+quantile")
 _MISSING = ["", "?", "null", "NULL", "None", "nan", "NaN", "N/A", "\\N"]
-_SPACE = r"[\s\p{Z}\p{Cc}]+"
 
 
 class CleanerParams(HasInvalid):
@@ -126,24 +125,13 @@ class CleanerParams(HasInvalid):
             names += [f"{timestamp}_hour{suffix}", f"{timestamp}_weekday{suffix}"]
         return names
 
-    def _normalised(self, text: Column) -> Column:
-        """Trimmed text with inner white space folded and case folded if asked for."""
-        text = F.trim(F.regexp_replace(text, _SPACE, " "))
-        return F.lower(text) if self.getLowercase() else text
-
     def _categorical(self, dataset: DataFrame, name: str) -> Column:
         """Return the clean text, or of an array the clean texts of the elements that have one."""
-        texts, words = texts_of(dataset, name), self.getMissingValues()
+        words = self.getMissingValues()
         if is_floating(dataset, name):
             words = words + whole_texts(words)
-        # By Spark, as the data is: Python's lower case is not Java's.
-        missing = [self._normalised(F.lit(word)) for word in words]
-        nothing = compiled_apart(F.lit(None).cast(T.StringType()))
-        if is_array(dataset, name):
-            found = F.filter(F.transform(texts, self._normalised), lambda text: ~text.isin(missing))
-            return F.when(F.size(found) > 0, found)
-        text = self._normalised(texts)
-        return F.when(~text.isin(missing), text).otherwise(nothing)
+        texts = texts_of(dataset, name)
+        return clean_texts(dataset, texts, is_array(dataset, name), words, self.getLowercase())
 
     def _finite(self, name: str) -> Column:
         """Return the number, null where it is null, NaN or infinite."""

@@ -262,7 +262,7 @@ class ClickLogCleanerModel(CleanerParams, PersistentStage, StageModel):
             if "quantile" in how:
                 added.append(
                     with_metadata(
-                        self._bucket(name, facts["cuts"]),
+                        bucket(dataset, column(name).cast(T.DoubleType()), facts["cuts"]),
                         f"{name}_bucket{suffix}",
                         {"kind": "categorical", "derived": True},
                     )
@@ -275,10 +275,6 @@ class ClickLogCleanerModel(CleanerParams, PersistentStage, StageModel):
         scaled = Standardisation.from_facts(facts).apply(*self._scaled(dataset, name))
         known = F.coalesce(scaled, F.lit(0.0))  # before least, which passes over nulls
         return F.greatest(F.lit(-_CLIP), F.least(F.lit(_CLIP), known))
-
-    def _bucket(self, name: str, cuts: list[float]) -> Column:
-        number = column(name).cast(T.DoubleType())
-        return F.when(self._finite(name).isNotNull(), bucket(number, cuts))
 
     def _state(self) -> tuple[dict[str, Any], dict[str, bytes]]:
         return self._statistics, {}

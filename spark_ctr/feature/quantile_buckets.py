@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from pyspark.sql import Column
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
+
+from spark_ctr.jvm import use_jvm_functions
 
 
 def shares(buckets: int) -> list[float]:
@@ -40,11 +42,23 @@ def boundaries(quantiles: Sequence[float], others: Sequence[float]) -> list[floa
     return sorted(cut for cut in {*quantiles, *others, *above} if cut < math.inf)
 
 
-def bucket(number: Column, cuts: Sequence[float], first: int = 0) -> Column:
-    """Return the number of the bucket of a double, as text: a binary search that Spark compiles."""
+def bucket(dataset: DataFrame, number: Column, cuts: Sequence[float]) -> Column:
+    """Return the number of the bucket of a double, as text; null for null, NaN and infinity.
+
+    spark_ctr's JVM function ``ctr_cut`` where the dataset's session has it, else Spark's
+    built-in functions.
+    """
+    if use_jvm_functions(dataset.sparkSession):
+        boundaries = F.array(*[F.lit(cut) for cut in cuts]).cast("array<double>")
+        return F.call_function("ctr_cut", number, boundaries)
+    return F.when(F.abs(number) < math.inf, _search(number, cuts, 0))  # NaN is above it
+
+
+def _search(number: Column, cuts: Sequence[float], first: int) -> Column:
+    """Return the bucket of a finite number: a binary search that Spark compiles."""
     if not cuts:
         return F.lit(str(first))
     middle = len(cuts) // 2
-    below = bucket(number, cuts[:middle], first)
-    above = bucket(number, cuts[middle + 1 :], first + middle + 1)
+    below = _search(number, cuts[:middle], first)
+    above = _search(number, cuts[middle + 1 :], first + middle + 1)
     return F.when(number < F.lit(cuts[middle]), below).otherwise(above)

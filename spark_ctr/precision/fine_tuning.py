@@ -96,7 +96,9 @@ def fine_tune(
     objective: Objective,
     run: Callable[[TrainingRun], TrainedNetwork],
 ) -> FineTuned:
-    """Quantise ``network`` (left as it is), and fine-tune the copy where rounding alone loses.
+    """Quantise ``network`` (left as it is), and fine-tune the copy if need be.
+
+    There is need where layers are 1-bit, or where rounding to 8 bits loses more than is acceptable.
 
     Parameters
     ----------
@@ -153,7 +155,8 @@ def fine_tune(
         best = TrainedNetwork(rounded, history.to_dict(), "")
         reached = _figures(rounded, valid_feed)
         tell("rounded", reached)
-        if worse(reached):
+        # Nobody rounds to one bit without a loss.
+        if binary or worse(reached):
             quantised = prepare(network, plan, rows, activations=activations)
             title = f"quantising, 1-bit layers: {len(binary)}"
             change = Change(_PREPARE, {"plan": plan, "activations": activations})
@@ -161,7 +164,7 @@ def fine_tune(
             after = _figures(trained.network, valid_feed)
             tell("trained", after)
             # Training moves 8-bit weights that were good already, and not always for the better.
-            if after["log_loss"] < reached["log_loss"]:
+            if binary or after["log_loss"] < reached["log_loss"]:
                 best, reached = trained, after
         if not binary or not worse(reached):
             return FineTuned(plan, sensitivity, best, log, {"full": full, "quantised": reached})

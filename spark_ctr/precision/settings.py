@@ -30,7 +30,7 @@ FINE_TUNING: dict[str, Setting] = {
     "epochs": integer(10, at_least=1, doc="epochs of fine-tuning"),
     "learning_rate": number(2e-3, above=0.0, doc="of fine-tuning"),
     "binary_share": number(
-        0.5,
+        0.0,
         at_least=0.0,
         at_most=1.0,
         doc="share of the hidden-to-hidden layers to make 1-bit, the least sensitive first",

@@ -52,15 +52,14 @@ class QuantizationParams(Stage):
 class MixedPrecisionQuantizer(MetaStage, QuantizationParams, CTREstimator):
     """Train a classifier, then quantise its network, SensiMix style.
 
-    Embeddings, sensitive layers and their inputs become 8-bit indices. Linear layers between two
-    hidden layers are ranked by how much the validation log loss rises when that layer alone is
-    1-bit, and the least sensitive ``binaryShare`` of them gets 1-bit values and inputs. Where
-    rounding alone loses more than ``tolerance`` of validation AUC, or raises the log loss by more
-    than ``lossTolerance`` of the classifier's, fine-tuning sees the quantised weights: absolute
-    binary weight regularisation, prioritised training and inverse layer-wise fine-tuning. If that
-    still loses more, the most sensitive 1-bit layer goes back to 8 bits, and so on. Slope and
-    offset of the logits are fitted to the validation rows again. The last attempt's figures are in
-    ``summary.extra["validation"]``.
+    Embeddings, linear layers and their inputs become 8-bit indices. Of linear layers between two
+    hidden layers, the ``binaryShare`` whose 1-bit values and inputs raise the validation log loss
+    least get these; by default none. Where there are 1-bit layers, and where 8 bits lose more than
+    ``tolerance`` of validation AUC or raise the log loss by more than ``lossTolerance`` of the
+    classifier's, fine-tuning sees the quantised weights: absolute binary weight regularisation,
+    prioritised training and inverse layer-wise fine-tuning. If 1-bit layers still lose more, the
+    most sensitive one goes back to 8 bits, and so on. Slope and offset of the logits are fitted to
+    the validation rows again. The last attempt's figures are in ``summary.extra["validation"]``.
 
     The fitted model's ``fullPrecisionModel`` is the classifier's model, right after fitting.
 

@@ -9,7 +9,9 @@ import numpy as np
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from spark_ctr.feature import ClickLogCleaner
 from spark_ctr.feature.embedding_rows import embedding_rows
+from spark_ctr.feature.quantile_buckets import bucket
 from spark_ctr.feature.value_counts import count_kinds, count_values
 from spark_ctr.hashing import ColumnRows, TailHash, Vocabulary
 
@@ -83,3 +85,32 @@ def kinds(spark: SparkSession) -> list[list]:
 def _arguments(spark: SparkSession) -> tuple:
     names = ["site", "device", "tags"]
     return log_to_count(spark), names, F.col("label"), F.col("part")
+
+
+RAW = [
+    " a",
+    "a \t\u00a0b",
+    "N/A\u2003",
+    "\x00?",
+    "\u65e5 \u672c",
+    "\U0001f600\x85",
+    "\ufeff",
+    "",
+    None,
+]
+CLEAN = ["a", "a b", None, None, "\u65e5 \u672c", "\U0001f600", "\ufeff", None, None]
+NUMBERS = [0.0, -0.0, 1.0, 2.0, 2.5, float("nan"), float("-inf"), -7.0, None]
+CUTS = [0.0, 1.0, 2.0]
+BUCKETS = ["1", "1", "2", "3", "3", None, None, "0", None]
+
+
+def cleaned(spark: SparkSession) -> list[list]:
+    """`RAW` cleaned as texts and as one array, and `NUMBERS` in buckets, by the session's way."""
+    pairs = zip(RAW, NUMBERS, strict=True)
+    rows = [(i, text, number, RAW) for i, (text, number) in enumerate(pairs)]
+    data = spark.createDataFrame(rows, "i int, text string, number double, texts array<string>")
+    data = data.repartition(2)
+    made = ClickLogCleaner(categoricalCols=["text", "texts"]).fit(data).transform(data)
+    buckets = bucket(made, F.col("number"), CUTS)
+    found = made.select("i", "text_clean", "texts_clean", buckets).orderBy("i")
+    return [list(row)[1:] for row in found.collect()]

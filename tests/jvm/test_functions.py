@@ -8,8 +8,10 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from golden import GOLDEN, counts, golden_rows, kinds, log_to_count
-from probe_functions import PLAN, observe
+from golden import BUCKETS, CLEAN, GOLDEN, cleaned, counts, golden_rows, kinds, log_to_count
+from probe_functions import PLAN, SCORED, observe
+from pyspark.sql import functions as F
+from scores import ROWS, VALID
 
 from spark_ctr.hashing import value_hash
 from spark_ctr.jvm import has_jvm_functions, jar_path
@@ -35,7 +37,7 @@ def probe(jar: str, folder: Path) -> dict:
         env=dict(os.environ, PYTHONPATH=str(ROOT), PYSPARK_PYTHON=sys.executable),
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=600,
     )
     assert done.returncode == 0, done.stderr[-4000:]
     return json.loads(done.stdout.splitlines()[-1])
@@ -62,7 +64,7 @@ def plain(spark):
 
 def test_session_with_the_jar_has_the_function(seen):
     assert seen["has"]
-    assert seen["listed"] == sorted(seen["description"]) and len(seen["listed"]) == 4
+    assert seen["listed"] == sorted(seen["description"]) and len(seen["listed"]) == 6
 
 
 @pytest.mark.parametrize(
@@ -80,6 +82,22 @@ def test_session_with_the_jar_has_the_function(seen):
         ("ctr_value_counts(1D, 0, 'a')", ["UNEXPECTED_INPUT_TYPE", "`hash`", "STRING"]),
         ("ctr_merge_counts(1)", ["WRONG_NUM_ARGS", "(part, block)"]),
         ("ctr_merge_counts('a', X'00')", ["UNEXPECTED_INPUT_TYPE", "`part`", "STRING"]),
+        ("ctr_clean('a', '[', array(''))", ["VALUE_OUT_OF_RANGE", "`spaces`", "Unclosed"]),
+        ("ctr_clean(1, 'x', array(''))", ["UNEXPECTED_INPUT_TYPE", "`text`", "INT"]),
+        (
+            "ctr_clean('a', 'x', array(CAST(id AS STRING)))",
+            ["NON_FOLDABLE_INPUT", "`missing`"],
+        ),
+        ("ctr_cut(1D, CAST(NULL AS ARRAY<DOUBLE>))", ["UNEXPECTED_NULL", "`cuts`"]),
+        ("ctr_cut('a', array(1D))", ["UNEXPECTED_INPUT_TYPE", "`number`", "STRING"]),
+        ("ctr_pack(array(1), array(1D), 1)", ["WRONG_NUM_ARGS", "(ids, numbers, width, count)"]),
+        ("ctr_pack(array(1L), array(1D), 1, 1)", ["UNEXPECTED_INPUT_TYPE", "`ids`", "BIGINT"]),
+        ("ctr_pack(array(1), array('a'), 1, 1)", ["UNEXPECTED_INPUT_TYPE", "`numbers`", "STRING"]),
+        ("ctr_pack(array(1), array(1D), int(id), 1)", ["NON_FOLDABLE_INPUT", "`width`"]),
+        ("ctr_pack(array(1), array(1D), 1, CAST(NULL AS INT))", ["UNEXPECTED_NULL", "`count`"]),
+        ("ctr_pack(array(1), array(1D), -1, 1)", ["VALUE_OUT_OF_RANGE", "`width`", "-1"]),
+        ("ctr_vector(1D)", ["WRONG_NUM_ARGS", "2 (x, y)"]),
+        ("ctr_vector(1D, 1)", ["UNEXPECTED_INPUT_TYPE", "`y`", "INT"]),
     ],
 )
 def test_wrong_calls_name_the_argument(seen, call, parts):
@@ -91,6 +109,29 @@ def test_describe_function_extended(seen):
     for part in ("sparkctr.CtrRows", "ctr_rows(plan, value, ...)", "Examples:"):
         assert part in seen["description"]["ctr_rows"]
     assert "ctr_value_counts(label, slice, hash, ...)" in seen["description"]["ctr_value_counts"]
+
+
+def test_scores_are_the_same_with_and_without_the_jar(seen):
+    jar, none = seen["scores"]["jar"], seen["scores"]["no jar"]
+    assert jar == none
+    for name, kind, policy, numbers in SCORED:
+        found, rows = jar[f"{name} {kind} {policy} {numbers}"], len(ROWS[name])
+        if policy == "error":
+            invalid = rows - VALID[name]
+            assert found.startswith(f"ValueError: {invalid} of {rows} rows in a batch have feat")
+            continue
+        skipped = rows - VALID[name] if policy == "skip" else 0
+        assert found["skipped"] == skipped
+        assert [row[0] for row in found["rows"]] == list(range(rows - skipped))
+        assert len({row[1][0] for row in found["rows"]}) > (name != "numbers")
+
+
+def test_workers_of_a_quantised_model_import_little(seen, spark):
+    if has_jvm_functions(spark):
+        pytest.skip("the workers of this run's session import all that they may need")
+    needless = {"torch"} | ({"pandas"} if hasattr(F, "arrow_udf") else set())
+    assert "spark_ctr" in seen["imported"]
+    assert not needless & set(seen["imported"])
 
 
 def test_golden_rows_with_the_jar(seen):
@@ -144,3 +185,17 @@ def test_kinds_without_the_jar(plain, counted):
 @pytest.mark.full  # test_golden_rows_without_the_jar sees it in the session of the tests
 def test_without_the_jar_there_are_no_jvm_functions(tmp_path):
     assert probe("", tmp_path) == {"has": False}
+
+
+_CLEANED = [
+    [text, [one for one in CLEAN if one is not None], bucket]
+    for text, bucket in zip(CLEAN, BUCKETS, strict=True)
+]
+
+
+def test_cleaned_with_the_jar(seen):
+    assert seen["cleaned"] == _CLEANED
+
+
+def test_cleaned_without_the_jar(plain):
+    assert cleaned(plain) == _CLEANED

@@ -1,6 +1,5 @@
 """Fine-tuning of quantised networks."""
 
-import itertools
 import json
 import math
 from dataclasses import asdict
@@ -97,22 +96,6 @@ def tune(
     )
 
 
-@pytest.fixture
-def rounding_loses(monkeypatch):
-    """Have the rounded network be worse than it may, and the trained one not."""
-
-    def measure(*arguments):
-        # Of the full, the rounded and the trained network.
-        losses = itertools.cycle([0.3, math.inf, 0.3])
-        monkeypatch.setattr(
-            fine_tuning, "_figures", lambda *_: {"auc": 0.8, "log_loss": next(losses)}
-        )
-        return measure_sensitivity(*arguments)
-
-    measure_sensitivity = fine_tuning.measure_sensitivity
-    monkeypatch.setattr(fine_tuning, "measure_sensitivity", measure)
-
-
 @pytest.mark.parametrize("auc", [0.8, math.nan], ids=["both classes", "one class"])
 def test_a_rise_of_the_log_loss_takes_layers_back_to_8_bits(
     auc, make_network, make_batch, monkeypatch
@@ -146,7 +129,7 @@ def test_without_validation_rows_nothing_is_recalibrated(make_network, make_batc
     assert found["cross_fitted"] < found["log_loss"]
 
 
-def test_it_takes_no_average_of_weights(rounding_loses, make_network, make_batch):
+def test_it_takes_no_average_of_weights(make_network, make_batch):
     weights = []
     for averaged in (False, True):
         tuned = tune(make_network("dnn"), make_batch(rows=200), average_weights=averaged)
@@ -155,7 +138,7 @@ def test_it_takes_no_average_of_weights(rounding_loses, make_network, make_batch
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
 
 
-def test_a_killed_run_goes_on_to_the_same_bits(rounding_loses, make_network, make_batch, tmp_path):
+def test_a_killed_run_goes_on_to_the_same_bits(make_network, make_batch, tmp_path):
     def tuned(**more):
         return tune(make_network("dcnv2", dropout=0.3), make_batch(rows=200), **more).trained
 
@@ -168,7 +151,7 @@ def test_a_killed_run_goes_on_to_the_same_bits(rounding_loses, make_network, mak
     assert all(torch.equal(weights[k], v) for k, v in whole.network.state_dict().items())
 
 
-def test_training_gives_the_figures_of_before(rounding_loses, make_network, make_batch):
+def test_training_gives_the_figures_of_before(make_network, make_batch):
     tuned = tune(make_network("dnn"), make_batch(rows=400), make_batch(rows=300, seed=1))
     learned = [(e["train_loss"], e["valid_loss"]) for e in tuned.trained.history["epochs"]]
     assert learned == [pytest.approx(pair, rel=1e-3) for pair in GOLDEN]

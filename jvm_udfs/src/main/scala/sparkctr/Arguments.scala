@@ -30,8 +30,14 @@ private[sparkctr] object Arguments {
       "inputSql" -> quoted(e.sql),
       "inputType" -> quoted(e.dataType.sql)))
 
+  /** An argument must be known before any row is read, and not null. */
+  def constant(name: String, e: Expression, nominal: DataType): Option[DataTypeMismatch] =
+    notFoldable(name, e, nominal)
+      .orElse(if (e.eval() == null) Some(nullConstant(name)) else None)
+
   private def sameType(one: DataType, other: DataType): Boolean = (one, other) match {
     case (_: StringType, _: StringType) => true
+    case (ArrayType(a, _), ArrayType(b, _)) => b == NullType || sameType(a, b)
     case _ => one == other
   }
 

@@ -13,8 +13,12 @@ class SparkCtrExtensions extends SparkSessionExtensionsProvider {
 
 object SparkCtrExtensions {
   private[sparkctr] val functions: Seq[SqlFunction] = Seq(
+    CtrClean.function,
     CtrCountHistogram.function,
+    CtrCut.function,
     CtrMergeCounts.function,
+    CtrPack.function,
     CtrRows.function,
-    CtrValueCounts.function)
+    CtrValueCounts.function,
+    CtrVector.function)
 }
