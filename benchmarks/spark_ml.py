@@ -58,23 +58,6 @@ def logistic_regression(label: str, max_iter: int) -> Pipeline:
     )
 
 
-def indexed_logistic_regression(label: str, max_iter: int) -> Pipeline:
-    """Return what `logistic_regression` does, with every value given a number first.
-
-    See `logistic_regression` for the parameters.
-    """
-    indexer = string_indexer(_CATEGORICAL)
-    indexed = indexer.getOutputCols()
-    prepare, _, regression = logistic_regression(label, max_iter).getStages()
-    hasher = FeatureHasher(
-        inputCols=indexed + _NUMERIC,
-        categoricalCols=indexed,
-        numFeatures=1 << 18,
-        outputCol="features",
-    )
-    return Pipeline(stages=[prepare, indexer, hasher, regression])
-
-
 def string_indexer(columns: list[str]) -> StringIndexer:
     """Return the stage that gives every value of some columns a number, unseen ones included."""
     return StringIndexer(

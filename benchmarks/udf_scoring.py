@@ -42,6 +42,8 @@ from typing import Any
 
 import numpy as np
 import psutil
+from pyspark.ml import Pipeline
+from pyspark.ml.feature import FeatureHasher
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
@@ -54,7 +56,7 @@ from benchmarks.frame import (
     spark_session,
 )
 from benchmarks.measure import seconds
-from benchmarks.spark_ml import SPARK_ML, indexed_logistic_regression
+from benchmarks.spark_ml import SPARK_ML, logistic_regression, string_indexer
 from spark_ctr.classification import CTRClassificationModel, CTRClassifier
 from spark_ctr.datasets import ClickLogConfig, click_log
 from spark_ctr.feature import ClickLogCleaner, HashedEmbeddingEncoder
@@ -144,8 +146,7 @@ class Job:
     def peer(self) -> Iterator[Record]:
         """Measure what pyspark.ml offers."""
         spark = self._session()
-        pipeline = indexed_logistic_regression(LABEL, PEER_ITERATIONS)
-        model = pipeline.fit(spark.read.parquet(self._path("fit")))
+        model = indexed_regression().fit(spark.read.parquet(self._path("fit")))
         scored = model.transform(spark.read.parquet(self._path("log"))).select(*OUTPUTS)
         yield from self._passes("quantised student, all outputs", scored, SPARK_ML)
 
@@ -230,6 +231,18 @@ def _categorical() -> list[str]:
 def _columns() -> list[str]:
     """Columns of the log that the cleaner reads."""
     return [*_categorical(), *(c.name for c in ClickLogConfig().numerics), "timestamp"]
+
+
+def indexed_regression() -> Pipeline:
+    """Return `logistic_regression` with every categorical value given a number first."""
+    prepare_log, hasher, regression = logistic_regression(LABEL, PEER_ITERATIONS).getStages()
+    assert isinstance(hasher, FeatureHasher)
+    columns, categorical = hasher.getInputCols(), hasher.getCategoricalCols()
+    indexer = string_indexer(categorical)
+    indexed = indexer.getOutputCols()
+    hasher.setInputCols(indexed + [name for name in columns if name not in categorical])
+    hasher.setCategoricalCols(indexed)
+    return Pipeline(stages=[prepare_log, indexer, hasher, regression])
 
 
 def models(inputs: Inputs, seed: int) -> tuple[CTRClassificationModel, Any]:
