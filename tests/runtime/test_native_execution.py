@@ -10,7 +10,7 @@ from random_programs import RandomProgram
 
 from spark_ctr.kernels.native import library as native_library
 from spark_ctr.kernels.native.library import instruction_sets
-from spark_ctr.runtime import arithmetic, native
+from spark_ctr.runtime import native
 from spark_ctr.runtime.execution import Execution
 from spark_ctr.runtime.header import read_program
 from spark_ctr.runtime.native import NativeExecution, native_execution
@@ -18,27 +18,6 @@ from spark_ctr.runtime.packed_model import PackedModel
 
 pytestmark = pytest.mark.skipif(not instruction_sets(), reason="the kernels are not built")
 ROWS = [0, 1, 2, 3, 4, 5, 7, 8, 9, 15, 63, 64, 65, 130]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def sums_in_order():
-    """Have NumPy add along an axis in its order, as the native kernels do."""
-
-    def prepare(self, into):
-        axis = self.arguments["axis"]
-
-        def run(x):
-            parts = np.moveaxis(x, axis, 0)
-            total = np.zeros(parts.shape[1:], np.float32) if len(parts) == 0 else parts[0].copy()
-            for part in parts[1:]:
-                total += part
-            return total
-
-        return run
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(arithmetic.Sum, "prepare", prepare)
-        yield
 
 
 def scores(execution, ids, numeric, tasks):

@@ -7,7 +7,7 @@ import struct
 import numpy as np
 import pytest
 from random_programs import RandomProgram
-from test_native_execution import scores, sums_in_order  # noqa: F401 (a fixture)
+from test_native_execution import scores
 
 from spark_ctr.kernels.native.library import instruction_sets
 from spark_ctr.runtime.execution import Execution
