@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 from pyspark.errors import PySparkException
 from pyspark.ml.functions import vector_to_array
 from pyspark.sql import DataFrame, SparkSession
@@ -83,7 +84,8 @@ def model_of(name: str, kind: str) -> Any:
     if kind == "float":
         return CTRClassificationModel()._with(network, None)
     plan = dict.fromkeys(quantisable_layers(network), "int8")
-    packed = pack_network(prepare(network, plan))
+    ids, numbers = zip(*ROWS[name][: VALID[name]], strict=True)
+    packed = pack_network(prepare(network, plan, (torch.tensor(ids), torch.tensor(numbers))))
     return QuantizedCTRClassificationModel()._with(packed, None)  # type: ignore[arg-type]
 
 

@@ -64,7 +64,7 @@ def plain(spark):
 
 def test_session_with_the_jar_has_the_function(seen):
     assert seen["has"]
-    assert seen["listed"] == sorted(seen["description"]) and len(seen["listed"]) == 6
+    assert seen["listed"] == sorted(seen["description"]) and len(seen["listed"]) == 8
 
 
 @pytest.mark.parametrize(
