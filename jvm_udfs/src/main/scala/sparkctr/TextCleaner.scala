@@ -1,6 +1,6 @@
 package sparkctr
 
-import java.util.Arrays
+import java.util.HashSet
 
 import org.apache.spark.sql.catalyst.util.{ArrayData, GenericArrayData}
 import org.apache.spark.unsafe.Platform
@@ -23,10 +23,14 @@ private[sparkctr] final class TextCleaner(spaces: String, missing: Array[UTF8Str
     first < 0 || first > LastVisible
   }
 
-  // By length in bytes, each group sorted.
-  @transient private val placeholders: Array[Array[AnyRef]] = {
+  // By length in bytes, so that few texts are hashed.
+  @transient private val placeholders: Array[HashSet[UTF8String]] = {
     val longest = missing.map(_.numBytes).foldLeft(-1)(math.max)
-    Array.tabulate(longest + 1)(n => missing.filter(_.numBytes == n).sorted.toArray[AnyRef])
+    Array.tabulate(longest + 1) { n =>
+      val group = new HashSet[UTF8String]
+      missing.filter(_.numBytes == n).foreach(text => group.add(text))
+      group
+    }
   }
 
   // A task gets what the tables are made from.
@@ -70,8 +74,7 @@ private[sparkctr] final class TextCleaner(spaces: String, missing: Array[UTF8Str
 
   private def isPlaceholder(text: UTF8String): Boolean = {
     val n = text.numBytes
-    n < placeholders.length && placeholders(n).length > 0 &&
-      Arrays.binarySearch(placeholders(n), text) >= 0
+    n < placeholders.length && !placeholders(n).isEmpty && placeholders(n).contains(text)
   }
 
   private def trimmed(text: UTF8String): UTF8String = {
