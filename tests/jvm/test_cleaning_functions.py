@@ -87,7 +87,7 @@ def compiled(with_functions, request):
         spark.conf.set(name, value)
 
 
-@settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=6, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(batch=_batches, lowercase=st.booleans())
 def test_texts_and_arrays_are_cleaned_alike(compiled, batch, lowercase):
     rows = [(texts, texts[0] if texts else None) for texts in batch]
@@ -154,14 +154,14 @@ def test_in_a_session_with_the_jar(spark):
     if has_jvm_functions(spark):
         pytest.skip("this run's session is one with the jar")
     command = [sys.executable, str(ROOT / "jvm_udfs" / "build_jar.py")]
-    subprocess.run(command, check=True, capture_output=True, timeout=300)
+    subprocess.run(command, check=True, capture_output=True, timeout=900)
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", __file__],
         cwd=ROOT,
         env=dict(os.environ, SPARK_CTR_TEST_JAR="1"),
         capture_output=True,
         text=True,
-        timeout=600,
+        timeout=1800,
     )
     assert done.returncode == 0, done.stdout[-4000:]
     assert "7 passed, 1 skipped" in done.stdout
