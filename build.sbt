@@ -18,6 +18,7 @@ sourceDirectory := baseDirectory.value / "jvm_udfs" / "src"
 target := baseDirectory.value / "jvm_udfs" / "target"
 
 libraryDependencies ++= Seq(
+  "org.apache.spark" %% "spark-mllib" % sparkVersion.value % Provided,
   "org.apache.spark" %% "spark-sql" % sparkVersion.value % Provided,
   "org.scalatest" %% "scalatest-funsuite" % "3.2.19" % Test,
   "org.scalatest" %% "scalatest-shouldmatchers" % "3.2.19" % Test

@@ -1,10 +1,47 @@
 """Package metadata of spark_ctr."""
 
+import runpy
 from pathlib import Path
 
-from setuptools import find_packages, setup
+from setuptools import Distribution, find_packages, setup
+from setuptools.command.bdist_wheel import bdist_wheel
+from setuptools.command.build_py import build_py
 
 HERE = Path(__file__).parent
+NATIVE = runpy.run_path(str(HERE / "spark_ctr" / "kernels" / "native" / "build.py"))
+
+
+class BuildWithKernels(build_py):
+    """Compiles the native kernels where there is a compiler; NumPy does without them."""
+
+    def run(self) -> None:
+        """Copy the package, then compile into the copy."""
+        super().run()
+        target = NATIVE["LIBRARY"]
+        if not self.editable_mode:
+            target = Path(self.build_lib) / target.relative_to(HERE.resolve())
+        try:
+            NATIVE["build"](target)
+        except (OSError, RuntimeError) as error:
+            self.warn(f"no native kernels, NumPy computes instead: {error}")
+
+
+class PackageWithKernels(Distribution):
+    """A package of one platform if the native kernels will be in it."""
+
+    def has_ext_modules(self) -> bool:
+        """Return whether there is a compiler."""
+        return NATIVE["compiler"]() is not None
+
+
+class WheelWithKernels(bdist_wheel):
+    """A wheel for every Python: the kernels do not use Python's own interface."""
+
+    def get_tag(self) -> tuple[str, str, str]:
+        """Return the tag in the wheel's name."""
+        return "py3", "none", super().get_tag()[2]
+
+
 namespace: dict[str, str] = {}
 exec((HERE / "spark_ctr" / "version.py").read_text(encoding="utf-8"), namespace)
 
@@ -46,8 +83,11 @@ setup(
             "datasets/data/README.md",
             "datasets/data/*/*.parquet",
         ],
+        "spark_ctr.kernels.native": ["*.c", "*.h"],
         "spark_ctr.report": ["*.j2"],
     },
+    distclass=PackageWithKernels,
+    cmdclass={"build_py": BuildWithKernels, "bdist_wheel": WheelWithKernels},
     install_requires=[
         "pyspark[connect]>=3.5",
         "torch>=2.6",

@@ -37,7 +37,7 @@ import torch
 from scipy.special import expit
 
 from benchmarks.auction import Auctions, Outcome, compare, draw_auctions, hold
-from benchmarks.distillation_systems import DIM, GRID, LABELS, LOGS, System, systems
+from benchmarks.distillation_systems import DIM, FULL, GRID, LABELS, LOGS, System, systems
 from benchmarks.distillation_table import AUCTION, CHOOSING, MINUS, distillation_table
 from benchmarks.distillation_teachers import Teacher, teacher
 from benchmarks.frame import Record, read_records, run
@@ -132,7 +132,7 @@ def _start(what: str, student: Network, taught_by: Network, rows: Rows, seed: in
     start_from(student, [taught_by], ids, numeric, layers=what == "layers")
 
 
-class _Bench:
+class Bench:
     """The teachers and students of one log and seed."""
 
     def __init__(self, name: str, log: Log, seed: int, arguments: argparse.Namespace) -> None:
@@ -241,10 +241,12 @@ class _Bench:
 
     def tuning(self) -> Iterator[Record]:
         """Try the grid around each student that is asked for."""
-        grid = {k: v[:1] for k, v in GRID.items()} if self.arguments.quick else GRID
         for name, system in systems(self.name).items():
             if name not in self.arguments.systems:
                 continue
+            grid = GRID[name if name in GRID else FULL]
+            if self.arguments.quick:
+                grid = {k: v[:1] for k, v in grid.items()}
             for values in product(*grid.values()):
                 changed: dict[str, Any] = dict(zip(grid, values, strict=True))
                 params = system.params | changed | {"patience": changed["maxIter"]}
@@ -266,7 +268,7 @@ def measure(arguments: argparse.Namespace) -> Iterator[Record]:
             continue
         log = log.first(QUICK_ROWS) if arguments.quick else log
         for seed in arguments.seeds[:1] if arguments.quick else arguments.seeds:
-            bench = _Bench(name, log, seed, arguments)
+            bench = Bench(name, log, seed, arguments)
             yield from bench.tuning() if arguments.tune else bench.records()
 
 

@@ -32,21 +32,21 @@ def _of_log(log: str, found: dict[tuple[str, str, str], list[float]]) -> str:
     names = list(dict.fromkeys(s for case, s, metric in found if (case, metric) == (log, "auc")))
     columns: dict[str, list[str]] = {log: names}
     for metric, head in (("auc", "AUC"), ("log_loss", "log loss")):
-        columns[f"{head} ± sd"] = [_spread(found[log, name, metric]) for name in names]
+        columns[f"{head} ± sd"] = [spread(found[log, name, metric]) for name in names]
         for other in _AGAINST:
             case = f"{log}{MINUS}{other}"
             columns[f"{head} minus {other}'s ± se"] = [
-                _error(found[case, name, f"{metric} difference"]) for name in names
+                error(found[case, name, f"{metric} difference"]) for name in names
             ]
-    columns["calibration"] = [_mean(found[log, n, "calibration ratio"], "{:.3f}") for n in names]
+    columns["calibration"] = [mean(found[log, n, "calibration ratio"], "{:.3f}") for n in names]
     choosing = f"{log}{CHOOSING}"
-    columns["AUC, choosing"] = [_mean(found[choosing, n, "auc"], "{:.4f}") for n in names]
+    columns["AUC, choosing"] = [mean(found[choosing, n, "auc"], "{:.4f}") for n in names]
     for metric, head, form in (
         ("CPU time", "CPU time, s", "{:.0f}"),
         ("cost", "cost", "{:.2f}"),
         ("time per row", "µs a row", "{:.2f}"),
     ):
-        columns[head] = [_mean(found[log, name, metric], form) for name in names]
+        columns[head] = [mean(found[log, name, metric], form) for name in names]
     for other in _AGAINST:
         case = f"{log}{AUCTION}{other}"
         for metric in ("revenue", "welfare"):
@@ -57,17 +57,20 @@ def _of_log(log: str, found: dict[tuple[str, str, str], list[float]]) -> str:
     return markdown({head: cells for head, cells in columns.items() if any(cells)})
 
 
-def _mean(values: Sequence[float], form: str) -> str:
+def mean(values: Sequence[float], form: str) -> str:
+    """Return the mean in a form; nothing without values."""
     return form.format(statistics.fmean(values)) if values else ""
 
 
-def _spread(values: Sequence[float]) -> str:
-    text = _mean(values, "{:.5f}")
+def spread(values: Sequence[float]) -> str:
+    """Return the mean, and the standard deviation of several values."""
+    text = mean(values, "{:.5f}")
     return f"{text} ± {statistics.stdev(values):.5f}" if len(values) > 1 else text
 
 
-def _error(values: Sequence[float]) -> str:
-    text = _mean(values, "{:+.5f}")
+def error(values: Sequence[float]) -> str:
+    """Return the mean with its sign, and its standard error of several values."""
+    text = mean(values, "{:+.5f}")
     if len(values) < 2:
         return text
     return f"{text} ± {statistics.stdev(values) / len(values) ** 0.5:.5f}"

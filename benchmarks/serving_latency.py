@@ -87,7 +87,9 @@ def predictors(inputs: Inputs, seed: int) -> dict[str, Predictor]:
     student = network_of(
         inputs, distillation_systems.STUDENT | {"embeddingDim": distillation_systems.DIM}
     )
-    quantised = prepare(student, dict.fromkeys(quantisable_layers(student), "int8"))
+    rows = drawn_rows(inputs, 1024, seed)
+    plan = dict.fromkeys(quantisable_layers(student), "int8")
+    quantised = prepare(student, plan, (torch.from_numpy(rows[0]), torch.from_numpy(rows[1])))
     return {
         TEACHER: predictor_from_bytes(network_to_bytes(network_of(inputs, teacher))),
         ENSEMBLE: predictor_from_bytes(

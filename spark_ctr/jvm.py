@@ -18,7 +18,7 @@ EXTENSIONS = "sparkctr.SparkCtrExtensions"
 
 # The newest function, so that an old jar does not pass, and the class that DESCRIBE FUNCTION names,
 # so that another function of the name does not.
-_FUNCTION, _CLASS = "ctr_rows", "sparkctr.CtrRows"
+_FUNCTION, _CLASS = "ctr_pack", "sparkctr.CtrPack"
 
 _known: WeakKeyDictionary[SparkSession, bool] = WeakKeyDictionary()
 _lock = threading.Lock()
@@ -83,7 +83,7 @@ def session_settings() -> dict[str, str]:
 
 
 def has_jvm_functions(spark: SparkSession) -> bool:
-    """Say whether a session can call the JVM functions, such as ``ctr_rows``.
+    """Say whether a session can call the JVM functions, such as ``ctr_pack``.
 
     Parameters
     ----------
@@ -93,7 +93,7 @@ def has_jvm_functions(spark: SparkSession) -> bool:
     Returns
     -------
     bool
-        True when ``ctr_rows`` is spark_ctr's own function in this session.
+        True when ``ctr_pack`` is spark_ctr's own function in this session.
     """
     from pyspark.errors import AnalysisException
 
@@ -117,11 +117,11 @@ def use_jvm_functions(spark: SparkSession) -> bool:
             return found
         _reported.add(found)
     if found:
-        logger.info("spark_ctr cleans, counts and encodes with its JVM functions")
+        logger.info("spark_ctr cleans, counts, encodes and scores with its JVM functions")
     else:
         logger.warning(
-            "this Spark session has no JVM functions of spark_ctr: cleaning, counting and encoding "
-            "take Spark's built-in functions, with the same results but slower; %s",
+            "this Spark session has no JVM functions of spark_ctr: cleaning, counting, encoding "
+            "and scoring take Spark's built-in functions, with the same results but slower; %s",
             way_to_jvm_functions(),
         )
     return found

@@ -147,7 +147,7 @@ def _needs_own_jvm(submitted: dict[str, str]) -> bool:
         return True
     _say(
         "spark-submit started the driver on the cluster without spark_ctr's JVM functions; "
-        f"cleaning, counting and encoding are faster with --jars {jar_path()}"
+        f"cleaning, counting, encoding and scoring are faster with --jars {jar_path()}"
     )
     return False
 
@@ -156,8 +156,8 @@ def _say_what_is_too_late(running: SparkSession) -> None:
     if not has_jvm_functions(running):
         _say(
             "a Spark session is running already and is left as it is, without spark_ctr's JVM "
-            "functions: cleaning, counting and encoding give the same results but are slower; "
-            "stop it before spark_ctr.session() to have them"
+            "functions: cleaning, counting, encoding and scoring give the same results but are "
+            "slower; stop it before spark_ctr.session() to have them"
         )
 
 

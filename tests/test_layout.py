@@ -37,7 +37,7 @@ ALLOWED: dict[str, set[str]] = {
     "session_builder": {"jvm", "version"},
     "datasets": {"jvm", "version"},
     "stage": {"networks", "settings", "version"},
-    "rows": KIT - {"precision", "runtime"},
+    "rows": {"jvm", *KIT} - {"precision", "runtime"},
     "feature": {"jvm", *KIT},
     "estimator": {"rows", *KIT},
     "evaluation": KIT,
@@ -155,9 +155,9 @@ def test_loads_without_torch(package: str) -> None:
     assert not [file for file in files_of(package) if "torch" in modules_behind(file)]
 
 
-def test_scoring_loads_without_torch() -> None:
+def test_scoring_loads_without_torch_and_spark() -> None:
     # What a Spark worker imports to score; the network's own loader comes on top.
-    assert "torch" not in modules_behind("rows/scoring.py")
+    assert not modules_behind("rows/scored_batches.py") & {"torch", *SPARK}
 
 
 def test_nothing_is_pickled() -> None:

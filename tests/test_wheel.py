@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from spark_ctr.kernels.native.build import LIBRARY, compiler
+
 ROOT = Path(__file__).parents[1]
 # Run in a process that finds spark_ctr in the unpacked wheel only.
 USES_ITS_DATA = """
@@ -27,22 +29,30 @@ print(spark_ctr.jar_path())
 """
 
 
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Wheel built, without the network, from a copy: setuptools leaves files in its folder."""
-    pytest.importorskip("setuptools", minversion="77")
-    folder = tmp_path_factory.mktemp("wheel")
+def built(folder: Path, environment: dict[str, str]) -> Path:
+    """Build the wheel, without the network, from a copy: setuptools leaves files in its folder."""
     for name in ("setup.py", "pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, folder)
-    shutil.copytree(
-        ROOT / "spark_ctr", folder / "spark_ctr", ignore=shutil.ignore_patterns("__pycache__")
-    )
+    ignored = shutil.ignore_patterns("__pycache__", "*.so")
+    shutil.copytree(ROOT / "spark_ctr", folder / "spark_ctr", ignore=ignored)
     build = "from setuptools import build_meta; build_meta.build_wheel('dist')"
     subprocess.run(
-        [sys.executable, "-c", build], cwd=folder, check=True, capture_output=True, timeout=120
+        [sys.executable, "-c", build],
+        cwd=folder,
+        env=environment,
+        check=True,
+        capture_output=True,
+        timeout=120,
     )
-    (built,) = (folder / "dist").glob("*.whl")
-    return built
+    (wheel,) = (folder / "dist").glob("*.whl")
+    return wheel
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Wheel as this machine builds it."""
+    pytest.importorskip("setuptools", minversion="77")
+    return built(tmp_path_factory.mktemp("wheel"), {**os.environ})
 
 
 @pytest.fixture(scope="module")
@@ -57,11 +67,25 @@ def test_wheel_holds_every_file_of_the_package(wheel: Path) -> None:
     there = {
         path.relative_to(ROOT).as_posix()
         for path in (ROOT / "spark_ctr").rglob("*")
-        if path.is_file() and path.suffix != ".pyc" and not path.name.startswith(".")
+        if path.is_file() and path.suffix not in (".pyc", ".so") and not path.name.startswith(".")
     }
+    if compiler() is not None:
+        there.add(LIBRARY.relative_to(ROOT.resolve()).as_posix())
     with zipfile.ZipFile(wheel) as archive:
         held = {name for name in archive.namelist() if name.startswith("spark_ctr/")}
     assert held == there
+
+
+def test_wheel_is_of_its_platform_if_it_holds_the_kernels(wheel: Path) -> None:
+    python, abi, platform = wheel.stem.split("-")[2:]
+    assert (python, abi) == ("py3", "none")
+    assert (platform == "any") is (compiler() is None)
+
+
+def test_without_a_compiler_the_wheel_has_no_kernels(tmp_path: Path) -> None:
+    wheel = built(tmp_path, {**os.environ, "CC": str(tmp_path / "no compiler")})
+    with zipfile.ZipFile(wheel) as archive:
+        assert not [name for name in archive.namelist() if name.endswith(".so")]
 
 
 def test_package_of_the_wheel_finds_its_data(wheel: Path, tmp_path: Path) -> None:

@@ -12,8 +12,10 @@ from pyspark.daemon import manager  # noqa: E402
 
 # Spark sets it for the daemon of UDFs; another one, for rows of Python, needs none of this.
 if "SPARK_SIMPLIFIED_TRACEBACK" in os.environ:
+    import pandas  # noqa: F401
+
     import spark_ctr.networks.serialization
-    import spark_ctr.rows.scoring
+    import spark_ctr.rows.scored_batches
     import spark_ctr.runtime.serialization  # noqa: F401
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from spark_ctr.estimator.shared_work import SharedWork
 from spark_ctr.estimator.source import NetworkSource, params_key
 from spark_ctr.estimator.summary import TrainingSummary
 from spark_ctr.networks.network import Network
-from spark_ctr.rows.scoring import add_predictions, feature_elements, logit_column
+from spark_ctr.rows.scoring import add_predictions, logit_column
 from spark_ctr.rows.training_data import TrainingData
 from spark_ctr.stage.fitting import StageModel
 from spark_ctr.stage.invalid_rows import InvalidRows
@@ -96,10 +96,8 @@ class CTRModel(CTRParams, NetworkSource, PersistentStage, StageModel):
         names = self.getCategoricalFeaturesCol(), self.getNumericFeaturesCol()
         check_features(dataset, names, self.inputs)
         check_outputs(dataset, self, self.tasks)
-        flat, policy = feature_elements(self), self.getHandleInvalid()
-        tasks, payload = self.tasks, self.to_bytes()
-        logit = logit_column(flat, self.inputs, self._loader, payload, policy, len(tasks))
-        return add_predictions(dataset, logit, self._rows, self, tasks)
+        logit = logit_column(dataset, self, self.to_bytes())
+        return add_predictions(dataset, logit, self._rows, self, self.tasks)
 
     def _state(self) -> tuple[dict[str, Any], dict[str, bytes]]:
         return {"summary": vars(self.summary)}, {"weights.safetensors": self.to_bytes()}

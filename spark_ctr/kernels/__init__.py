@@ -5,13 +5,16 @@ A layer is a class: built once from its packed weights, which it prepares, then 
 
 from spark_ctr.kernels.binary import BinaryLinear, SignMatrix
 from spark_ctr.kernels.index8 import Index8Linear, index8_embedding
+from spark_ctr.kernels.levels import IntegerLinear, quantise
 from spark_ctr.kernels.signs import pack_signs, unpack_signs
 
 __all__ = [
     "BinaryLinear",
     "Index8Linear",
+    "IntegerLinear",
     "SignMatrix",
     "index8_embedding",
     "pack_signs",
+    "quantise",
     "unpack_signs",
 ]

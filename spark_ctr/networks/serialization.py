@@ -114,9 +114,11 @@ def predictor_of(network: Network) -> Callable[[np.ndarray, np.ndarray], np.ndar
 
     def predict(ids: np.ndarray, numeric: np.ndarray) -> np.ndarray:
         with torch.inference_mode():
-            return logits(
-                torch.from_numpy(np.ascontiguousarray(ids)),
-                torch.from_numpy(np.ascontiguousarray(numeric)),
-            ).numpy()
+            return logits(_tensor(ids), _tensor(numeric)).numpy()
 
     return predict
+
+
+def _tensor(values: np.ndarray) -> Tensor:
+    # torch warns of memory that it must not write to, such as that of a batch of Arrow.
+    return torch.from_numpy(np.require(values, requirements=("C", "W")))

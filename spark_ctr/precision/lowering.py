@@ -129,6 +129,11 @@ class _Lowering:
             return self._embedded(name, module, x)
         if isinstance(module, _LINEAR):
             kind, arrays = linear_arrays(module)
+            if isinstance(module, Index8Linear) and module.levels is not None:
+                zero = int(module.levels.zero)
+                self._keep(name, arrays)
+                levels = self.writer.add("quantise", value_of(x), layer=name, zero=zero)
+                return self.writer.add(kind, levels, layer=name, zero=zero)
             bias = {"bias": "bias" in arrays} if kind == "linear" else {}
             self._keep(name, arrays)
             return self.writer.add(kind, value_of(x), layer=name, **bias)

@@ -3,48 +3,64 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from spark_ctr.kernels.levels import MOST_INPUTS
 from spark_ctr.networks.layers.bags import Bags
 from spark_ctr.networks.layers.embedding import EmbeddingTables
 from spark_ctr.networks.network import Network
 from spark_ctr.precision.binary import BinaryLinear
-from spark_ctr.precision.index8 import index8_fake_quantise, index8_range
+from spark_ctr.precision.index8 import index8_fake_quantise, index8_scale
+from spark_ctr.precision.levels import Levels
 
 INT8 = "int8"
 BINARY = "binary"
 
 
 class Index8Linear(nn.Module):
-    """A linear layer whose weight is fake-quantised to 8-bit indices in every forward.
+    """A linear layer whose weight and inputs are fake-quantised to 8 bits in every forward.
+
+    The steps of the inputs go into the weight before it is rounded, so that an output is a sum of
+    whole numbers times one scale.
 
     Parameters
     ----------
     linear : nn.Linear
         The layer to copy weight and bias from.
+    activations : bool
+        Whether the inputs have 8 bits too; see `spark_ctr.precision.levels.Levels.fit`.
     """
 
-    def __init__(self, linear: nn.Linear) -> None:
+    def __init__(self, linear: nn.Linear, activations: bool = True) -> None:
         super().__init__()
         self.in_features, self.out_features = linear.in_features, linear.out_features
         self.weight = nn.Parameter(linear.weight.detach().clone())
         bias = linear.bias
         self.bias = None if bias is None else nn.Parameter(bias.detach().clone())
+        few = linear.in_features <= MOST_INPUTS
+        self.levels = Levels(linear.in_features) if activations and few else None
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the outputs, float32 [B, N], of inputs [B, K]."""
-        weight = index8_fake_quantise(self.weight, *index8_range(self.weight))
+        """Return the outputs, float32 [..., N], of inputs [..., K]."""
+        weight = index8_fake_quantise(*self.whole())
+        if self.levels is not None:
+            x, weight = self.levels(x), weight * self.levels.inverse
         return functional.linear(x, weight, self.bias)
+
+    def whole(self) -> tuple[Tensor, Tensor]:
+        """Return the weight that is rounded, float32 [N, K], and its scales [N, 1]."""
+        weight = self.weight if self.levels is None else self.weight * self.levels.step
+        return weight, index8_scale(weight, by_output=True)
 
 
 class Index8Embedding(nn.Embedding):
-    """Stacked embedding tables, fake-quantised with one range for each block of rows.
+    """Stacked embedding tables, fake-quantised with one scale for each block of rows.
 
-    Only the rows looked up are quantised, but every forward scans the tables for their ranges.
+    The scales are those of the weight that is copied; what grows beyond them is clipped.
 
     Parameters
     ----------
@@ -57,6 +73,7 @@ class Index8Embedding(nn.Embedding):
     """
 
     blocks: Tensor | None
+    scale: Tensor
 
     def __init__(self, embedding: nn.Embedding, rows: list[int], blocks: list[int]) -> None:
         weight = embedding.weight.detach().clone()
@@ -67,6 +84,8 @@ class Index8Embedding(nn.Embedding):
             _weight=weight,
         )
         self.rows = rows
+        scales = [index8_scale(table) for table in weight.split(rows)]
+        self.register_buffer("scale", torch.stack(scales))
         each_its_own = blocks == list(range(len(rows)))
         self.register_buffer(
             "blocks", None if each_its_own else torch.tensor(blocks), persistent=False
@@ -74,16 +93,8 @@ class Index8Embedding(nn.Embedding):
 
     def forward(self, ids: Tensor) -> Tensor:
         """Look up ids [B, slots], offset into the stacked blocks; float32 [B, slots, dim]."""
-        scale, minimum = self.ranges()
-        if self.blocks is not None:
-            scale, minimum = scale[self.blocks], minimum[self.blocks]
-        return index8_fake_quantise(super().forward(ids), scale[:, None], minimum[:, None])
-
-    def ranges(self) -> tuple[Tensor, Tensor]:
-        """Return scale and minimum of each block, float32 [blocks]."""
-        pairs = [index8_range(table) for table in self.weight.detach().split(self.rows)]
-        scale, minimum = zip(*pairs, strict=True)
-        return torch.stack(scale), torch.stack(minimum)
+        scale = self.scale if self.blocks is None else self.scale[self.blocks]
+        return index8_fake_quantise(super().forward(ids), scale[:, None])
 
 
 def quantisable_layers(network: Network) -> list[str]:
@@ -100,6 +111,8 @@ def prepare(
     network: Network,
     plan: Mapping[str, str],
     calibration: tuple[Tensor, Tensor] | None = None,
+    *,
+    activations: bool = True,
 ) -> Network:
     """Copy a network with the layers of a plan quantised.
 
@@ -111,8 +124,10 @@ def prepare(
         Precision by layer name, from `spark_ctr.precision.sensitivity.choose_plan`. Layers not
         named stay FP32. Embeddings cannot be binary.
     calibration : (Tensor [B, ids_width] int, Tensor [B, M] float32), optional
-        Ids and numeric values of some rows, to which the values of the input signs of 1-bit
-        layers are fitted; without it they start at +-1.
+        Ids and numeric values of some rows, to which the steps of the inputs of 8-bit layers and
+        the values of the input signs of 1-bit layers are fitted; without it they are 1 and +-1.
+    activations : bool
+        Whether the inputs of 8-bit linear layers have 8 bits too.
 
     Returns
     -------
@@ -131,20 +146,28 @@ def prepare(
             f"the plan names layers {unknown} that network '{network.name}' does not have; "
             f"it has {quantisable_layers(network)}"
         )
-    binary = [name for name, precision in plan.items() if precision == BINARY]
-    inputs = {} if calibration is None else _layer_inputs(copied, binary, *calibration)
+    seen = None if calibration is None else LayerInputs(copied, list(plan), *calibration)
     bags = _bags_of(copied)
-    for name, precision in plan.items():
-        layer = _quantised(name, copied.get_submodule(name), precision, bags)
-        if name in inputs and isinstance(layer, BinaryLinear):
-            layer.fit_input(inputs[name])
+    layers = {
+        name: _quantised(name, copied.get_submodule(name), precision, bags, activations)
+        for name, precision in plan.items()
+    }
+    for name, layer in layers.items():
         copied.set_submodule(name, layer.train(network.training))
+    if seen is not None:
+        for name, layer in layers.items():
+            if isinstance(layer, BinaryLinear):
+                layer.fit_input(seen.of[name])
+            elif isinstance(layer, Index8Linear) and layer.levels is not None:
+                layer.levels.fit(seen.of[name], _known_steps(copied, seen, name))
     return copied
 
 
-def _quantised(name: str, layer: nn.Module, precision: str, bags: dict[str, Bags]) -> nn.Module:
+def _quantised(
+    name: str, layer: nn.Module, precision: str, bags: dict[str, Bags], activations: bool
+) -> nn.Module:
     if precision == INT8 and isinstance(layer, nn.Linear):
-        return Index8Linear(layer)
+        return Index8Linear(layer, activations)
     if precision == INT8 and isinstance(layer, nn.Embedding):
         return Index8Embedding(layer, bags[name].rows, bags[name].blocks)
     if precision == BINARY and isinstance(layer, nn.Linear):
@@ -164,23 +187,80 @@ def _bags_of(network: Network) -> dict[str, Bags]:
     }
 
 
-@torch.no_grad()
-def _layer_inputs(
-    network: Network, names: list[str], ids: Tensor, numeric: Tensor
-) -> dict[str, Tensor]:
-    """Run the network in evaluation mode and return the inputs of the named layers."""
-    inputs: dict[str, Tensor] = {}
+class LayerInputs:
+    """What some layers are given, and what all tables give, in evaluation mode.
 
-    def keep(name: str) -> torch.utils.hooks.RemovableHandle:
-        def hook(_: nn.Module, arguments: tuple[Tensor]) -> None:
-            inputs[name] = arguments[0]
+    Parameters
+    ----------
+    network : Network
+    names : list of str
+        Of the layers.
+    ids, numeric : Tensor
+        Rows to run the network over.
 
-        return network.get_submodule(name).register_forward_pre_hook(hook)
+    Attributes
+    ----------
+    of : dict of str to Tensor, [rows, K]
+        Inputs by layer; of embedding layers and of what is not called there are none.
+    embedded : dict of str to Tensor, [rows, W]
+        Outputs of each `EmbeddingTables` by its name.
+    """
 
-    handles = [keep(name) for name in names]
-    training = network.training
-    network.eval()(ids, numeric)
-    network.train(training)
-    for handle in handles:
-        handle.remove()
-    return inputs
+    @torch.no_grad()
+    def __init__(self, network: Network, names: list[str], ids: Tensor, numeric: Tensor) -> None:
+        found: dict[str, list[Tensor]] = {}
+        self.embedded: dict[str, Tensor] = {}
+        handles = []
+        for name, module in network.named_modules():
+            if isinstance(module, EmbeddingTables):
+                handles.append(module.register_forward_hook(self._keep_embedded(name)))
+            elif name in names and isinstance(module, nn.Linear):
+                found[name] = []
+                handles.append(module.register_forward_pre_hook(_keep(found[name])))
+        training = network.training
+        network.eval()(ids, numeric)
+        network.train(training)
+        for handle in handles:
+            handle.remove()
+        self.of = {name: torch.cat(parts) for name, parts in found.items() if parts}
+
+    def _keep_embedded(self, name: str) -> Callable[[nn.Module, tuple[Tensor], Tensor], None]:
+        def hook(_: nn.Module, arguments: tuple[Tensor], output: Tensor) -> None:
+            self.embedded[name] = output
+
+        return hook
+
+
+def _keep(parts: list[Tensor]) -> Callable[[nn.Module, tuple[Tensor]], None]:
+    def hook(_: nn.Module, arguments: tuple[Tensor]) -> None:
+        parts.append(arguments[0].flatten(0, -2))
+
+    return hook
+
+
+def _known_steps(network: Network, seen: LayerInputs, name: str) -> Tensor | None:
+    """Return the steps of a layer's first inputs where they are the rows of tables as they are.
+
+    0 stands for a column of several slots, whose rows are pooled.
+    """
+    x = seen.of[name]
+    for tables, embedded in seen.embedded.items():
+        width = embedded.shape[1]
+        if x.shape[0] == len(embedded) and width > 0 and torch.equal(x[:, :width], embedded):
+            return _table_steps(network.get_submodule(tables))
+    return None
+
+
+def _table_steps(tables: nn.Module) -> Tensor:
+    assert isinstance(tables, EmbeddingTables)
+    columns = tables.inputs.tables
+    steps: dict[int, Tensor] = {}
+    for weight, bags in zip(tables.weights, tables.bags, strict=True):
+        assert isinstance(bags, Bags)
+        first = 0
+        for c in bags.order:
+            one = columns[c].slots == 1 and isinstance(weight, Index8Embedding)
+            step = weight.get_buffer("scale")[bags.blocks[first]] if one else torch.zeros(())
+            steps[c] = step.expand(columns[c].dim)
+            first += columns[c].slots
+    return torch.cat([steps[c] for c in range(len(columns))])

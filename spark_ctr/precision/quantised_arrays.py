@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from spark_ctr.kernels import pack_signs
 from spark_ctr.precision.binary import BinaryLinear
-from spark_ctr.precision.index8 import index8_quantise, index8_range
+from spark_ctr.precision.index8 import index8_quantise
 from spark_ctr.precision.qat import Index8Embedding, Index8Linear
 
 Arrays = dict[str, np.ndarray]
@@ -34,12 +34,17 @@ def linear_arrays(layer: nn.Linear | Index8Linear | BinaryLinear) -> tuple[str, 
             "bias": float_array(bias),
         }
     if isinstance(layer, Index8Linear):
-        scale, minimum = index8_range(layer.weight)
+        weight, scale = layer.whole()
         arrays = {
-            "index": index8_quantise(layer.weight, scale, minimum).cpu().numpy(),
-            "scale": float_array(scale).reshape(1),
-            "minimum": float_array(minimum).reshape(1),
+            "index": index8_quantise(weight, scale).cpu().numpy(),
+            "scale": float_array(scale).reshape(-1),
         }
+        if layer.levels is not None:
+            arrays["inverse"] = float_array(layer.levels.inverse)
+            bias = layer.bias
+            arrays["bias"] = _zeros(outputs) if bias is None else float_array(bias)
+            return "integer_linear", arrays
+        arrays["minimum"] = _minimum(arrays["scale"])
     else:
         arrays = {"index": _nothing(outputs, inputs), "scale": _zeros(1), "minimum": _zeros(1)}
     if layer.bias is not None:
@@ -53,13 +58,13 @@ def embedding_arrays(layer: nn.Embedding, rows: list[int]) -> Arrays:
         blocks = _zeros(len(rows))
         index = _nothing(sum(rows), layer.embedding_dim)
         return {"index": index, "scale": blocks, "minimum": blocks}
-    scale, minimum = layer.ranges()
     tables = layer.weight.detach().split(layer.rows)
-    parts = [index8_quantise(t, s, m) for t, s, m in zip(tables, scale, minimum, strict=True)]
+    parts = [index8_quantise(t, s) for t, s in zip(tables, layer.scale, strict=True)]
+    scale = float_array(layer.scale)
     return {
         "index": torch.cat(parts).cpu().numpy(),
-        "scale": float_array(scale),
-        "minimum": float_array(minimum),
+        "scale": scale,
+        "minimum": _minimum(scale),
     }
 
 
@@ -97,6 +102,11 @@ def layer_norm_arrays(layer: nn.LayerNorm) -> Arrays:
         "scale": np.ones(width, np.float32) if scale is None else float_array(scale),
         "bias": np.zeros(width, np.float32) if bias is None else float_array(bias),
     }
+
+
+def _minimum(scale: np.ndarray) -> np.ndarray:
+    """Return the value of index -128, by which that of index 0 is exactly 0."""
+    return -128 * scale
 
 
 def _nothing(*shape: int) -> np.ndarray:

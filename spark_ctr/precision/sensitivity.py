@@ -117,7 +117,7 @@ def _log_loss(network: Network, sample: list[list[Tensor]]) -> float:
     return loss / total
 
 
-def choose_plan(sensitivity: Sensitivity, binary_share: float = 0.5) -> dict[str, str]:
+def choose_plan(sensitivity: Sensitivity, binary_share: float) -> dict[str, str]:
     """Make the least sensitive candidate layers 1-bit and everything else 8-bit.
 
     Parameters

@@ -30,20 +30,24 @@ FINE_TUNING: dict[str, Setting] = {
     "epochs": integer(10, at_least=1, doc="epochs of fine-tuning"),
     "learning_rate": number(2e-3, above=0.0, doc="of fine-tuning"),
     "binary_share": number(
-        0.5,
+        0.0,
         at_least=0.0,
         at_most=1.0,
         doc="share of the hidden-to-hidden layers to make 1-bit, the least sensitive first",
     ),
     "tolerance": number(
-        0.002,
+        0.0005,
         at_least=0.0,
-        doc="largest loss of validation AUC before a 1-bit layer goes back to 8 bits",
+        doc="largest loss of validation AUC before fine-tuning, and then before a 1-bit layer goes "
+        "back to 8 bits",
     ),
     "loss_tolerance": number(
-        0.02,
+        0.005,
         at_least=0.0,
-        doc="largest rise of validation log loss, as a share of the classifier's, before a 1-bit "
-        "layer goes back to 8 bits",
+        doc="largest rise of validation log loss, as a share of the classifier's, before "
+        "fine-tuning, and then before a 1-bit layer goes back to 8 bits",
+    ),
+    "activations": flag(
+        True, doc="whether the inputs of 8-bit layers have 8 bits too, or are float32"
     ),
 }

@@ -40,6 +40,7 @@ class QuantizationParams(Stage):
     binaryShare = setting_param("binaryShare", FINE_TUNING["binary_share"])
     tolerance = setting_param("tolerance", FINE_TUNING["tolerance"])
     lossTolerance = setting_param("lossTolerance", FINE_TUNING["loss_tolerance"])
+    quantizeActivations = setting_param("quantizeActivations", FINE_TUNING["activations"])
     maxIter = setting_param("maxIter", FINE_TUNING["epochs"])
     learningRate = setting_param("learningRate", FINE_TUNING["learning_rate"])
     logitWeight = setting_param("logitWeight", OBJECTIVE["logit_weight"])
@@ -51,14 +52,14 @@ class QuantizationParams(Stage):
 class MixedPrecisionQuantizer(MetaStage, QuantizationParams, CTREstimator):
     """Train a classifier, then quantise its network, SensiMix style.
 
-    Embeddings and sensitive layers become 8-bit indices. Linear layers between two hidden layers
-    are ranked by how much the validation log loss rises when that layer alone is 1-bit, and the
-    least sensitive ``binaryShare`` of them gets 1-bit values and inputs. Fine-tuning sees the
-    quantised weights: absolute binary weight regularisation, prioritised training and inverse
-    layer-wise fine-tuning. If the fine-tuned network's validation AUC is more than ``tolerance``
-    below the classifier's, or its log loss more than ``lossTolerance`` of the classifier's above
-    it, the most sensitive 1-bit layer goes back to 8 bits and fine-tuning runs again. The last
-    attempt's figures are in ``summary.extra["validation"]``.
+    Embeddings, linear layers and their inputs become 8-bit indices. Of linear layers between two
+    hidden layers, the ``binaryShare`` whose 1-bit values and inputs raise the validation log loss
+    least get these; by default none. Where there are 1-bit layers, and where 8 bits lose more than
+    ``tolerance`` of validation AUC or raise the log loss by more than ``lossTolerance`` of the
+    classifier's, fine-tuning sees the quantised weights: absolute binary weight regularisation,
+    prioritised training and inverse layer-wise fine-tuning. If 1-bit layers still lose more, the
+    most sensitive one goes back to 8 bits, and so on. Slope and offset of the logits are fitted to
+    the validation rows again. The last attempt's figures are in ``summary.extra["validation"]``.
 
     The fitted model's ``fullPrecisionModel`` is the classifier's model, right after fitting.
 
@@ -103,8 +104,8 @@ class MixedPrecisionQuantizer(MetaStage, QuantizationParams, CTREstimator):
         full = self._nested("classifier")._model_for(data, work)
         feed, valid = open_feeds(params, data)
         # Without validation rows, the training rows choose the epoch.
-        trained = {"valid_path": data.train_path, "valid_rows": data.train_rows}
-        watched = data if valid is not None else replace(data, **trained)  # type: ignore[arg-type]
+        same = {"valid_path": data.train_path, "valid_rows": data.train_rows}
+        watched = data if valid is not None else replace(data, **same)  # type: ignore[arg-type]
         tuned = fine_tune(
             full.torchNetwork,
             feed,
@@ -130,7 +131,8 @@ class MixedPrecisionQuantizer(MetaStage, QuantizationParams, CTREstimator):
             },
         }
         packed = pack_network(tuned.trained.network)
-        summary = summary_of(params, data, tuned.trained, packed.predict_logits, extra)
+        trained = replace(tuned.trained, feed=tuned.trained.feed or feed.kind)
+        summary = summary_of(params, data, trained, packed.predict_logits, extra)
         model = QuantizedCTRClassificationModel()._with(packed, summary)
         model.fullPrecisionModel = full
         return self._dressed(model, params)

@@ -17,7 +17,8 @@ from spark_ctr.estimator.model import CTRModel
 from spark_ctr.estimator.serving_time import microseconds_per_row
 from spark_ctr.evaluation import CalibrationEvaluator
 from spark_ctr.location import filesystem_of
-from spark_ctr.rows.scoring import checked_features, feature_elements
+from spark_ctr.rows.scored_batches import frame_features
+from spark_ctr.rows.scoring import feature_elements
 from spark_ctr.stage.columns import column
 from spark_ctr.training.auc_uncertainty import Estimate, auc_estimate
 
@@ -150,7 +151,7 @@ def serving_times(encoded: DataFrame, models: Mapping[str, CTRModel]) -> dict[st
     """
     model = next(iter(models.values()))
     frame = encoded.select(feature_elements(model)).limit(TIMED_ROWS).toPandas()
-    ids, numeric, _ = checked_features(frame, model.inputs)
+    ids, numeric, _ = frame_features(frame, model.inputs)
     predictors = {name: model.predictor() for name, model in models.items()}
     return microseconds_per_row(
         predictors, np.ascontiguousarray(ids), np.ascontiguousarray(numeric)

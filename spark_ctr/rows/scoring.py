@@ -1,113 +1,98 @@
-"""Score a DataFrame with a network inside an iterator pandas UDF."""
+"""Score a DataFrame with a network inside a UDF that takes batches of rows."""
 
 from __future__ import annotations
 
 import hashlib
-import importlib
-from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-import numpy as np
-import pandas as pd
 from pyspark.ml.functions import array_to_vector
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
+from pyspark.sql import types as T
 
+from spark_ctr.jvm import use_jvm_functions
 from spark_ctr.rows.feature_columns import elements, invalid_features
-from spark_ctr.stage.columns import column
+from spark_ctr.rows.scored_batches import Scoring
+from spark_ctr.stage.columns import column, field_of
 from spark_ctr.stage.invalid_rows import InvalidRows
-from spark_ctr.tables import Inputs
 
-Predictor = Callable[[np.ndarray, np.ndarray], np.ndarray]
-
-_CACHE_SIZE = 3
-_predictors: OrderedDict[str, Predictor] = OrderedDict()
-
-
-def predictor(loader: str, payload: bytes, digest: str) -> Predictor:
-    """Predictor of this worker process, built once per model and kept for the next tasks."""
-    if digest not in _predictors:
-        module, name = loader.split(":")
-        _predictors[digest] = getattr(importlib.import_module(module), name)(payload)
-        if len(_predictors) > _CACHE_SIZE:
-            _predictors.popitem(last=False)
-    _predictors.move_to_end(digest)
-    return _predictors[digest]
+# Spark has UDFs of Arrow arrays since 4.1: a worker need not import pandas for them.
+_ARROW_UDF = getattr(F, "arrow_udf", None)
 
 
 def feature_elements(model: Any) -> list[Column]:
-    """Columns that :func:`checked_features` takes apart: ids, numbers, lengths of both arrays."""
+    """Columns that `frame_features` takes apart: ids, numbers, lengths of both arrays."""
     names = model.getCategoricalFeaturesCol(), model.getNumericFeaturesCol()
     lengths = [F.size(column(name)).alias(f"length{i}") for i, name in enumerate(names)]
     return elements(model.inputs, *names) + lengths
 
 
-def logit_column(
-    flat: list[Column], inputs: Inputs, loader: str, payload: bytes, policy: str, tasks: int = 1
-) -> Column:
+def packed_features(dataset: DataFrame, model: Any) -> Column:
+    """Ids and numbers of a row as bytes, by the JVM function ``ctr_pack``."""
+    names = model.getCategoricalFeaturesCol(), model.getNumericFeaturesCol()
+    ids, numbers = map(column, names)
+    element = getattr(field_of(dataset, names[1]).dataType, "elementType", None)
+    if not isinstance(element, (T.FloatType, T.DoubleType)):
+        numbers = numbers.cast("array<float>")
+    widths = F.lit(model.inputs.ids_width), F.lit(len(model.inputs.numeric))
+    return F.call_function("ctr_pack", ids, numbers, *widths)
+
+
+def logit_column(dataset: DataFrame, model: Any, payload: bytes) -> Column:
     """Logit of each row as a double column, null for an invalid row under ``skip``.
 
-    Of several tasks it is a column of arrays, with a logit a task.
+    Of several tasks it is a column of arrays, with a logit a task. Rows cross to Python as bytes
+    where the session has spark_ctr's JVM functions, else as a column a number, with the same
+    logits; and as Arrow arrays where Spark has such UDFs, else through pandas.
 
     Parameters
     ----------
-    flat : list of Column
-        From :func:`feature_elements`.
-    inputs : Inputs
-    loader : str
-        "module:function" that makes a predictor from the payload, imported by the worker.
+    dataset : DataFrame
+    model : CTRModel
     payload : bytes
-        Serialised network; travels with the plan, since broadcasts do not exist on Connect.
-    policy : {"error", "skip", "keep"}
-        For rows whose features are null, of wrong length, out of range or not finite.
-    tasks : int
+        Serialised network, which the model's loader reads.
     """
-    digest = hashlib.sha256(payload).hexdigest()
-
-    def logits(frames: Iterator[pd.DataFrame]) -> Iterator[pd.Series]:
-        predict = predictor(loader, payload, digest)
-        for frame in frames:
-            ids, numeric, bad = checked_features(frame, inputs)
-            if policy == "error" and bad.any():
-                raise ValueError(
-                    f"{bad.sum()} of {len(bad)} rows in a batch have features that are null, of "
-                    "wrong length, out of range or not finite; use handleInvalid='skip' or 'keep'"
-                )
-            scores = predict(ids, numeric).astype(np.float64)
-            if policy == "skip":
-                scores[bad] = np.nan
-            yield pd.Series(scores[:, 0] if tasks == 1 else list(scores))
-
-    # pandas_udf reads the type hints, which must be real types here, not strings.
-    logits.__annotations__ = {
-        "frames": Iterator[pd.DataFrame],
-        "return": Iterator[pd.Series],
-    }
-    kind = "double" if tasks == 1 else "array<double>"
-    logit = F.pandas_udf(logits, kind)(F.struct(*flat))  # type: ignore[call-overload]
-    if policy != "skip":
+    packed, tasks = use_jvm_functions(dataset.sparkSession), len(model.tasks)
+    scoring = Scoring(
+        model.inputs,
+        tasks,
+        model.getHandleInvalid(),
+        packed,
+        model._loader,
+        payload,
+        hashlib.sha256(payload).hexdigest(),
+    )
+    row = packed_features(dataset, model) if packed else F.struct(*feature_elements(model))
+    logit = _scored(scoring, row)
+    if scoring.policy != "skip":
         return logit
     if tasks == 1:
         return F.nanvl(logit, F.lit(None))
-    # Arrow makes null of nan within arrays.
+    # Through pandas, Arrow makes null of nan within arrays.
     return F.when(logit[0].isNotNull() & ~F.isnan(logit[0]), logit)
 
 
-def checked_features(
-    frame: pd.DataFrame, inputs: Inputs
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Ids int32 [B, ids_width], numbers float32 [B, M], invalid ones 0; and invalid rows [B]."""
-    width, numbers = inputs.ids_width, len(inputs.numeric)
-    # A column with nulls arrives as float64, which holds every int32 exactly.
-    raw = frame.iloc[:, :width].to_numpy(dtype=np.float64)
-    numeric = frame.iloc[:, width : width + numbers].to_numpy(dtype=np.float32)
-    lengths = frame.iloc[:, width + numbers :].to_numpy(dtype=np.float64)
-    good_ids = inputs.id_range.valid(raw)
-    good_numbers = np.isfinite(numeric)
-    good = (lengths == (width, numbers)).all(1) & good_ids.all(1) & good_numbers.all(1)
-    ids = np.where(good_ids, raw, 0).astype(np.int32)
-    return ids, np.where(good_numbers, numeric, np.float32(0)), ~good
+def _scored(scoring: Scoring, row: Column) -> Column:
+    """Column that a worker's `Scoring` makes of the column of rows."""
+    kind = "double" if scoring.tasks == 1 else "array<double>"
+    # Spark wants functions, and reads their type hints, which must be real types, not strings.
+    if _ARROW_UDF is not None:
+        import pyarrow as pa
+
+        def arrow(batches: Any) -> Any:
+            return scoring.arrow(batches)
+
+        arrow.__annotations__ = {"batches": Iterator[pa.Array], "return": Iterator[pa.Array]}
+        return _ARROW_UDF(arrow, kind)(row)
+    import pandas as pd
+
+    def pandas(batches: Any) -> Any:
+        return scoring.pandas(batches)
+
+    batch: Any = pd.Series if scoring.packed else pd.DataFrame
+    pandas.__annotations__ = {"batches": Iterator[batch], "return": Iterator[pd.Series]}
+    return F.pandas_udf(pandas, kind)(row)  # type: ignore[call-overload]
 
 
 def prediction_columns(stage: Any, tasks: Sequence[str]) -> list[tuple[str, str, str]]:
@@ -131,13 +116,18 @@ def add_predictions(
     # Under "error" the function that scores has raised already.
     policy = "skip" if stage.getHandleInvalid() == "skip" else "keep"
     scored = rows.apply(scored, found.isNull(), policy, "", stage.uid, counted)
+    in_jvm = use_jvm_functions(dataset.sparkSession)
+
+    def vector(x: Column, y: Column) -> Column:
+        return F.call_function("ctr_vector", x, y) if in_jvm else array_to_vector(F.array(x, y))
+
     added = []
     for task, (raw, probability, prediction) in enumerate(prediction_columns(stage, tasks)):
         z = found if len(tasks) == 1 else found[task]
         p = 1 / (1 + F.exp(-z))
         added += [
-            array_to_vector(F.array(-z, z)).alias(raw),
-            array_to_vector(F.array(1 - p, p)).alias(probability),
+            vector(-z, z).alias(raw),
+            vector(1 - p, p).alias(probability),
             F.when(p > stage.getThreshold(), 1.0).otherwise(0.0).alias(prediction),
         ]
     # Two columns of one name cannot be named.

@@ -118,7 +118,7 @@ class Softmax(Operation):
 
 
 class Sum(Operation):
-    """Sum over an axis, which is gone from the result."""
+    """Sum over an axis, in its order; the axis is gone from the result."""
 
     keys = ("axis",)
 
@@ -130,7 +130,16 @@ class Sum(Operation):
     def prepare(self, into: int | None) -> Run:
         """See `Operation.prepare`."""
         axis = self.arguments["axis"]
-        return lambda x: x.sum(axis=axis)
+
+        def run(x: np.ndarray) -> np.ndarray:
+            # NumPy's own sum takes another order where the axis is the last.
+            parts = np.moveaxis(x, axis, 0)
+            total = parts[0].copy() if len(parts) else np.zeros(parts.shape[1:], np.float32)
+            for part in parts[1:]:
+                total += part
+            return total
+
+        return run
 
 
 class MatMul(Operation):

@@ -50,9 +50,18 @@ class Execution:
             dead = [slot for slot in set(results) if last_of[slot] == i]
             self._steps.append((operation.prepare(into), of, dead))
         self._block = _height(program)
+        self._inputs = program.inputs
 
     def __call__(self, ids: np.ndarray, numeric: np.ndarray, logits: np.ndarray) -> None:
-        """Compute ids [B, ids_width] int64 and numbers [B, M] float32 into logits [B, T]."""
+        """Compute ids [B, ids_width] and numbers [B, M] float32 into logits [B, T].
+
+        Raises
+        ------
+        IndexError
+            If an id lies outside its table.
+        """
+        ids = ids.astype(np.int64)
+        self._inputs.id_range.check(ids)
         for start in range(0, len(ids), self._block):
             rows = slice(start, start + self._block)
             block = ids[rows], numeric[rows]

@@ -11,14 +11,16 @@ from spark_ctr.runtime.program import FIRST, Program
 from spark_ctr.runtime.shapes import BATCH, text
 from spark_ctr.tables import Inputs
 
-FORMAT_VERSION = 4
+FORMAT_VERSION = 5
+# Format 4 has no levels; all else is the same.
+READ_VERSIONS = (4, FORMAT_VERSION)
 _KEYS = {"format_version", "network", "tasks", "inputs", "operations", "logits"}
 _MOST_OPERATIONS = 1 << 16
 _MOST_IDS = 1 << 20  # ids of one row of data
 
 
 def read_program(header: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Program:
-    """Return the program of a header of `FORMAT_VERSION`.
+    """Return the program of a header of `READ_VERSIONS`.
 
     Whoever can write a file can write its checksum too. So each operation is checked against its
     operands for any number of rows, each array and each result must be used, and nothing is built
@@ -69,6 +71,8 @@ def _check_use(
         raise ValueError(f"its tasks are {tasks!r}")
     if header["logits"] != last or type(header["logits"]) is not int or last < FIRST:
         raise ValueError(f"its logits are value {header['logits']!r}, but its last is {last}")
+    if program.levels(last):
+        raise ValueError("its logits are levels")
     if program.shape(last) != (BATCH, len(tasks)):
         raise ValueError(f"its logits are {text(program.shape(last))} for {len(tasks)} tasks")
     used = {operand for of in program.of for operand in of}

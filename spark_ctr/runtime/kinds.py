@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from spark_ctr.runtime import arithmetic, layers
+from spark_ctr.runtime import arithmetic, layers, levels
 from spark_ctr.runtime.operation import Operation
 
 KINDS: dict[str, type[Operation]] = {
     "embed": layers.Embed,
     "linear": layers.Linear,
     "binary_linear": layers.Binary,
+    "quantise": levels.Quantise,
+    "integer_linear": levels.IntegerLinear,
     "layer_norm": layers.LayerNorm,
     "add": arithmetic.Add,
     "subtract": arithmetic.Subtract,

@@ -70,7 +70,7 @@ class Linear(Operation):
 
     keys: ClassVar[tuple[str, ...]] = ("layer", "bias")
     precision: ClassVar[str] = "int8"
-    _make: Callable[[], Index8Linear | BinaryLinear]
+    _make: Callable[[], Run]
 
     def layers(self) -> dict[str, str]:
         """See `Operation.layers`."""
@@ -100,7 +100,7 @@ class Linear(Operation):
 
     def prepare(self, into: int | None) -> Run:
         """See `Operation.prepare`."""
-        key = type(self), self.arguments["layer"], self.operands[0][-1]
+        key = type(self), *sorted(self.arguments.items()), self.operands[0][-1]
         kernel = self.weights.kernel(key, self._make)
         if len(self.shape) == 2:
             return kernel

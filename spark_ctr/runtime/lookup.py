@@ -88,8 +88,9 @@ class Lookup:
         negative, padding = ids < 0, ids == PADDING
         values = self._dequantised(np.where(padding, 0, np.where(negative, ~ids, ids)))
         factor = np.where(negative, np.float32(-1), np.float32(1))
-        factor[padding] = 0
         values *= factor[:, :, None]
+        # Not by a factor of 0: whatever the row holds, padding is 0.
+        values[padding] = 0
         divisor = self._divisor
         if self._counted.any():
             counts = self._sums(np.where(padding, np.float32(0), np.float32(1)))

@@ -39,6 +39,8 @@ class Operation(ABC):
         Whether the result may lie in the memory of its operand.
     elementwise : bool
         Whether the result may overwrite an operand of its shape.
+    levels, of_levels : bool
+        Whether the result and the operands are levels, uint8, rather than float32.
 
     Raises
     ------
@@ -49,6 +51,8 @@ class Operation(ABC):
     keys: ClassVar[tuple[str, ...]] = ()
     view: ClassVar[bool] = False
     elementwise: ClassVar[bool] = False
+    levels: ClassVar[bool] = False
+    of_levels: ClassVar[bool] = False
 
     def __init__(
         self,

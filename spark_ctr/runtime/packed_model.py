@@ -1,4 +1,4 @@
-"""The packed model: 8-bit and 1-bit weights, predicting on NumPy alone (no torch)."""
+"""The packed model: 8-bit and 1-bit weights, predicting without torch."""
 
 from __future__ import annotations
 
@@ -8,12 +8,15 @@ import numpy as np
 
 from spark_ctr.runtime.earlier_formats import EARLIER_VERSIONS, converted
 from spark_ctr.runtime.execution import Execution
-from spark_ctr.runtime.header import FORMAT_VERSION, read_program
+from spark_ctr.runtime.header import FORMAT_VERSION, READ_VERSIONS, read_program
+from spark_ctr.runtime.native import native_execution
 from spark_ctr.tables import Inputs
 
 
 class PackedModel:
     """A click model on packed weights.
+
+    The native kernels compute it where they are there and have all that it needs, else NumPy.
 
     Parameters
     ----------
@@ -26,7 +29,7 @@ class PackedModel:
     Attributes
     ----------
     header : dict
-        Of `FORMAT_VERSION`.
+        Of one of `READ_VERSIONS`.
     inputs : Inputs
         Columns that the model reads.
     tasks : tuple of str
@@ -43,24 +46,25 @@ class PackedModel:
 
     def __init__(self, header: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
         version = header.get("format_version")
-        if type(version) is not int or version not in (*EARLIER_VERSIONS, FORMAT_VERSION):
+        if type(version) is not int or version not in (*EARLIER_VERSIONS, *READ_VERSIONS):
             raise ValueError(
                 f"packed model of format {version!r}, this version reads up to {FORMAT_VERSION}; "
                 "upgrade spark_ctr"
             )
         try:
-            if version != FORMAT_VERSION:
+            if version in EARLIER_VERSIONS:
                 header, arrays = converted(header, arrays)
             program = read_program(header, arrays)
         except ValueError as error:
             raise ValueError(f"packed model is damaged: {error}; save the model again") from None
         self.inputs: Inputs = program.inputs
+        self._ids, self._numbers = program.inputs.ids_width, len(program.inputs.numeric)
         # What does not count is dropped.
         self.header = {**header, "inputs": self.inputs.to_dict()}
         self.tasks = tuple(header["tasks"])
         self.layers = program.layers()
         self._arrays = arrays
-        self._execution = Execution(program)
+        self._execution = native_execution(program, len(self.tasks)) or Execution(program)
 
     def __reduce__(self) -> tuple[Any, ...]:
         # A copy prepares kernels of its own, which cannot all be copied.
@@ -103,14 +107,11 @@ class PackedModel:
             If an id lies outside its table.
         """
         ids, numeric = np.asarray(ids), np.asarray(numeric, dtype=np.float32)
-        widths = self.inputs.ids_width, len(self.inputs.numeric)
-        for kind, array, width in zip(("ids", "numeric"), (ids, numeric), widths, strict=True):
+        for kind, array, width in (("ids", ids, self._ids), ("numeric", numeric, self._numbers)):
             if array.ndim != 2 or array.shape[1] != width:
                 raise ValueError(f"{kind} must have shape [B, {width}], got {list(array.shape)}")
         if len(ids) != len(numeric):
             raise ValueError(f"ids has {len(ids)} rows but numeric {len(numeric)}")
-        ids = ids.astype(np.int64)
-        self.inputs.id_range.check(ids)
         logits = np.empty((len(ids), len(self.tasks)), dtype=np.float32)
         self._execution(ids, numeric, logits)
         return logits

@@ -17,6 +17,7 @@ from spark_ctr.tables import Inputs
 IDS = 0
 NUMERIC = 1
 FIRST = 2
+_SORTS = {False: "float32, not levels", True: "levels, not float32"}
 # An operand: the number of a value, or the name of a float32 array.
 Operand = int | str
 
@@ -59,7 +60,11 @@ class Program:
             if not isinstance(of, list | tuple):
                 raise ValueError(f"operands are {of!r}")
             shapes = tuple(self.shape(operand) for operand in of)
-            operation = KINDS[kind](arguments, shapes, self.weights, self.inputs)
+            made = KINDS[kind]
+            wrong = [operand for operand in of if self.levels(operand) != made.of_levels]
+            if wrong:
+                raise ValueError(f"operand {wrong[0]} is {_SORTS[not made.of_levels]}")
+            operation = made(arguments, shapes, self.weights, self.inputs)
         except ValueError as error:
             raise ValueError(f"operation {number} ({kind!r}): {error}") from None
         self.operations.append(operation)
@@ -80,6 +85,11 @@ class Program:
         if number == NUMERIC:
             return BATCH, len(self.inputs.numeric)
         return self.operations[number - FIRST].shape
+
+    def levels(self, operand: Operand) -> bool:
+        """Return whether an operand is levels; see `shape` for what there is."""
+        computed = isinstance(operand, int) and operand >= FIRST
+        return computed and self.operations[int(operand) - FIRST].levels
 
     def layers(self) -> dict[str, str]:
         """Return the precision of each quantised layer, "int8" or "binary", by name."""

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from spark_ctr.networks.output_bias import map_logits
 from spark_ctr.training.metrics import log_loss_of_logits
+
+if TYPE_CHECKING:
+    from spark_ctr.networks.network import Network
+    from spark_ctr.training.predictions import Predictions
 
 Floats = NDArray[np.float64]
 Line = tuple[float, float]
@@ -112,6 +117,29 @@ def recalibrate(
             best = loss
             chosen = Recalibration(*line, log_loss=plain, cross_fitted=loss, events=events)
     return chosen
+
+
+def recalibrate_network(network: Network, rows: Predictions) -> dict[str, Any]:
+    """Map the logits of a network, in place, by what `recalibrate` finds for each task.
+
+    Parameters
+    ----------
+    network : Network
+    rows : Predictions
+        Of the network, on rows that it was not trained on.
+
+    Returns
+    -------
+    dict
+        Of the `Recalibration`; of several tasks one by name.
+    """
+    lines = {}
+    for task, name in enumerate(network.tasks):
+        found = recalibrate(*rows.of_task(task))
+        if found.applied:
+            map_logits(network, found.slope, found.offset, task)
+        lines[name] = found.to_dict()
+    return lines if len(lines) > 1 else found.to_dict()
 
 
 def _effective(weight: Floats) -> float:

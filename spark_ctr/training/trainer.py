@@ -13,7 +13,6 @@ import torch
 from torch import Tensor, nn
 
 from spark_ctr.networks.network import Network
-from spark_ctr.networks.output_bias import map_logits
 from spark_ctr.networks.random_draws import RandomDraws
 from spark_ctr.networks.registry import is_built_in
 from spark_ctr.training.allocation import memory_kept
@@ -30,7 +29,7 @@ from spark_ctr.training.precision_context import autocast
 from spark_ctr.training.predictions import Feed, predict
 from spark_ctr.training.progress import Progress
 from spark_ctr.training.ranks import Ranks
-from spark_ctr.training.recalibration import recalibrate
+from spark_ctr.training.recalibration import recalibrate_network
 from spark_ctr.training.run_state import EpochTotals, RunState
 from spark_ctr.training.schedule import Schedule
 from spark_ctr.training.settings import TrainingSettings
@@ -177,13 +176,7 @@ class _Run:
 
     def _recalibrate(self, valid_feed: Feed) -> None:
         rows = predict(self.network, valid_feed, str(self.device), self.ranks)
-        lines = {}
-        for task, name in enumerate(self.network.tasks):
-            found = recalibrate(*rows.of_task(task))
-            if found.applied:
-                map_logits(self.network, found.slope, found.offset, task)
-            lines[name] = found.to_dict()
-        self.state.history.recalibration = lines if len(lines) > 1 else found.to_dict()
+        self.state.history.recalibration = recalibrate_network(self.network, rows)
 
     @contextmanager
     def _averaged(self) -> Iterator[None]:

@@ -10,6 +10,7 @@ import numpy as np
 from golden import cleaned, counts, golden_rows, kinds
 from pyspark.errors import AnalysisException
 from pyspark.sql import SparkSession
+from scores import imported, scores
 
 from spark_ctr.hashing import ColumnRows, TailHash, Vocabulary, row_plan
 from spark_ctr.jvm import has_jvm_functions, session_settings
@@ -19,8 +20,10 @@ FUNCTIONS = [
     "ctr_count_histogram",
     "ctr_cut",
     "ctr_merge_counts",
+    "ctr_pack",
     "ctr_rows",
     "ctr_value_counts",
+    "ctr_vector",
 ]
 # One column: 10 buckets from row 1 on, seed 7, no private rows.
 PLAN = "X'" + row_plan([ColumnRows(Vocabulary(np.zeros(0), TailHash("modulo", 10, 7)))]).hex() + "'"
@@ -42,6 +45,25 @@ BAD_CALLS = [
     "ctr_clean('a', 'x', array(CAST(id AS STRING)))",
     "ctr_cut(1D, CAST(NULL AS ARRAY<DOUBLE>))",
     "ctr_cut('a', array(1D))",
+    "ctr_pack(array(1), array(1D), 1)",
+    "ctr_pack(array(1L), array(1D), 1, 1)",
+    "ctr_pack(array(1), array('a'), 1, 1)",
+    "ctr_pack(array(1), array(1D), int(id), 1)",
+    "ctr_pack(array(1), array(1D), 1, CAST(NULL AS INT))",
+    "ctr_pack(array(1), array(1D), -1, 1)",
+    "ctr_vector(1D)",
+    "ctr_vector(1D, 1)",
+]
+SCORED = [
+    *(("mixed", "quantised", policy, "double") for policy in ("error", "skip", "keep")),
+    ("mixed", "quantised", "keep", "float"),
+    ("mixed", "quantised", "keep", "decimal(5,2)"),
+    ("mixed", "float", "keep", "double"),
+    ("mixed", "two", "skip", "double"),
+    ("lists", "quantised", "skip", "double"),
+    ("lists", "quantised", "keep", "double"),
+    ("numbers", "quantised", "skip", "double"),
+    ("numbers", "quantised", "keep", "float"),
 ]
 
 
@@ -64,6 +86,8 @@ def observe(spark: SparkSession) -> dict:
     }
     return {
         "has": True,
+        "imported": imported(spark),
+        "scores": {way: scores(spark, way == "jar", SCORED) for way in ("jar", "no jar")},
         "listed": [name for name in FUNCTIONS if spark.catalog.functionExists(name)],
         "errors": {call: message(spark, call) for call in BAD_CALLS},
         "description": description,

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 from golden import BUCKETS, CLEAN, GOLDEN, cleaned, counts, golden_rows, kinds, log_to_count
-from probe_functions import PLAN, observe
+from probe_functions import PLAN, SCORED, observe
+from pyspark.sql import functions as F
+from scores import ROWS, VALID
 
 from spark_ctr.hashing import value_hash
 from spark_ctr.jvm import has_jvm_functions, jar_path
@@ -35,7 +37,7 @@ def probe(jar: str, folder: Path) -> dict:
         env=dict(os.environ, PYTHONPATH=str(ROOT), PYSPARK_PYTHON=sys.executable),
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=600,
     )
     assert done.returncode == 0, done.stderr[-4000:]
     return json.loads(done.stdout.splitlines()[-1])
@@ -62,7 +64,7 @@ def plain(spark):
 
 def test_session_with_the_jar_has_the_function(seen):
     assert seen["has"]
-    assert seen["listed"] == sorted(seen["description"]) and len(seen["listed"]) == 6
+    assert seen["listed"] == sorted(seen["description"]) and len(seen["listed"]) == 8
 
 
 @pytest.mark.parametrize(
@@ -88,6 +90,14 @@ def test_session_with_the_jar_has_the_function(seen):
         ),
         ("ctr_cut(1D, CAST(NULL AS ARRAY<DOUBLE>))", ["UNEXPECTED_NULL", "`cuts`"]),
         ("ctr_cut('a', array(1D))", ["UNEXPECTED_INPUT_TYPE", "`number`", "STRING"]),
+        ("ctr_pack(array(1), array(1D), 1)", ["WRONG_NUM_ARGS", "(ids, numbers, width, count)"]),
+        ("ctr_pack(array(1L), array(1D), 1, 1)", ["UNEXPECTED_INPUT_TYPE", "`ids`", "BIGINT"]),
+        ("ctr_pack(array(1), array('a'), 1, 1)", ["UNEXPECTED_INPUT_TYPE", "`numbers`", "STRING"]),
+        ("ctr_pack(array(1), array(1D), int(id), 1)", ["NON_FOLDABLE_INPUT", "`width`"]),
+        ("ctr_pack(array(1), array(1D), 1, CAST(NULL AS INT))", ["UNEXPECTED_NULL", "`count`"]),
+        ("ctr_pack(array(1), array(1D), -1, 1)", ["VALUE_OUT_OF_RANGE", "`width`", "-1"]),
+        ("ctr_vector(1D)", ["WRONG_NUM_ARGS", "2 (x, y)"]),
+        ("ctr_vector(1D, 1)", ["UNEXPECTED_INPUT_TYPE", "`y`", "INT"]),
     ],
 )
 def test_wrong_calls_name_the_argument(seen, call, parts):
@@ -99,6 +109,29 @@ def test_describe_function_extended(seen):
     for part in ("sparkctr.CtrRows", "ctr_rows(plan, value, ...)", "Examples:"):
         assert part in seen["description"]["ctr_rows"]
     assert "ctr_value_counts(label, slice, hash, ...)" in seen["description"]["ctr_value_counts"]
+
+
+def test_scores_are_the_same_with_and_without_the_jar(seen):
+    jar, none = seen["scores"]["jar"], seen["scores"]["no jar"]
+    assert jar == none
+    for name, kind, policy, numbers in SCORED:
+        found, rows = jar[f"{name} {kind} {policy} {numbers}"], len(ROWS[name])
+        if policy == "error":
+            invalid = rows - VALID[name]
+            assert found.startswith(f"ValueError: {invalid} of {rows} rows in a batch have feat")
+            continue
+        skipped = rows - VALID[name] if policy == "skip" else 0
+        assert found["skipped"] == skipped
+        assert [row[0] for row in found["rows"]] == list(range(rows - skipped))
+        assert len({row[1][0] for row in found["rows"]}) > (name != "numbers")
+
+
+def test_workers_of_a_quantised_model_import_little(seen, spark):
+    if has_jvm_functions(spark):
+        pytest.skip("the workers of this run's session import all that they may need")
+    needless = {"torch"} | ({"pandas"} if hasattr(F, "arrow_udf") else set())
+    assert "spark_ctr" in seen["imported"]
+    assert not needless & set(seen["imported"])
 
 
 def test_golden_rows_with_the_jar(seen):

@@ -7,6 +7,7 @@ import sys
 import numpy as np
 import pytest
 import torch
+from agreement import assert_same_logits
 
 from spark_ctr.kernels import simd
 from spark_ctr.networks import NETWORKS, PADDING, Inputs, Table, build_network
@@ -66,7 +67,7 @@ def test_logits_are_those_of_the_network(name, config, inputs, make_network, mak
     logits = model.predict_logits(*rows_of(batch))
     expected = network(batch.ids, batch.numeric).numpy().reshape(logits.shape)
     assert logits.dtype == np.float32 and expected.std() > 0
-    np.testing.assert_allclose(logits, expected, rtol=1e-4, atol=1e-4 * np.abs(expected).mean())
+    assert_same_logits(logits, expected)
     assert model.layers.keys() == set(quantisable_layers(make_network(name, inputs, **config)))
 
 
@@ -110,23 +111,22 @@ def test_networks_of_ones_own_that_can_be_traced_are_packed(
     batch = make_batch("slots", rows=200)
     network = make_network(f"{OWN}:{name}", "slots", members=members)
     check_packable(network)
-    quantised = prepare(network, dict.fromkeys(quantisable_layers(network), "int8"))
+    quantised = quantise(network, batch)
     logits = pack_network(quantised).predict_logits(*rows_of(batch))
-    expected = quantised(batch.ids, batch.numeric).numpy()
-    np.testing.assert_allclose(logits, expected, rtol=1e-4, atol=1e-5)
+    assert_same_logits(logits, quantised(batch.ids, batch.numeric).numpy())
 
 
 @torch.no_grad()
 def test_a_network_of_two_tasks_is_packed(make_network, make_batch):
     network, batch = make_network(f"{OWN}:TwoTasks", "slots"), make_batch("slots", rows=100)
     map_logits(network, 0.5, 1.0, task=1)
-    quantised = prepare(network, dict.fromkeys(quantisable_layers(network), "int8"))
+    quantised = quantise(network, batch)
     model = packed_from_bytes(packed_to_bytes(pack_network(quantised)))
     assert model.tasks == ("click", "buy")
     expected = quantised(batch.ids, batch.numeric).numpy()
     assert expected.shape == (100, 2)
     logits = model.predict_logits(*rows_of(batch))
-    np.testing.assert_allclose(logits, expected, rtol=1e-4, atol=1e-5)
+    assert_same_logits(logits, expected)
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -170,7 +170,9 @@ import json, sys
 for name in ("torch", "pyspark", "numkong"):
     sys.modules[name] = None
 import numpy as np
+from spark_ctr.kernels.native import library
 from spark_ctr.runtime.packed_model import PackedModel
+library.LIBRARY = "none"
 arrays = dict(np.load("model.npz"))
 ids, numeric = arrays.pop("ids"), arrays.pop("numeric")
 model = PackedModel.from_arrays(json.load(open("header.json")), arrays)
@@ -194,7 +196,8 @@ np.save("logits.npy", model.predict_logits(ids, numeric))
 @pytest.mark.skipif(simd.simd() is None, reason="numkong is not installed")
 def test_logits_with_and_without_numkong_are_identical(packed, make_batch, monkeypatch):
     rows = rows_of(make_batch())
-    with_numkong = packed.predict_logits(*rows)
+    monkeypatch.setattr("spark_ctr.runtime.packed_model.native_execution", lambda *_: None)
+    with_numkong = PackedModel.from_arrays(*packed.to_arrays()).predict_logits(*rows)
     monkeypatch.setattr("spark_ctr.kernels.binary.simd", lambda: None)
     without = PackedModel.from_arrays(*packed.to_arrays())
     np.testing.assert_array_equal(without.predict_logits(*rows), with_numkong)
@@ -221,21 +224,21 @@ def test_golden_logit():
     config = {"hidden_layers": [2, 2], "batch_norm": False}
     network = build_network("dnn", Inputs((Table("a", 3, 1),), ("x",)), config)
     with torch.no_grad():
-        network.embedding.weights[0].weight.copy_(torch.tensor([[0.0], [255.0], [100.4]]))
+        network.embedding.weights[0].weight.copy_(torch.tensor([[0.0], [127.0], [100.4]]))
         first, second = (network.mlp.layers[f"hidden_{i}"].linear for i in range(2))
         first.weight.copy_(torch.tensor([[1.0, 0.0], [0.0, 1.0]]))
         first.bias.copy_(torch.tensor([-50.0, 0.0]))
         second.weight.copy_(torch.tensor([[0.5, -1.5], [-3.0, -1.0]]))
         second.bias.copy_(torch.tensor([0.25, 5.0]))
-        network.output.weight.copy_(torch.tensor([[2.0, 4.0]]))
+        network.output.weight.copy_(torch.tensor([[4.0, 4.0]]))
         network.output.bias.fill_(-1.0)
     model = pack_network(quantise(network))
     # id 2 reads 100; hidden_0 [50, 0], signs [+, -]; alpha [1, 2], dots [2, 0]:
-    # hidden_1 [2.25, 5] -> logit 4.5 + 20 - 1.
+    # hidden_1 [2.25, 5], with steps of 1 [2, 5] -> logit 8 + 20 - 1.
     # id 0, x 1: hidden_0 [0, 1], signs [-, +]; dots [-2, 0]: hidden_1 [0, 5] -> logit 19.
     logits = model.predict_logits(np.array([[2], [0]]), np.array([[-1.0], [1.0]]))
-    assert logits[:, 0] == pytest.approx([23.5, 19.0], abs=1e-5)
-    assert model.to_arrays()[1]["embedding.weights.0.index"].tolist() == [[-128], [127], [-28]]
+    assert logits[:, 0] == pytest.approx([27.0, 19.0], abs=1e-5)
+    assert model.to_arrays()[1]["embedding.weights.0.index"].tolist() == [[0], [127], [100]]
     assert model.to_arrays()[1]["mlp.layers.hidden_1.linear.signs"].tolist() == [[1], [0]]
 
 
@@ -248,16 +251,16 @@ def test_golden_slots():
     )
     network = build_network("lr", Inputs(tables, ()))
     with torch.no_grad():
-        rows = torch.tensor([[0.0], [255.0], [10.0], [0.0], [51.0], [2.0]])
+        rows = torch.tensor([[0.0], [127.0], [10.0], [0.0], [127.0], [2.0]])
         network.embedding.weights[0].weight.copy_(rows)
         network.numeric.bias.fill_(1.0)
     model = pack_network(quantise(network))
     assert model.nbytes == 6 + 2 * 4 + 2 * 4 + 4
     none = [PADDING] * 3
     ids = [[1, 2, 1, 2, 0, 0, 1], [1, 1, ~1, 2, *none], [0, 0, ~2, ~2, 1, PADDING, 2]]
-    # 132.5 + 53 + 17; 255 - 51 + 2; -2 - 2 + (51 + 2) / 2; and the bias.
+    # 68.5 + 129 + 127 / 3; 127 - 127 + 2; -2 - 2 + (127 + 2) / 2; and the bias.
     logits = model.predict_logits(np.array(ids), np.zeros((3, 0)))
-    assert logits[:, 0] == pytest.approx([203.5, 207.0, 23.5], abs=1e-4)
+    assert logits[:, 0] == pytest.approx([240.8333, 3.0, 61.5], abs=1e-4)
 
 
 def test_no_rows(packed):
@@ -319,7 +322,7 @@ def test_logits_that_are_not_mapped_take_no_operation(make_network):
     assert kinds == [
         "embed",
         "concat",
-        *["linear", "relu"],
+        *["quantise", "integer_linear", "relu"],
         *["binary_linear", "relu"] * 3,
-        "linear",
+        *["quantise", "integer_linear"],
     ]

@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional
 
 from spark_ctr.precision.binary import BinaryLinear
-from spark_ctr.precision.index8 import index8_fake_quantise, index8_range
+from spark_ctr.precision.index8 import index8_fake_quantise, index8_scale
 from spark_ctr.precision.qat import Index8Embedding, Index8Linear, prepare, quantisable_layers
 from spark_ctr.precision.schedule import BinarySchedule
 from spark_ctr.precision.sensitivity import (
@@ -38,38 +38,37 @@ def test_prepare_copies(make_network, make_batch):
     assert not quantised.training and prepare(network.train(), plan).training
 
 
-def test_embeddings_have_a_range_for_each_column(make_network):
+def test_embeddings_have_a_scale_for_each_column(make_network):
     network = make_network("dnn")
     rows = network.embedding.weights[2].weight  # 50 rows of site, 1 row of one
     quantised = prepare(network, {"embedding.weights.2": "int8"}).embedding.weights[2]
     assert quantised.rows == [50, 1]
     values = quantised(torch.tensor([[49, 50]]))[0]
     table = rows[:50].detach()
-    assert torch.equal(values[0], index8_fake_quantise(table, *index8_range(table))[49])
-    torch.testing.assert_close(values[1], rows[50], rtol=0, atol=rows[50].std().item())
-    step = (rows[50].max() - rows[50].min()).item() / 255
-    assert (values[1] - rows[50]).abs().max() <= step / 2 + 1e-6
+    assert torch.equal(values[0], index8_fake_quantise(table, index8_scale(table))[49])
+    step = rows[50].abs().max().item() / 127
+    assert 0 < (values[1] - rows[50]).abs().max() <= step / 2 + 1e-6
 
 
-def test_columns_that_share_rows_share_a_range(make_network, make_batch):
+def test_columns_that_share_rows_share_a_scale(make_network, make_batch):
     network, batch = make_network("lr", "slots"), make_batch("slots")
     quantised = prepare(network, {"embedding.weights.0": "int8"})
     layer = quantised.embedding.weights[0]
     assert layer.rows == [50, 30, 9, 9, 40, 20, 9, 30]
     table = network.embedding.weights[0].weight[-30:].detach()
-    for values, part in zip(layer.ranges(), index8_range(table), strict=True):
-        assert values[-1] == part
-    # Looked up, each row is within half a step of its own table's range.
+    assert layer.scale[-1] == index8_scale(table)
+    # Looked up, each row is within half a step of its own table's scale.
     exact = network.embedding(batch.ids).detach()
     error = (quantised.embedding(batch.ids).detach() - exact).abs().max(0).values
     for c, table in enumerate(network.inputs.tables):
         steps = table.slots if table.pooling == "sum" else 1
-        assert error[c] <= steps * layer.ranges()[0].max() / 2 + 1e-6
+        assert error[c] <= steps * layer.scale.max() / 2 + 1e-6
 
 
 def test_int8_network_is_close_to_fp32(make_network, make_batch):
     network, batch = make_network("deepfm"), make_batch()
-    quantised = prepare(network, dict.fromkeys(quantisable_layers(network), "int8"))
+    plan = dict.fromkeys(quantisable_layers(network), "int8")
+    quantised = prepare(network, plan, (batch.ids, batch.numeric))
     exact = network(batch.ids, batch.numeric)
     error = (quantised(batch.ids, batch.numeric) - exact).std() / exact.std()
     assert 0 < error < 0.02

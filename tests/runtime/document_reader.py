@@ -52,6 +52,12 @@ def _result(program, arrays, operation, operands, ids):
         return _over_last_axis(x, lambda row: _linear(row, layer, operation["bias"]))
     if kind == "binary_linear":
         return _over_last_axis(x, lambda row: _binary(row, layer))
+    if kind == "quantise":
+        inverse = arrays[f"{operation['layer']}.inverse"]
+        levels = np.rint(x * inverse) + F(operation["zero"])
+        return np.minimum(np.fmax(levels, F(0)), F(255))
+    if kind == "integer_linear":
+        return _over_last_axis(x, lambda row: _integer(row, layer, operation["zero"]))
     if kind == "layer_norm":
         return _over_last_axis(x, lambda row: _normed(row, layer, operation["epsilon"]))
     if kind == "softmax":
@@ -100,6 +106,14 @@ def _linear(row, layer, has_bias):
             float(x) * float(_value(q, scale, minimum)) for x, q in zip(row, indices, strict=True)
         ]
         outputs.append(math.fsum(products) + (float(layer["bias"][n]) if has_bias else 0.0))
+    return outputs
+
+
+def _integer(row, layer, zero):
+    outputs = []
+    for n, indices in enumerate(layer["index"]):
+        total = sum((int(x) - zero) * int(q) for x, q in zip(row, indices, strict=True))
+        outputs.append(F(F(total) * layer["scale"][n]) + layer["bias"][n])
     return outputs
 
 

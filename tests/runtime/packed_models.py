@@ -44,7 +44,9 @@ def saved_bytes(name: str) -> bytes:
 
 
 @torch.no_grad()
-def quantised(name: str, inputs: Inputs = INPUTS, seed: int = 1, **config) -> Network:
+def quantised(
+    name: str, inputs: Inputs = INPUTS, seed: int = 1, activations: bool = True, **config
+) -> Network:
     """Return a quantised network with random biases and norms, the candidates 1-bit."""
     if name not in ("lr", "fm"):
         config = {"batch_norm": False} | config
@@ -58,7 +60,9 @@ def quantised(name: str, inputs: Inputs = INPUTS, seed: int = 1, **config) -> Ne
     plan = dict.fromkeys(quantisable_layers(network), "int8")
     plan |= dict.fromkeys(binary_candidates(network), "binary")
     rows = draw_rows(inputs, 200, seed)
-    return prepare(network, plan, tuple(map(torch.from_numpy, rows))).eval()
+    return prepare(
+        network, plan, tuple(map(torch.from_numpy, rows)), activations=activations
+    ).eval()
 
 
 def draw_rows(inputs: Inputs, rows: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

@@ -20,9 +20,15 @@ ODD = [None, float("nan"), 10**400, -1, 0, 1, 2, 5, 2**31, True, 0.5, "x", "nume
 def models():
     """Header and arrays of programs of many operations, and of models of earlier formats."""
     networks = {
-        "dnn": {"hidden_layers": [9, 7, 5], "layer_norm": True, "members": 2},
+        "dnn": {"hidden_layers": [9, 7, 5], "layer_norm": True, "members": 2, "activations": False},
+        "deepfm": {"hidden_layers": [9, 8]},
         "dcnv2": {"hidden_layers": [9, 8], "cross_rank": 2, "batch_norm": True},
-        "autoint": {"hidden_layers": [6, 5], "attention_layers": 1, "attention_dim": 4},
+        "autoint": {
+            "activations": False,
+            "hidden_layers": [6, 5],
+            "attention_layers": 1,
+            "attention_dim": 4,
+        },
         "fibinet": {"hidden_layers": [6, 5]},
     }
     made = {
@@ -120,7 +126,7 @@ def test_what_is_wrong_is_said(models):
     padded = arrays[signs].copy()
     padded[0, -1] |= 0x80  # of the last of fewer than 8 inputs
     broken = [
-        ({**header, "format_version": 5}, arrays, "of format 5, .* upgrade spark_ctr"),
+        ({**header, "format_version": 6}, arrays, "of format 6, .* upgrade spark_ctr"),
         ({**header, "format_version": True}, arrays, "of format True"),
         ({**header, "more": 1}, arrays, "its header has"),
         ({**header, "network": 3}, arrays, "its network is 3"),
@@ -143,6 +149,35 @@ def test_what_is_wrong_is_said(models):
         (header, {**arrays, "more": arrays[signs]}, r"arrays \['more'\] are superfluous"),
         (header, {**arrays, signs: arrays[signs].astype(np.int8)}, r"is int8 \[.*expected uint8"),
         (header, {**arrays, signs: padded}, "signs of inputs it has not"),
+    ]
+    for bad_header, bad_arrays, message in broken:
+        with pytest.raises(ValueError, match=message):
+            PackedModel.from_arrays(bad_header, bad_arrays)
+
+
+def test_what_is_wrong_with_levels_is_said(models):
+    header, arrays = models["deepfm"]
+    at = {one["kind"]: i for i, one in enumerate(header["operations"])}
+
+    def forged(found, /, **changes):
+        operations = copy.deepcopy(header["operations"])
+        operations[at[found]].update(changes)
+        return {**header, "operations": operations}
+
+    quantised = header["operations"][at["quantise"]]
+    layer, levels = quantised["layer"], quantised["result"]
+    inverse = arrays[f"{layer}.inverse"]
+    broken = [
+        (forged("quantise", zero=256), arrays, "zero is 256"),
+        (forged("integer_linear", zero=-1), arrays, "zero is -1"),
+        (forged("integer_linear", of=[1]), arrays, "operand 1 is float32, not levels"),
+        (
+            forged("integer_linear", kind="binary_linear", of=[levels]),
+            arrays,
+            "has|levels, not float32",
+        ),
+        (header, {**arrays, f"{layer}.inverse": -inverse}, "no step above 0"),
+        (header, {**arrays, f"{layer}.inverse": inverse[:2]}, "no step above 0"),
     ]
     for bad_header, bad_arrays, message in broken:
         with pytest.raises(ValueError, match=message):

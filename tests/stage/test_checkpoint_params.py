@@ -48,7 +48,7 @@ def test_fine_tuning_goes_on_to_the_same_model(small_clicks, tmp_path, monkeypat
     def fit(rows, folder=None):
         folders = {"checkpointDir": f"{tmp_path}/{folder}"} if folder else {}
         first = classifier(maxIter=1, network="dnn", hiddenLayers=[8, 6, 4], **folders)
-        stage = MixedPrecisionQuantizer(classifier=first, maxIter=2)
+        stage = MixedPrecisionQuantizer(classifier=first, maxIter=2, binaryShare=0.5)
         return stage.setTolerance(1.0).setLossTolerance(1e9).fit(rows)
 
     whole = fit(small_clicks)

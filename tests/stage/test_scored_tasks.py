@@ -12,7 +12,7 @@ from spark_ctr.classification import CTRClassificationModel, CTRClassifier
 from spark_ctr.estimator.columns import check_outputs
 from spark_ctr.networks import build_network
 from spark_ctr.networks.serialization import network_to_bytes
-from spark_ctr.rows.scoring import add_predictions, feature_elements, logit_column
+from spark_ctr.rows.scoring import add_predictions, logit_column
 from tests.stage.conftest import INPUTS
 
 TWO = "tests.training.two_tasks:TwoTasks"
@@ -28,10 +28,7 @@ def test_scores_of_each_task(small_clicks, policy):
     if policy == "skip":
         wrong = F.when(numbers[0] > 0, F.array(F.lit(99), F.lit(0))).otherwise(ids)
         data = data.withColumn("categoricalFeatures", wrong)
-    loader = model._loader
-    logit = logit_column(
-        feature_elements(model), INPUTS, loader, network_to_bytes(network), policy, 2
-    )
+    logit = logit_column(data, model, network_to_bytes(network))
     scored = add_predictions(data, logit, model._rows, model, model.tasks)
     assert scored.columns[-6:] == [
         f"{name}_{task}"

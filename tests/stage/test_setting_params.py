@@ -96,7 +96,7 @@ def test_every_setting_of_training_is_a_param():
         (
             MixedPrecisionQuantizer,
             FINE_TUNING,
-            "maxIter learningRate binaryShare tolerance lossTolerance",
+            "maxIter learningRate binaryShare tolerance lossTolerance quantizeActivations",
         ),
     ],
 )

@@ -14,7 +14,7 @@ from small_classifier import classifier
 from spark_ctr.feature import ClickLogCleaner, HashedEmbeddingEncoder
 from spark_ctr.networks import Inputs, Table
 from spark_ctr.rows.feature_columns import elements, invalid_features
-from spark_ctr.rows.scoring import checked_features
+from spark_ctr.rows.scored_batches import frame_features
 from spark_ctr.stage.invalid_rows import InvalidRows
 
 
@@ -172,6 +172,6 @@ def test_rows_are_invalid_alike_for_training_and_scoring(spark, tables):
     lengths = [F.size("a").alias("l0"), F.size("b").alias("l1")]
     bad = invalid_features(inputs, "a", "b").alias("bad")
     frame = data.select(bad, *elements(inputs, "a", "b"), *lengths).toPandas()
-    _, _, scored_bad = checked_features(frame.iloc[:, 1:], inputs)
+    _, _, scored_bad = frame_features(frame.iloc[:, 1:], inputs)
     np.testing.assert_array_equal(frame["bad"].to_numpy(dtype=bool), scored_bad)
     assert 0 < scored_bad.sum() < len(rows)

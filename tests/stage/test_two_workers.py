@@ -32,7 +32,9 @@ def test_two_workers_fine_tune_as_one_process_does(small_clicks, monkeypatch):
 
     def quantised(workers):
         stage = MixedPrecisionQuantizer(classifier=first.copy({first.numWorkers: workers}))
-        return stage.setParams(maxIter=2, tolerance=1.0, lossTolerance=1e9).fit(small_clicks)
+        return stage.setParams(maxIter=2, tolerance=1.0, lossTolerance=1e9, binaryShare=0.5).fit(
+            small_clicks
+        )
 
     one = quantised(1)
     with monkeypatch.context() as patched:

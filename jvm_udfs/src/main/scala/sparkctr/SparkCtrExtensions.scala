@@ -17,6 +17,8 @@ object SparkCtrExtensions {
     CtrCountHistogram.function,
     CtrCut.function,
     CtrMergeCounts.function,
+    CtrPack.function,
     CtrRows.function,
-    CtrValueCounts.function)
+    CtrValueCounts.function,
+    CtrVector.function)
 }

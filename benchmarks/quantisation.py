@@ -1,0 +1,304 @@
+"""What quantisation costs in AUC, log loss and calibration, and what it saves in bytes and time.
+
+The full-precision ``student`` is the distilled one of `benchmarks.distillation` with hidden layers
+[128, 128, 64]; logs, teachers and rows are those of that benchmark, where settings were chosen on
+rows that are not scored. ``default`` is what `MixedPrecisionQuantizer` does; the others change a
+part of it or, where they name 1-bit layers, keep these whatever they lose. Everything chosen here,
+plans, epochs and recalibration, is chosen on the rows that choose the epoch.
+
+``bytes`` are those of the saved networks, ``tables`` those of the embedding tables alone. ``time
+per row`` is that of scoring on one thread in batches of 8,192, ``CPU time`` that of quantising.
+
+``--teachers FOLDER`` keeps the teachers and ``--students FOLDER`` the students, in files
+``LOG-SEED-DIGEST.safetensors``. Needs what `benchmarks.distillation` needs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import sys
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.distillation import QUICK_ROWS, ROWS, Bench, narrow, opened
+from benchmarks.distillation_systems import FULL, LOGS, systems
+from benchmarks.distillation_table import MINUS, error, mean, spread
+from benchmarks.frame import Record, markdown, read_records, run
+from benchmarks.measure import cpu_seconds
+from benchmarks.model_zoo import built, feed, scores
+from benchmarks.model_zoo_logs import Log
+from spark_ctr.estimator.serving_time import Predictor, microseconds_per_row
+from spark_ctr.networks import Network
+from spark_ctr.networks.serialization import (
+    network_to_bytes,
+    predictor_from_bytes,
+    trusted_network_from_bytes,
+)
+from spark_ctr.precision.fine_tuning import (
+    calibration_rows,
+    fine_tune,
+    quantisation,
+    tuning_settings,
+)
+from spark_ctr.precision.packing import pack_network
+from spark_ctr.precision.qat import BINARY, INT8, prepare
+from spark_ctr.precision.sensitivity import Sensitivity, measure_sensitivity
+from spark_ctr.precision.settings import FINE_TUNING, OBJECTIVE
+from spark_ctr.runtime.packed_model import PackedModel
+from spark_ctr.training import predict, train
+from spark_ctr.training.losses import Objective
+from spark_ctr.training.precision_context import PRECISIONS
+from spark_ctr.training.recalibration import recalibrate_network
+from spark_ctr.training.training_run import TrainedNetwork, TrainingRun
+
+TEACHER = "teacher"
+STUDENT = "student"
+HIDDEN = [128, 128, 64]
+TIMED_ROWS = 65_536
+TABLES = "embedding"
+
+
+@dataclass(frozen=True)
+class Quantised:
+    """A way to quantise.
+
+    Attributes
+    ----------
+    binary : {"least", "most", "all", ""}
+        Which candidates are 1-bit, whatever they lose: the one that is least or most sensitive,
+        all, or none.
+    epochs : int
+        Of fine-tuning; 0 rounds alone.
+    activations : bool
+        Whether inputs of 8-bit layers have 8 bits too.
+    objective : dict
+        Instead of the defaults of OBJECTIVE.
+    """
+
+    binary: str = ""
+    epochs: int = FINE_TUNING["epochs"].default
+    activations: bool = True
+    objective: dict[str, Any] = field(default_factory=dict)
+
+    def plan(self, sensitivity: Sensitivity) -> dict[str, str]:
+        """Return the precision of each layer."""
+        ranked = sorted(sensitivity.increase, key=lambda name: sensitivity.increase[name])
+        parts = {"": [], "least": ranked[:1], "most": ranked[-1:], "all": ranked}
+        chosen = parts[self.binary]
+        return {name: BINARY if name in chosen else INT8 for name in sensitivity.layers}
+
+
+DEFAULT = "default"
+SYSTEMS = {
+    "8 bits": Quantised(epochs=0),
+    "8 bits, float32 inputs": Quantised(epochs=0, activations=False),
+    "8 bits, trained": Quantised(),
+    "1 bit, least sensitive": Quantised("least"),
+    "1 bit, most sensitive": Quantised("most"),
+    "1 bit, all": Quantised("all"),
+    "1 bit, all, without ABWR": Quantised("all", objective={"regularisation_weight": 0.0}),
+    "1 bit, all, without PT": Quantised("all", objective={"prioritised_epochs": 0}),
+    "1 bit, all, without ILF": Quantised("all", objective={"inverse_layerwise": False}),
+    "1 bit, all, labels alone": Quantised("all", objective={"logit_weight": 0.0}),
+}
+
+
+class _Students:
+    """The student of a log and seed, and what becomes of it."""
+
+    def __init__(self, name: str, log: Log, seed: int, arguments: argparse.Namespace) -> None:
+        self.name, self.log, self.seed, self.arguments = name, log, seed, arguments
+        system = systems(name)[FULL]
+        params = system.params | {"hiddenLayers": HIDDEN}
+        self.system = replace(system, params=params)
+        _, self.settings = built(replace(log, inputs=narrow(log)), params, seed, arguments)
+        bench = Bench(name, log, seed, arguments)
+        self.teacher = bench.teacher(system.teacher).network
+        self.student = self._student(bench)
+        rows, valid = log.split(seed)
+        self.feeds = feed(rows, self.settings.batch_size, seed), feed(valid, 8192, seed)
+
+    def _student(self, bench: Bench) -> Network:
+        facts = [self.system.params, self.log.inputs.to_dict(), len(self.log.train.label)]
+        text = json.dumps([*facts, self.arguments.quick, self.arguments.epochs], sort_keys=True)
+        digest = hashlib.sha256(text.encode()).hexdigest()[:8]
+        folder: Path | None = self.arguments.students
+        file = folder and folder / f"{self.name}-{self.seed}-{digest}.safetensors"
+        if file is not None and file.exists():
+            return trusted_network_from_bytes(file.read_bytes())
+        student = bench.student(self.system)[0].network
+        if file is not None:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(network_to_bytes(student))
+        return student
+
+    def quantised(self, how: Quantised) -> PackedModel:
+        """Quantise the student by a plan that is kept."""
+        train_feed, valid_feed = self.feeds
+        sensitivity = measure_sensitivity(self.student, valid_feed.batches(0))
+        rows = calibration_rows(train_feed)
+        network = prepare(self.student, how.plan(sensitivity), rows, activations=how.activations)
+        epochs = self._epochs(how.epochs)
+        if epochs == 0:
+            recalibrate_network(network, predict(network, valid_feed))
+            return pack_network(network)
+        rate = FINE_TUNING["learning_rate"].default
+        settings = tuning_settings(self.settings, epochs, rate)
+        loss = self._objective(how).loss(network)
+        train(network, train_feed, valid_feed, settings, loss=loss)
+        return pack_network(network)
+
+    def by_default(self) -> PackedModel:
+        """Quantise the student as `MixedPrecisionQuantizer` does."""
+
+        def trained(asked: TrainingRun) -> TrainedNetwork:
+            loss = asked.objective.loss(asked.network)
+            history = train(asked.network, *self.feeds, asked.settings, loss=loss)
+            return TrainedNetwork(asked.network, history.to_dict(), "")
+
+        values = {name: setting.default for name, setting in FINE_TUNING.items()}
+        values["epochs"] = self._epochs(values["epochs"])
+        found = fine_tune(
+            self.student,
+            *self.feeds,
+            settings=self.settings,
+            objective=self._objective(Quantised()),
+            run=trained,
+            **values,
+        )
+        return pack_network(found.trained.network)
+
+    def _epochs(self, wanted: int) -> int:
+        few = 1 if self.arguments.quick else self.arguments.epochs
+        return wanted if few is None else min(wanted, few)
+
+    def _objective(self, how: Quantised) -> Objective:
+        defaults = {name: setting.default for name, setting in OBJECTIVE.items()}
+        return quantisation(self.student, **defaults | how.objective)
+
+    def records(self) -> Iterator[Record]:
+        """Quantise in all ways that are asked for, and measure."""
+        teacher, student = (network_to_bytes(n) for n in (self.teacher, self.student))
+        predictors: dict[str, Predictor] = {
+            TEACHER: predictor_from_bytes(teacher),
+            STUDENT: predictor_from_bytes(student),
+        }
+        own = self._scores(predictors[STUDENT])
+        for name, network in ((TEACHER, self.teacher), (STUDENT, self.student)):
+            weights = network.state_dict()
+            yield from self._figures(name, predictors[name], own)
+            yield self._record(name, "bytes", sum(w.nbytes for w in weights.values()), "B")
+            tables = (w.nbytes for key, w in weights.items() if key.find(TABLES) >= 0)
+            yield self._record(name, "tables", sum(tables), "B")
+        for name in self.arguments.systems:
+            before = cpu_seconds()
+            model = self.by_default() if name == DEFAULT else self.quantised(SYSTEMS[name])
+            yield self._record(name, "CPU time", cpu_seconds() - before, "s")
+            predictors[name] = model.predict_logits
+            yield from self._figures(name, predictors[name], own)
+            yield self._record(name, "bytes", model.nbytes, "B")
+            arrays = model.to_arrays()[1]
+            held = (array.nbytes for key, array in arrays.items() if key.find(TABLES) >= 0)
+            yield self._record(name, "tables", sum(held), "B")
+            binary = list(model.layers.values()).count(BINARY)
+            yield self._record(name, "1-bit layers", binary)
+        rows = self.log.test.take(np.arange(min(TIMED_ROWS, len(self.log.test.label))))
+        repeats = 1 if self.arguments.quick else 5
+        times = microseconds_per_row(predictors, rows.ids, rows.numeric, repeats=repeats)
+        for name, value in times.items():
+            yield self._record(name, "time per row", value, "µs")
+
+    def _scores(self, predict: Predictor) -> dict[str, float]:
+        rows = self.log.test
+        logits = [
+            predict(rows.ids[at], rows.numeric[at])[:, 0]
+            for at in np.split(np.arange(len(rows.label)), range(8192, len(rows.label), 8192))
+        ]
+        return scores(rows.label, np.concatenate(logits).astype(np.float64))
+
+    def _figures(self, name: str, predict: Predictor, own: dict[str, float]) -> Iterator[Record]:
+        found = self._scores(predict)
+        for metric, value in found.items():
+            yield self._record(name, metric, value)
+        if name == STUDENT:
+            return
+        for metric in ("auc", "log_loss"):
+            gap = found[metric] - own[metric]
+            case = f"{self.name}{MINUS}{STUDENT}"
+            yield Record(case, name, f"{metric} difference", gap, "", self.seed)
+
+    def _record(self, system: str, metric: str, value: float, unit: str = "") -> Record:
+        return Record(self.name, system, metric, value, unit, self.seed)
+
+
+def measure(arguments: argparse.Namespace) -> Iterator[Record]:
+    """Measure all logs, seed by seed."""
+    if arguments.table is not None:
+        yield from read_records(arguments.table)
+        return
+    for name in arguments.data:
+        log = opened(name, arguments)
+        if isinstance(log, str):
+            print(f"{name} is left out: {log}", file=sys.stderr)
+            continue
+        log = log.first(QUICK_ROWS) if arguments.quick else log
+        for seed in arguments.seeds[:1] if arguments.quick else arguments.seeds:
+            yield from _Students(name, log, seed, arguments).records()
+
+
+def quantisation_table(records: Sequence[Record]) -> str:
+    """Return a table in Markdown for each log: means, standard deviations and errors over seeds."""
+    found: dict[tuple[str, str, str], list[float]] = defaultdict(list)
+    for record in records:
+        found[record.case, record.system, record.metric].append(record.value)
+    logs = dict.fromkeys(case for case, _, metric in found if metric == "bytes")
+    return "\n\n".join(_of_log(log, found) for log in logs)
+
+
+def _of_log(log: str, found: Mapping[tuple[str, str, str], Sequence[float]]) -> str:
+    names = list(dict.fromkeys(s for case, s, metric in found if (case, metric) == (log, "auc")))
+
+    def column(metric: str, form: Callable[[Sequence[float]], str], case: str = log) -> list[str]:
+        return [form(found.get((case, name, metric), ())) for name in names]
+
+    less = f"{log}{MINUS}{STUDENT}"
+    columns = {
+        log: names,
+        "seeds": column("auc", lambda values: str(len(values))),
+        "AUC ± sd": column("auc", spread),
+        "minus student's ± se": column("auc difference", error, less),
+        "log loss ± sd": column("log_loss", spread),
+        "minus the student's ± se": column("log_loss difference", error, less),
+        "calibration": column("calibration ratio", lambda values: mean(values, "{:.3f}")),
+        "1-bit layers": column("1-bit layers", lambda values: mean(values, "{:.1f}")),
+        "bytes": column("bytes", lambda values: mean(values, "{:,.0f}")),
+        "of tables": column("tables", lambda values: mean(values, "{:,.0f}")),
+        "µs a row": column("time per row", lambda values: mean(values, "{:.2f}")),
+        "CPU time, s": column("CPU time", lambda values: mean(values, "{:.0f}")),
+    }
+    return markdown(columns)
+
+
+def _options(parser: argparse.ArgumentParser) -> None:
+    names = [DEFAULT, *SYSTEMS]
+    parser.add_argument("--data", nargs="+", choices=LOGS, default=list(LOGS), metavar="LOG")
+    parser.add_argument("--systems", nargs="+", choices=names, default=names, metavar="SYSTEM")
+    parser.add_argument("--teachers", type=Path, metavar="FOLDER", help="keep the teachers here")
+    parser.add_argument("--students", type=Path, metavar="FOLDER", help="keep the students here")
+    parser.add_argument(
+        "--history", type=int, default=9 * ROWS, metavar="ROWS", help="of the informed teacher"
+    )
+    parser.add_argument("--epochs", type=int, help="most epochs, instead of the settings'")
+    parser.add_argument("--precision", choices=PRECISIONS, default="float32")
+    parser.add_argument("--table", type=Path, metavar="FILE", help="print the tables of records")
+
+
+if __name__ == "__main__":
+    print("\n" + quantisation_table(run(measure, __doc__ or "", seeds=range(5), options=_options)))
