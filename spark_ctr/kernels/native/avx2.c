@@ -27,9 +27,12 @@ static void integer_pack(const struct ctr_layer *layer, const int8_t *index) {
 }
 
 /* Inputs as int16, an even number of them. */
-static size_t staged_bytes(int32_t inputs) { return steps_of(inputs) * 4; }
+static size_t staged_bytes(bool binary, int32_t inputs) {
+    return binary ? 0 : steps_of(inputs) * 4;
+}
 
-CTR_TARGET static void stage(const uint8_t *levels, int32_t inputs, void *staged) {
+CTR_TARGET static void stage(bool binary, const uint8_t *levels, int32_t inputs, void *staged) {
+    (void)binary;
     int16_t *out = staged;
     for (int32_t k = 0; k < inputs; k++) out[k] = levels[k];
     if (inputs % 2) out[inputs] = 0;
@@ -277,6 +280,7 @@ const struct ctr_simd ctr_avx2 = {
     .binary_pack = ctr_nibble_pack,
     .staged_bytes = staged_bytes,
     .stage = stage,
+    .tile = CTR_TILE,
     .integer_sums = integer_sums,
     .binary_sums = binary_sums,
     .finish = {finish_floats, finish_relu, finish_levels, finish_bits},

@@ -13,17 +13,23 @@ static size_t steps_of(bool binary, int32_t inputs) {
     return ((size_t)inputs + (binary ? 31 : 3)) / (binary ? 32 : 4);
 }
 
+/* Steps that weights take: bytes fill whole lines, as tiles (amx.c) want them. */
+static size_t packed_steps_of(bool binary, int32_t inputs) {
+    size_t steps = steps_of(binary, inputs);
+    return binary ? steps : (steps + 15) / 16 * 16;
+}
+
 static size_t integer_bytes(int32_t padded, int32_t inputs) {
-    return (size_t)padded * steps_of(false, inputs) * 4;
+    return (size_t)padded * packed_steps_of(false, inputs) * 4;
 }
 
 static size_t binary_bytes(int32_t padded, int32_t inputs) {
-    return (size_t)padded * steps_of(true, inputs) * 4;
+    return (size_t)padded * packed_steps_of(true, inputs) * 4;
 }
 
 /* [padded / 16][steps][16 outputs][4 bytes] */
 static void pack(const struct ctr_layer *layer, const uint8_t *rows, size_t bytes) {
-    size_t steps = (bytes + 3) / 4;
+    size_t steps = packed_steps_of(layer->binary, layer->inputs);
     uint8_t *weight = layer->weight;
     memset(weight, 0, (size_t)layer->padded * steps * 4);
     for (size_t n = 0; n < (size_t)layer->outputs; n++)
@@ -40,11 +46,6 @@ static void binary_pack(const struct ctr_layer *layer, const uint8_t *signs) {
     pack(layer, signs, ((size_t)layer->inputs + 7) / 8);
 }
 
-static size_t staged_bytes(int32_t inputs) {
-    (void)inputs;
-    return 0;
-}
-
 INLINE __m512i four_bytes(const uint8_t *x) {
     int32_t bytes;
     memcpy(&bytes, x, 4);
@@ -55,7 +56,8 @@ INLINE __m512i four_bytes(const uint8_t *x) {
 INLINE void tile(const bool binary, const int rows, const int groups, const struct ctr_layer *layer,
                  const uint8_t *x, size_t stride, int first, int32_t *sums, int columns) {
     size_t steps = steps_of(binary, layer->inputs);
-    const uint8_t *w = (const uint8_t *)layer->weight + (size_t)first * steps * 4;
+    size_t packed = packed_steps_of(binary, layer->inputs);
+    const uint8_t *w = (const uint8_t *)layer->weight + (size_t)first * packed * 4;
     __m512i sum[8][8];
 #pragma GCC unroll 8
     for (int g = 0; g < groups; g++)
@@ -67,7 +69,7 @@ INLINE void tile(const bool binary, const int rows, const int groups, const stru
         __m512i weight[8];
 #pragma GCC unroll 8
         for (int g = 0; g < groups; g++)
-            weight[g] = _mm512_loadu_si512(w + ((size_t)g * steps + s) * 64);
+            weight[g] = _mm512_loadu_si512(w + ((size_t)g * packed + s) * 64);
 #pragma GCC unroll 8
         for (int r = 0; r < rows; r++) {
             __m512i input = four_bytes(x + (size_t)r * stride + s * 4);
@@ -238,8 +240,7 @@ const struct ctr_simd ctr_avx512 = {
     .integer_pack = integer_pack,
     .binary_bytes = binary_bytes,
     .binary_pack = binary_pack,
-    .staged_bytes = staged_bytes,
-    .stage = NULL,
+    .tile = CTR_TILE,
     .integer_sums = integer_sums,
     .binary_sums = binary_sums,
     .finish = {finish_floats, finish_relu, finish_levels, finish_bits},

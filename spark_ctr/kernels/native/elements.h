@@ -44,6 +44,31 @@ CTR_TARGET static void more_values(const int8_t *restrict row, float scale, floa
     }
 }
 
+#define CTR_CHECKED(name, type)                                                                 \
+    CTR_TARGET static int64_t name(const struct ctr_slots *slots, const type *ids,              \
+                                   int64_t rows, int32_t *restrict out) {                       \
+        int32_t count = slots->count;                                                           \
+        const int32_t *restrict lowest = slots->lowest;                                         \
+        const uint32_t *restrict counts = slots->counts, *restrict padded = slots->padded;      \
+        for (int64_t r = 0; r < rows; r++, ids += count, out += count) {                        \
+            uint32_t valid = UINT32_MAX;                                                        \
+            for (int32_t s = 0; s < count; s++) {                                               \
+                int32_t id = (int32_t)ids[s];                                                   \
+                bool inside = (uint32_t)id - (uint32_t)lowest[s] < counts[s];                   \
+                uint32_t padding = id == CTR_PADDING ? padded[s] : 0;                           \
+                uint32_t narrow = id == ids[s] ? UINT32_MAX : 0;                                \
+                valid &= ((inside ? UINT32_MAX : 0) | padding) & narrow;                        \
+                out[s] = id;                                                                    \
+            }                                                                                   \
+            if (valid == 0) return r;                                                           \
+        }                                                                                       \
+        return -1;                                                                              \
+    }
+CTR_CHECKED(checked_ids, int32_t)
+CTR_CHECKED(checked_long_ids, int64_t)
+#undef CTR_CHECKED
+
 #define CTR_ELEMENTS                                                                            \
     .quantise = quantise, .signs = signs, .relu = relu, .pair = {add, subtract, multiply},      \
-    .values = values, .more_values = more_values, .levels = levels
+    .ids = checked_ids, .long_ids = checked_long_ids, .values = values,                         \
+    .more_values = more_values, .levels = levels

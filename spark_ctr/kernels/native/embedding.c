@@ -4,32 +4,8 @@
 
 #include "arithmetic.h"
 
-#define AHEAD 4
-
-#define CHECKED(name, type, narrowed)                                                           \
-    static int64_t name(const struct ctr_slots *slots, const type *ids, int64_t rows,           \
-                        int32_t *out) {                                                         \
-        for (int64_t r = 0; r < rows; r++, ids += slots->count, out += slots->count) {          \
-            uint32_t valid = UINT32_MAX;                                                        \
-            for (int32_t s = 0; s < slots->count; s++) {                                        \
-                int32_t id = (int32_t)ids[s];                                                   \
-                bool inside = (uint32_t)id - (uint32_t)slots->lowest[s] < slots->counts[s];     \
-                uint32_t padding = id == CTR_PADDING ? slots->padded[s] : 0;                    \
-                valid &= ((inside ? UINT32_MAX : 0) | padding) & (narrowed ? UINT32_MAX : 0);   \
-                out[s] = id;                                                                    \
-            }                                                                                   \
-            if (valid == 0) return r;                                                           \
-        }                                                                                       \
-        return -1;                                                                              \
-    }
-CHECKED(read_short, int32_t, true)
-CHECKED(read_long, int64_t, ids[s] == id)
-#undef CHECKED
-
-int64_t ctr_ids_read(const struct ctr_slots *slots, const void *ids, int bytes, int64_t rows,
-                     int32_t *out) {
-    return bytes == 4 ? read_short(slots, ids, rows, out) : read_long(slots, ids, rows, out);
-}
+/* Rows of tables are anywhere in memory: they are asked for some rows of data ahead. */
+#define AHEAD 8
 
 void ctr_embedding_prepare(struct ctr_embedding *embedding) {
     for (int32_t c = 0; c < embedding->count; c++) {
@@ -48,7 +24,8 @@ void ctr_embedding_prepare(struct ctr_embedding *embedding) {
     }
 }
 
-static inline void copy_flipped(const int8_t *row, int64_t count, uint8_t *out) {
+static inline __attribute__((always_inline)) void copy_flipped(const int8_t *row, int64_t count,
+                                                               uint8_t *out) {
     int64_t i = 0;
     for (; i + 8 <= count; i += 8) {
         uint64_t eight;
@@ -57,6 +34,29 @@ static inline void copy_flipped(const int8_t *row, int64_t count, uint8_t *out) 
         memcpy(out + i, &eight, 8);
     }
     for (; i < count; i++) out[i] = (uint8_t)((uint8_t)row[i] ^ 0x80);
+}
+
+/* `dim` is known to the compiler where it is usual. */
+static inline __attribute__((always_inline)) void
+copy_rows(const struct ctr_column *column, const int64_t dim, const int32_t *ids, int32_t width,
+          int rows, uint8_t *out, size_t stride) {
+    const int8_t *table = column->rows;
+    for (int r = 0; r < rows; r++, ids += width, out += stride) {
+        if (r + AHEAD < rows) __builtin_prefetch(table + ids[AHEAD * (int64_t)width] * dim);
+        copy_flipped(table + *ids * dim, dim, out);
+    }
+}
+
+static void copy_column(const struct ctr_column *column, const int32_t *ids, int32_t width,
+                        int rows, uint8_t *out, size_t stride) {
+    ids += column->first_slot;
+    out += column->at;
+    switch (column->dim) {
+    case 8: copy_rows(column, 8, ids, width, rows, out, stride); break;
+    case 16: copy_rows(column, 16, ids, width, rows, out, stride); break;
+    case 32: copy_rows(column, 32, ids, width, rows, out, stride); break;
+    default: copy_rows(column, column->dim, ids, width, rows, out, stride);
+    }
 }
 
 /* The sum or the mean over slots, in their order, as docs/packed_format.md has it. */
@@ -92,9 +92,7 @@ static void look_up(const struct ctr_simd *simd, const struct ctr_embedding *emb
     }
     const float *inverse = embedding->inverse + (embedding->one_inverse ? 0 : column->at);
     out += column->at;
-    if (column->copied) {
-        copy_flipped(column->rows + ids[0] * dim, dim, out);
-    } else if (column->marked || column->slots > 1) {
+    if (column->marked || column->slots > 1) {
         pool(simd, column, ids, sum);
         simd->quantise(sum, inverse, embedding->one_inverse, embedding->zero, dim, out);
     } else {
@@ -103,23 +101,23 @@ static void look_up(const struct ctr_simd *simd, const struct ctr_embedding *emb
     }
 }
 
-/* Rows are anywhere in large tables: they are asked for some rows of data ahead. */
-static void prefetch(const struct ctr_embedding *embedding, const int32_t *ids) {
-    for (int32_t c = 0; c < embedding->count; c++) {
-        const struct ctr_column *column = &embedding->columns[c];
-        int32_t id = ids[column->first_slot];
-        __builtin_prefetch(column->rows + (int64_t)(id < 0 ? 0 : id) * column->dim);
-    }
-}
-
 void ctr_embedding_run(const struct ctr_simd *simd, const struct ctr_embedding *embedding,
                        const int32_t *ids, int32_t width, int rows, float *sum, uint8_t *out,
                        size_t stride) {
-    for (int r = 0; r < rows; r++, ids += width, out += stride) {
-        if (r + AHEAD < rows) prefetch(embedding, ids + AHEAD * (int64_t)width);
-        for (int32_t c = 0; c < embedding->count; c++) {
-            const struct ctr_column *column = &embedding->columns[c];
-            look_up(simd, embedding, column, ids + column->first_slot, sum, out);
+    for (int32_t c = 0; c < embedding->count; c++) {
+        const struct ctr_column *column = &embedding->columns[c];
+        if (column->copied) {
+            copy_column(column, ids, width, rows, out, stride);
+            continue;
+        }
+        const int32_t *found = ids + column->first_slot;
+        uint8_t *to = out;
+        for (int r = 0; r < rows; r++, found += width, to += stride) {
+            if (r + AHEAD < rows) {
+                int32_t id = found[AHEAD * (int64_t)width];
+                __builtin_prefetch(column->rows + (int64_t)(id < 0 ? 0 : id) * column->dim);
+            }
+            look_up(simd, embedding, column, found, sum, to);
         }
     }
 }

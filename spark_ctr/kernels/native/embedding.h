@@ -4,16 +4,6 @@
 
 #include "simd.h"
 
-#define CTR_PADDING INT32_MIN
-
-/* Ids that a slot may hold: [lowest, lowest + count), and CTR_PADDING where it is padded. */
-struct ctr_slots {
-    int32_t count;
-    int32_t *lowest;
-    uint32_t *counts;
-    uint32_t *padded; /* all bits set, or none */
-};
-
 /* A column of categories within a look-up. */
 struct ctr_column {
     int32_t first_slot, slots;
@@ -35,11 +25,6 @@ struct ctr_embedding {
     bool one_inverse;
     float zero;
 };
-
-/* Copies ids of `bytes` bytes each as int32; returns the first row with one that is not valid, or
-   -1. */
-int64_t ctr_ids_read(const struct ctr_slots *slots, const void *ids, int bytes, int64_t rows,
-                     int32_t *out);
 
 /* Works out `copied`, by the arithmetic itself. */
 void ctr_embedding_prepare(struct ctr_embedding *embedding);

@@ -91,11 +91,13 @@ void ctr_layer_run(const struct ctr_simd *simd, const struct ctr_layer *layer, c
     _Static_assert(CTR_ROWS * CTR_PANEL >= CTR_FEW * CTR_COLUMNS, "sums of few rows fit");
     /* Few rows take many outputs at a time, so that sums do not wait for one another. */
     bool few = rows < CTR_FEW;
-    if (!few) rows = (rows + CTR_TILE - 1) / CTR_TILE * CTR_TILE;
-    size_t bytes = layer->binary ? 0 : simd->staged_bytes(layer->inputs);
+    if (few && simd->few) simd = simd->few;
+    if (!few) rows = (rows + simd->tile - 1) / simd->tile * simd->tile;
+    size_t bytes = simd->stage ? simd->staged_bytes(layer->binary, layer->inputs) : 0;
     if (bytes) {
         for (int r = 0; r < rows; r++)
-            simd->stage(x + (size_t)r * x_stride, layer->inputs, staged + (size_t)r * bytes);
+            simd->stage(layer->binary, x + (size_t)r * x_stride, layer->inputs,
+                        staged + (size_t)r * bytes);
         x = staged;
         x_stride = bytes;
     }

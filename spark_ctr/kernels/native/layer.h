@@ -18,7 +18,7 @@ struct ctr_layer_parts {
 struct ctr_layer *ctr_layer_new(const struct ctr_simd *simd, const struct ctr_layer_parts *parts);
 void ctr_layer_free(struct ctr_layer *layer);
 
-/* `rows` rows of inputs and outputs, strides in bytes. Up to CTR_TILE - 1 rows behind them may be
+/* `rows` rows of inputs and outputs, strides in bytes. Up to CTR_HIGH - 1 rows behind them may be
    read and written too. `staged` holds CTR_ROWS rows of simd->staged_bytes. */
 void ctr_layer_run(const struct ctr_simd *simd, const struct ctr_layer *layer, const uint8_t *x,
                    size_t x_stride, int rows, uint8_t *staged, uint8_t *out, size_t out_stride);

@@ -23,11 +23,6 @@ static void integer_pack(const struct ctr_layer *layer, const int8_t *index) {
             weight[(n / LANES * inputs + k) * LANES + n % LANES] = index[n * inputs + k];
 }
 
-static size_t staged_bytes(int32_t inputs) {
-    (void)inputs;
-    return 0;
-}
-
 INLINE void integer_tile(const int rows, const struct ctr_layer *layer, const uint8_t *x,
                          size_t stride, int first, int32_t *sums, int columns) {
     size_t inputs = (size_t)layer->inputs;
@@ -102,8 +97,7 @@ const struct ctr_simd ctr_neon = {
     .integer_pack = integer_pack,
     .binary_bytes = ctr_nibble_bytes,
     .binary_pack = ctr_nibble_pack,
-    .staged_bytes = staged_bytes,
-    .stage = NULL,
+    .tile = CTR_TILE,
     .integer_sums = integer_sums,
     .binary_sums = binary_sums,
     .finish = {finish_floats, finish_relu, finish_levels, finish_bits},

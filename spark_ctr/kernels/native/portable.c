@@ -25,11 +25,6 @@ static void binary_pack(const struct ctr_layer *layer, const uint8_t *signs) {
         memcpy(weight + (size_t)n * words * 4, signs + (size_t)n * bytes, bytes);
 }
 
-static size_t staged_bytes(int32_t inputs) {
-    (void)inputs;
-    return 0;
-}
-
 static void integer_sums(const struct ctr_layer *layer, const uint8_t *x, size_t stride, int rows,
                          int first, int columns, int32_t *sums) {
     int32_t inputs = layer->inputs;
@@ -71,8 +66,7 @@ const struct ctr_simd ctr_portable = {
     .integer_pack = integer_pack,
     .binary_bytes = binary_bytes,
     .binary_pack = binary_pack,
-    .staged_bytes = staged_bytes,
-    .stage = NULL,
+    .tile = CTR_TILE,
     .integer_sums = integer_sums,
     .binary_sums = binary_sums,
     .finish = {finish_floats, finish_relu, finish_levels, finish_bits},

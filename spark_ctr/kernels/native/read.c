@@ -235,7 +235,8 @@ static void read_layer(struct reader *r, struct ctr_operation *made) {
     if (r->failed) return;
     made->layer.layer = ctr_layer_new(r->program->simd, &parts);
     if (made->layer.layer == NULL) fail(r, "memory is short");
-    size_t staged = parts.binary ? 0 : r->program->simd->staged_bytes(parts.inputs);
+    const struct ctr_simd *simd = r->program->simd;
+    size_t staged = simd->stage ? simd->staged_bytes(parts.binary, parts.inputs) : 0;
     if (staged > r->program->staged_bytes) r->program->staged_bytes = staged;
 }
 
@@ -362,7 +363,7 @@ static void read_program(struct reader *r) {
     program->logits = value(r, "logits", CTR_NUMBERS, program->tasks, true);
     if (r->at != r->count) fail(r, "the program goes on behind its end");
     if (r->failed) return;
-    for (program->height = CTR_ROWS; program->height > CTR_TILE; program->height /= 2)
+    for (program->height = CTR_ROWS; program->height > CTR_HIGH; program->height /= 2)
         if (ctr_scratch_bytes(program) <= (size_t)MOST_SCRATCH / 64) break;
     if (ctr_scratch_bytes(program) > (size_t)MOST_SCRATCH) fail(r, "its values are too large");
 }

@@ -212,13 +212,18 @@ int64_t ctr_program_run(struct ctr_program *program, const void *ids, int id_byt
     if (scratch == NULL) scratch = ctr_memory(ctr_scratch_bytes(program));
     if (scratch == NULL) return -2;
     int64_t wrong = -1;
+    if (program->simd->begin) program->simd->begin();
     for (int64_t start = 0; start < rows && wrong < 0; start += program->height) {
         int64_t left = rows - start;
         int height = (int)(left < program->height ? left : program->height);
-        const uint8_t *from =
-            (const uint8_t *)ids + start * program->slots.count * (int64_t)id_bytes;
-        wrong = ctr_ids_read(&program->slots, from, id_bytes, height,
-                             (int32_t *)(void *)scratch);
+        int64_t first = start * program->slots.count;
+        int32_t *checked = (int32_t *)(void *)scratch;
+        if (id_bytes == 4)
+            wrong = program->simd->ids(&program->slots, (const int32_t *)ids + first, height,
+                                       checked);
+        else
+            wrong = program->simd->long_ids(&program->slots, (const int64_t *)ids + first, height,
+                                            checked);
         if (wrong >= 0)
             wrong += start;
         else
@@ -226,6 +231,7 @@ int64_t ctr_program_run(struct ctr_program *program, const void *ids, int id_byt
                           (const uint8_t *)(numeric + start * program->numbers), height,
                           logits + start * program->tasks);
     }
+    if (program->simd->end) program->simd->end();
     free(atomic_exchange(&program->scratch, scratch));
     return wrong;
 }
