@@ -1,10 +1,14 @@
 """What quantisation costs in AUC, log loss and calibration, and what it saves in bytes and time.
 
 The full-precision ``student`` is the distilled one of `benchmarks.distillation` with hidden layers
-[128, 128, 64]; logs, teachers and rows are those of that benchmark, where settings were chosen on
-rows that are not scored. ``default`` is what `MixedPrecisionQuantizer` does; the others change a
-part of it or, where they name 1-bit layers, keep these whatever they lose. Everything chosen here,
-plans, epochs and recalibration, is chosen on the rows that choose the epoch.
+[128, 128, 64], or those of ``--hidden``; logs, teachers and rows are those of that benchmark, where
+settings were chosen on rows that are not scored. ``default`` is what `MixedPrecisionQuantizer`
+does; the others change a part of it or, where they name 1-bit layers, keep these whatever they
+lose. Everything chosen here, plans, epochs and recalibration, is chosen on the rows that choose the
+epoch.
+
+Rows of tables in 4 or 2 bits are simulated: values are rounded and bytes counted as if a format
+held them. They are all rows, or the rarest, which have a tenth of the look-ups together.
 
 ``bytes`` are those of the saved networks, ``tables`` those of the embedding tables alone. ``time
 per row`` is that of scoring on one thread in batches of 8,192, ``CPU time`` that of quantising.
@@ -19,8 +23,7 @@ import argparse
 import hashlib
 import json
 import sys
-from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -29,11 +32,13 @@ import numpy as np
 
 from benchmarks.distillation import QUICK_ROWS, ROWS, Bench, narrow, opened
 from benchmarks.distillation_systems import FULL, LOGS, systems
-from benchmarks.distillation_table import MINUS, error, mean, spread
-from benchmarks.frame import Record, markdown, read_records, run
+from benchmarks.distillation_table import MINUS
+from benchmarks.frame import Record, read_records, run
 from benchmarks.measure import cpu_seconds
 from benchmarks.model_zoo import built, feed, scores
 from benchmarks.model_zoo_logs import Log
+from benchmarks.quantisation_coarse import coarse_rows
+from benchmarks.quantisation_table import STUDENT, quantisation_table
 from spark_ctr.estimator.serving_time import Predictor, microseconds_per_row
 from spark_ctr.networks import Network
 from spark_ctr.networks.serialization import (
@@ -59,8 +64,7 @@ from spark_ctr.training.recalibration import recalibrate_network
 from spark_ctr.training.training_run import TrainedNetwork, TrainingRun
 
 TEACHER = "teacher"
-STUDENT = "student"
-HIDDEN = [128, 128, 64]
+HIDDEN = (128, 128, 64)
 TIMED_ROWS = 65_536
 TABLES = "embedding"
 
@@ -80,12 +84,16 @@ class Quantised:
         Whether inputs of 8-bit layers have 8 bits too.
     objective : dict
         Instead of the defaults of OBJECTIVE.
+    table_bits, coarse_share
+        Of `coarse_rows`; with 8 bits nothing is coarse.
     """
 
     binary: str = ""
     epochs: int = FINE_TUNING["epochs"].default
     activations: bool = True
     objective: dict[str, Any] = field(default_factory=dict)
+    table_bits: int = 8
+    coarse_share: float = 1.0
 
     def plan(self, sensitivity: Sensitivity) -> dict[str, str]:
         """Return the precision of each layer."""
@@ -100,6 +108,9 @@ SYSTEMS = {
     "8 bits": Quantised(epochs=0),
     "8 bits, float32 inputs": Quantised(epochs=0, activations=False),
     "8 bits, trained": Quantised(),
+    "4 bits, all rows": Quantised(epochs=0, table_bits=4),
+    "4 bits, rare rows": Quantised(epochs=0, table_bits=4, coarse_share=0.1),
+    "2 bits, rare rows": Quantised(epochs=0, table_bits=2, coarse_share=0.1),
     "1 bit, least sensitive": Quantised("least"),
     "1 bit, most sensitive": Quantised("most"),
     "1 bit, all": Quantised("all"),
@@ -116,13 +127,14 @@ class _Students:
     def __init__(self, name: str, log: Log, seed: int, arguments: argparse.Namespace) -> None:
         self.name, self.log, self.seed, self.arguments = name, log, seed, arguments
         system = systems(name)[FULL]
-        params = system.params | {"hiddenLayers": HIDDEN}
+        params = system.params | {"hiddenLayers": list(arguments.hidden)}
         self.system = replace(system, params=params)
         _, self.settings = built(replace(log, inputs=narrow(log)), params, seed, arguments)
         bench = Bench(name, log, seed, arguments)
         self.teacher = bench.teacher(system.teacher).network
         self.student = self._student(bench)
         rows, valid = log.split(seed)
+        self.ids = rows.ids
         self.feeds = feed(rows, self.settings.batch_size, seed), feed(valid, 8192, seed)
 
     def _student(self, bench: Bench) -> Network:
@@ -139,21 +151,24 @@ class _Students:
             file.write_bytes(network_to_bytes(student))
         return student
 
-    def quantised(self, how: Quantised) -> PackedModel:
-        """Quantise the student by a plan that is kept."""
+    def quantised(self, how: Quantised) -> tuple[PackedModel, float]:
+        """Quantise the student by a plan that is kept; return the bytes that it saves besides."""
         train_feed, valid_feed = self.feeds
-        sensitivity = measure_sensitivity(self.student, valid_feed.batches(0))
+        student, saved = self.student, 0.0
+        if how.table_bits < 8:
+            student, saved = coarse_rows(student, self.ids, how.table_bits, how.coarse_share)
+        sensitivity = measure_sensitivity(student, valid_feed.batches(0))
         rows = calibration_rows(train_feed)
-        network = prepare(self.student, how.plan(sensitivity), rows, activations=how.activations)
+        network = prepare(student, how.plan(sensitivity), rows, activations=how.activations)
         epochs = self._epochs(how.epochs)
         if epochs == 0:
             recalibrate_network(network, predict(network, valid_feed))
-            return pack_network(network)
+            return pack_network(network), saved
         rate = FINE_TUNING["learning_rate"].default
         settings = tuning_settings(self.settings, epochs, rate)
         loss = self._objective(how).loss(network)
         train(network, train_feed, valid_feed, settings, loss=loss)
-        return pack_network(network)
+        return pack_network(network), saved
 
     def by_default(self) -> PackedModel:
         """Quantise the student as `MixedPrecisionQuantizer` does."""
@@ -199,14 +214,15 @@ class _Students:
             yield self._record(name, "tables", sum(tables), "B")
         for name in self.arguments.systems:
             before = cpu_seconds()
-            model = self.by_default() if name == DEFAULT else self.quantised(SYSTEMS[name])
+            how = SYSTEMS.get(name)
+            model, saved = (self.by_default(), 0.0) if how is None else self.quantised(how)
             yield self._record(name, "CPU time", cpu_seconds() - before, "s")
             predictors[name] = model.predict_logits
             yield from self._figures(name, predictors[name], own)
-            yield self._record(name, "bytes", model.nbytes, "B")
+            yield self._record(name, "bytes", model.nbytes - saved, "B")
             arrays = model.to_arrays()[1]
             held = (array.nbytes for key, array in arrays.items() if key.find(TABLES) >= 0)
-            yield self._record(name, "tables", sum(held), "B")
+            yield self._record(name, "tables", sum(held) - saved, "B")
             binary = list(model.layers.values()).count(BINARY)
             yield self._record(name, "1-bit layers", binary)
         rows = self.log.test.take(np.arange(min(TIMED_ROWS, len(self.log.test.label))))
@@ -253,43 +269,13 @@ def measure(arguments: argparse.Namespace) -> Iterator[Record]:
             yield from _Students(name, log, seed, arguments).records()
 
 
-def quantisation_table(records: Sequence[Record]) -> str:
-    """Return a table in Markdown for each log: means, standard deviations and errors over seeds."""
-    found: dict[tuple[str, str, str], list[float]] = defaultdict(list)
-    for record in records:
-        found[record.case, record.system, record.metric].append(record.value)
-    logs = dict.fromkeys(case for case, _, metric in found if metric == "bytes")
-    return "\n\n".join(_of_log(log, found) for log in logs)
-
-
-def _of_log(log: str, found: Mapping[tuple[str, str, str], Sequence[float]]) -> str:
-    names = list(dict.fromkeys(s for case, s, metric in found if (case, metric) == (log, "auc")))
-
-    def column(metric: str, form: Callable[[Sequence[float]], str], case: str = log) -> list[str]:
-        return [form(found.get((case, name, metric), ())) for name in names]
-
-    less = f"{log}{MINUS}{STUDENT}"
-    columns = {
-        log: names,
-        "seeds": column("auc", lambda values: str(len(values))),
-        "AUC ± sd": column("auc", spread),
-        "minus student's ± se": column("auc difference", error, less),
-        "log loss ± sd": column("log_loss", spread),
-        "minus the student's ± se": column("log_loss difference", error, less),
-        "calibration": column("calibration ratio", lambda values: mean(values, "{:.3f}")),
-        "1-bit layers": column("1-bit layers", lambda values: mean(values, "{:.1f}")),
-        "bytes": column("bytes", lambda values: mean(values, "{:,.0f}")),
-        "of tables": column("tables", lambda values: mean(values, "{:,.0f}")),
-        "µs a row": column("time per row", lambda values: mean(values, "{:.2f}")),
-        "CPU time, s": column("CPU time", lambda values: mean(values, "{:.0f}")),
-    }
-    return markdown(columns)
-
-
 def _options(parser: argparse.ArgumentParser) -> None:
     names = [DEFAULT, *SYSTEMS]
     parser.add_argument("--data", nargs="+", choices=LOGS, default=list(LOGS), metavar="LOG")
     parser.add_argument("--systems", nargs="+", choices=names, default=names, metavar="SYSTEM")
+    parser.add_argument(
+        "--hidden", nargs="+", type=int, default=HIDDEN, metavar="WIDTH", help="of the students"
+    )
     parser.add_argument("--teachers", type=Path, metavar="FOLDER", help="keep the teachers here")
     parser.add_argument("--students", type=Path, metavar="FOLDER", help="keep the students here")
     parser.add_argument(

@@ -1,4 +1,4 @@
-"""Scoring inside Spark, from the raw columns of a click log in Parquet to all outputs of a model.
+r"""Scoring inside Spark, from the raw columns of a click log in Parquet to all outputs of a model.
 
 The log is `spark_ctr.datasets.click_log`. Cleaner and encoder are fitted on a part of it; the
 models are a student (`dnn` [128, 128, 64] with batch normalisation, dimension 8) and the same
@@ -21,10 +21,11 @@ The peer is pyspark.ml on the same rows: StringIndexer, FeatureHasher and Logist
 on as many rows as cleaner and encoder. Ours and the peer run in processes and JVMs of their own.
 
 To time an earlier commit as well, check it out beside this one, build its jar, and run this file
-with that checkout in front, under another name; one file of records makes one table::
+within that checkout, under another name; one file of records makes one table::
 
     git worktree add --detach EARLIER 44fc9e8 && (cd EARLIER && python jvm_udfs/build_jar.py)
-    PYTHONPATH=EARLIER python benchmarks/udf_scoring.py --name 44fc9e8 --no-peer --json FILE
+    (cd EARLIER && PYTHONPATH=$PWD python HERE/benchmarks/udf_scoring.py --name 44fc9e8 --no-peer \
+        --json FILE)
     python -m benchmarks.udf_scoring --json FILE
     python -m benchmarks.udf_scoring --table FILE
 """

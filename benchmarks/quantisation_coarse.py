@@ -1,0 +1,67 @@
+"""Rows of embedding tables in fewer than 8 bits, simulated: rounded here, held by no format."""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from spark_ctr.networks import Network
+from spark_ctr.networks.layers.embedding import EmbeddingTables
+
+_CLIPS = np.linspace(0.3, 1.0, 15)  # of the largest value, tried as the largest index
+
+
+def coarse_rows(
+    network: Network, ids: np.ndarray, bits: int, share: float
+) -> tuple[Network, float]:
+    """Round the rarest rows of all tables to a few bits, one scale a table.
+
+    Parameters
+    ----------
+    network : Network
+        Left as it is. Its tables have one slot a column and share no rows.
+    ids : ndarray [B, C]
+        Rows of training, by which the rows of a table are frequent or rare.
+    bits : int
+        From 2 on: indices in [1 - 2^(bits - 1), 2^(bits - 1) - 1].
+    share : float
+        Of all look-ups that the rounded rows of a table have together at most; 1 for all rows.
+
+    Returns
+    -------
+    network : Network
+    saved : float
+        Bytes that it takes less than with 8 bits a value; scales are not counted.
+    """
+    made, saved = copy.deepcopy(network), 0.0
+    for module in made.modules():
+        if isinstance(module, EmbeddingTables):
+            for group, weight in zip(module.groups, module.weights, strict=True):
+                start = 0
+                for column in group:
+                    rows = module.inputs.tables[column].rows
+                    count = np.bincount(ids[:, column], minlength=rows)
+                    at = torch.from_numpy(_rarest(count, share) + start)
+                    weight.weight.data[at] = _rounded(weight.weight.data[at], bits)
+                    saved += len(at) * weight.embedding_dim * (8 - bits) / 8
+                    start += rows
+    return made, saved
+
+
+def _rarest(count: np.ndarray, share: float) -> np.ndarray:
+    """Return rows, the rarest first, that have at most a share of all look-ups together."""
+    order = np.argsort(count, kind="stable")
+    return order[np.cumsum(count[order]) <= share * count.sum()]
+
+
+def _rounded(values: Tensor, bits: int) -> Tensor:
+    """Round to the multiples of the scale that has the least squared error."""
+    if not values.numel():
+        return values
+    levels, most = 2 ** (bits - 1) - 1, float(values.abs().max()) or 1.0
+    tried = [float(clip) * most / levels for clip in _CLIPS]
+    found = [torch.round(values / scale).clamp(-levels, levels) * scale for scale in tried]
+    return min(found, key=lambda rounded: float((rounded - values).square().sum()))
