@@ -136,9 +136,11 @@ def _cpu_model() -> str:
 
 
 def _simd() -> str:
-    """Widest SIMD that torch found on this CPU."""
+    """Widest SIMD that torch found on this CPU, and tiles (AMX), which multiply matrices faster."""
     found = torch.backends.cpu.get_cpu_capability()
-    return {"AVX512": "AVX-512", "AVX2": "AVX2 only"}.get(found, found)
+    named = {"AVX512": "AVX-512", "AVX2": "AVX2 only"}.get(found, found)
+    tiles = getattr(torch.cpu, "_is_amx_tile_supported", lambda: False)()
+    return f"{named} with AMX" if tiles else named
 
 
 def _cores() -> int:

@@ -44,6 +44,7 @@ from typing import Any
 
 import numpy as np
 import psutil
+import torch
 from pyspark.ml import Pipeline
 from pyspark.ml.feature import FeatureHasher
 from pyspark.sql import DataFrame, SparkSession
@@ -265,9 +266,18 @@ def models(inputs: Inputs, seed: int) -> tuple[CTRClassificationModel, Any]:
     layers = quantisable_layers(network)
     binary = [name for name in layers if "hidden_1" in name or "hidden_2" in name]
     plan = {name: "binary" if name in binary else "int8" for name in layers}
-    packed = pack_network(prepare(network, plan))
+    packed = pack_network(prepare(network, plan, _rows(inputs, seed)))
     student = CTRClassificationModel()._with(network, None)
     return student, QuantizedCTRClassificationModel()._with(packed, None)  # type: ignore[arg-type]
+
+
+def _rows(inputs: Inputs, seed: int, rows: int = 1000) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return ids and numbers, drawn, to which the quantised student's steps are fitted."""
+    draw = np.random.default_rng(seed)
+    most = [table.rows for table in inputs.slot_tables]
+    ids = draw.integers(0, most, (rows, inputs.ids_width), dtype=np.int32)
+    numbers = draw.standard_normal((rows, len(inputs.numeric))).astype(np.float32)
+    return torch.from_numpy(ids), torch.from_numpy(numbers)
 
 
 def cpu_seconds_by_kind() -> Cpu:
