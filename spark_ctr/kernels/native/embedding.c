@@ -5,7 +5,7 @@
 #include "arithmetic.h"
 
 /* Rows of tables are anywhere in memory: they are asked for some rows of data ahead. */
-#define AHEAD 8
+#define AHEAD 16
 
 void ctr_embedding_prepare(struct ctr_embedding *embedding) {
     for (int32_t c = 0; c < embedding->count; c++) {
