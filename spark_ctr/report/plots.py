@@ -161,6 +161,60 @@ def cost_figure(models: Mapping[str, Mapping[str, Any]]) -> str | None:
     return _svg(figure)
 
 
+def front_figure(front: Mapping[str, Any] | None) -> str | None:
+    """Draw plans of quantisation as `draw_front` does; None without any."""
+    if not front or not front.get("points"):
+        return None
+    figure, (ax,) = _figure(1, width=7.4, height=4.8)
+    draw_front(front, ax)
+    return _svg(figure)
+
+
+def draw_front(front: Mapping[str, Any], ax: Axes) -> None:
+    """Draw log loss over time per row of all plans of a quantisation, with their bytes.
+
+    Parameters
+    ----------
+    front : mapping
+        ``summary.extra["front"]`` of a quantised model.
+    ax : matplotlib.axes.Axes
+    """
+    full, points = front["full"], front["points"]
+
+    def place(point: Mapping[str, Any]) -> tuple[float, float]:
+        return point["microseconds_per_row"], point["log_loss"] - full["log_loss"]
+
+    def mark(points: Sequence[Mapping[str, Any]], label: str, **style: Any) -> None:
+        if points:
+            ax.plot(*zip(*map(place, points), strict=True), ls="", label=label, **style)
+
+    on_front = sorted((p for p in points if p["front"]), key=lambda p: (place(p), p["bytes"]))
+    (blue, _), (orange, _), (green, _), *_ = _STYLES
+    ax.plot(*zip(*map(place, on_front), strict=True), color=blue, lw=1.2, label="front")
+    mark([full], "full precision", marker="s", ms=8, color=green)
+    for trained, face, word in ((False, "white", "rounded"), (True, blue, "trained")):
+        found = [p for p in points if p["trained"] == trained]
+        mark(found, f"plan, {word}", marker="o", ms=8, mec=blue, mfc=face, mew=1.4)
+    chosen = [p for p in points if p["chosen"]]
+    mark(chosen, "taken", marker="o", ms=16, mec=orange, mfc="none", mew=2)
+    for point in [full, *points]:
+        words = size(point["bytes"])
+        if point is not full:
+            words = f"{len(point['binary'])} × 1 bit, {words}"
+        ax.annotate(
+            words,
+            place(point),
+            (10, 6),
+            textcoords="offset points",
+            fontsize=8,
+            color=_TEXT,
+        )
+    ax.axhline(front["loss_limit"] - full["log_loss"], ls="--", lw=1, color="#8b9097")
+    ax.set_xlabel("time per row, µs")
+    ax.set_ylabel("log loss minus that of full precision")
+    _legend(ax, "best")
+
+
 def _figure(panels: int, width: float, height: float) -> tuple[Figure, Sequence[Axes]]:
     """Figure in inches that pyplot does not know, so that no display or state is touched."""
     from matplotlib.figure import Figure
