@@ -67,9 +67,9 @@ class MixedPrecisionQuantizer(MetaStage, QuantizationParams, CTREstimator):
 
     ``targetLatency`` and ``maxBytes`` choose the 1-bit layers instead of ``binaryShare``: all plans
     are rounded, and their time and bytes measured. Of those within targets and tolerances the least
-    lossy one is taken, trained where it has 1-bit layers. Where there is none, it is the nearest one
-    within the tolerances, and a warning on the logger "spark_ctr" says what was missed. All plans
-    are in ``summary.extra["front"]``, and why one was taken in ``summary.extra["attempts"]``.
+    lossy one is taken, trained where it has 1-bit layers. Where there is none, it is the nearest
+    one within the tolerances, and a warning on the logger "spark_ctr" says what was missed. All
+    plans are in ``summary.extra["front"]``, and why one was taken in ``summary.extra["attempts"]``.
 
     The fitted model's ``fullPrecisionModel`` is the classifier's model, right after fitting.
 

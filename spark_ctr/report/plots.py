@@ -180,36 +180,53 @@ def draw_front(front: Mapping[str, Any], ax: Axes) -> None:
     ax : matplotlib.axes.Axes
     """
     full, points = front["full"], front["points"]
+    limit = front["loss_limit"] - full["log_loss"]
 
     def place(point: Mapping[str, Any]) -> tuple[float, float]:
         return point["microseconds_per_row"], point["log_loss"] - full["log_loss"]
 
-    def mark(points: Sequence[Mapping[str, Any]], label: str, **style: Any) -> None:
-        if points:
-            ax.plot(*zip(*map(place, points), strict=True), ls="", label=label, **style)
+    def draw(found: Sequence[Mapping[str, Any]], style: str, label: str = "", **more: Any) -> None:
+        if found:
+            ax.plot(*zip(*map(place, found), strict=True), style, label=label or None, **more)
 
-    on_front = sorted((p for p in points if p["front"]), key=lambda p: (place(p), p["bytes"]))
     (blue, _), (orange, _), (green, _), *_ = _STYLES
-    ax.plot(*zip(*map(place, on_front), strict=True), color=blue, lw=1.2, label="front")
-    mark([full], "full precision", marker="s", ms=8, color=green)
-    for trained, face, word in ((False, "white", "rounded"), (True, blue, "trained")):
-        found = [p for p in points if p["trained"] == trained]
-        mark(found, f"plan, {word}", marker="o", ms=8, mec=blue, mfc=face, mew=1.4)
-    chosen = [p for p in points if p["chosen"]]
-    mark(chosen, "taken", marker="o", ms=16, mec=orange, mfc="none", mew=2)
-    for point in [full, *points]:
-        words = size(point["bytes"])
-        if point is not full:
-            words = f"{len(point['binary'])} × 1 bit, {words}"
+    rounded, trained = ([p for p in points if p["trained"] == wanted] for wanted in (False, True))
+    of_plan = {tuple(p["binary"]): p for p in [*rounded, *trained]}
+    for point in rounded:
+        draw([point, of_plan[tuple(point["binary"])]], ":", color=blue, lw=1)
+    on_front = sorted((p for p in points if p["front"]), key=lambda p: (*place(p), p["bytes"]))
+    draw(on_front, "-", "front", color=blue, lw=1.4)
+    plan = {"ms": 8, "mec": blue, "mew": 1.4}
+    draw(rounded, "o", "plan, rounded", mfc="white", **plan)
+    draw(trained, "o", "plan, trained", mfc=blue, **plan)
+    draw([full], "s", "full precision", ms=8, color=green)
+    ring = {"ms": 16, "mec": orange, "mfc": "none", "mew": 2}
+    draw([p for p in points if p["chosen"]], "o", "taken", **ring)
+    ax.axhline(limit, ls="--", lw=1, color="#8b9097", label="most loss that is acceptable")
+    target = front["targets"]["microseconds_per_row"]
+    if target is not None:
+        ax.axvline(target, ls="-.", lw=1, color="#8b9097", label="targetLatency")
+    middle = max(place(p)[0] for p in [full, *points]) / 2
+    for point in [full, *of_plan.values()]:
+        right = place(point)[0] > middle
+        bits = f"{len(point['binary'])} × 1 bit" if point.get("binary") else "8 bits"
+        words = "32 bits" if point is full else bits
         ax.annotate(
-            words,
+            f"{words}, {size(point['bytes'])}",
             place(point),
-            (10, 6),
+            (-12 if right else 12, 6),
             textcoords="offset points",
+            ha="right" if right else "left",
             fontsize=8,
             color=_TEXT,
+            bbox={"fc": "white", "ec": "none", "pad": 1, "alpha": 0.85},
         )
-    ax.axhline(front["loss_limit"] - full["log_loss"], ls="--", lw=1, color="#8b9097")
+    # What was rounded to 1 bit may lose a hundred times what is acceptable.
+    if limit > 0 and max(place(p)[1] for p in points) > 10 * limit:
+        ax.set_yscale("symlog", linthresh=limit, linscale=0.5)
+        ax.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    ax.set_xlim(left=0)
+    ax.margins(y=0.1)
     ax.set_xlabel("time per row, µs")
     ax.set_ylabel("log loss minus that of full precision")
     _legend(ax, "best")

@@ -21,7 +21,11 @@ pytestmark = pytest.mark.skipif(
 def test_leaves_model_scores_and_both_reports(generated, log):
     said, output = generated
     report = json.loads((output / "report.json").read_text())
-    assert (output / "report.html").read_text().count("<h2>") > 8
+    page = (output / "report.html").read_text()
+    assert page.count("<h2>") > 8 and "Loss, time and size of the plans" in page
+    plans = report["quantisation"]["front"]["points"]
+    assert [len(plan["binary"]) for plan in plans if not plan["trained"]] == [0, 1, 2]
+    assert sum(plan["chosen"] for plan in plans) == 1
     for name in MODELS:
         facts = report["models"][name]
         assert 0 < facts["auc"] < 1
