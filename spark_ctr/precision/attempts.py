@@ -32,7 +32,7 @@ class Attempt:
     figures: dict[str, float]
 
 
-@dataclass(frozen=True)
+@dataclass
 class Attempts:
     """Quantises a network by one plan after another, and compares with full precision.
 
@@ -69,7 +69,7 @@ class Attempts:
     full: dict[str, float] = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "full", figures_of(self.network, self.valid_feed))
+        self.full = figures_of(self.network, self.valid_feed)
 
     def rounded(self, plan: dict[str, str]) -> Attempt:
         """Round, and recalibrate where the settings say so."""

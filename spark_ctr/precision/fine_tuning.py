@@ -127,12 +127,19 @@ def fine_tune(
     targets : Targets, optional
         See :func:`spark_ctr.precision.target_search.within_targets`.
     timer : callable, optional
-        From predictors by name, ids and numbers to microseconds a row; for targets.
+        From predictors by name, ids and numbers to microseconds a row; needed with targets.
 
     Returns
     -------
     FineTuned
+
+    Raises
+    ------
+    ValueError
+        If there are no validation rows of positive weight, or targets without a timer.
     """
+    if targets is not None and timer is None:
+        raise ValueError("targets need a timer")
     settings = tuning_settings(settings, epochs, learning_rate)
     # On rows that were trained on, scores are too good to be told how far to trust them.
     settings = replace(settings, recalibrate=settings.recalibrate and valid_feed is not train_feed)
@@ -149,10 +156,9 @@ def fine_tune(
         run=run,
     )
     front = None
-    if targets is None:
+    if targets is None or timer is None:
         best = _backed_off(attempts, sensitivity, binary_share)
     else:
-        assert timer is not None
         ids, numeric = (rows.numpy() for rows in calibration_rows(valid_feed))
         best, front = within_targets(
             attempts, sensitivity, targets, lambda models: timer(models, ids, numeric)

@@ -69,7 +69,8 @@ def within_targets(
         points.append(point)
         if choose(points, targets) is point:
             kept = attempt
-        if point.acceptable:
+        # Where training spoils what rounding did not, the rounded plan is still the nearest.
+        if point.acceptable or rounded.acceptable:
             break
         fewest_failed = count
     points = pareto(points)
