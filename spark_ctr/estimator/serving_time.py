@@ -84,6 +84,8 @@ def microseconds_in_batches(
     Fewer rows than a batch are repeated, since a small batch costs more a row; those beyond the
     last whole batch are left out.
     """
-    wanted = max(1, len(ids) // BATCH_ROWS) * BATCH_ROWS
-    rows = np.arange(wanted) % max(1, len(ids))
-    return microseconds_per_row(predictors, ids[rows], numeric[rows])
+    given = len(ids)
+    if given:
+        rows = np.arange(max(1, given // BATCH_ROWS) * BATCH_ROWS) % given
+        ids, numeric = ids[rows], numeric[rows]
+    return microseconds_per_row(predictors, ids, numeric)
