@@ -93,7 +93,7 @@ def test_the_command_line_is_checked_first(job, capsys):
 def test_two_workers_give_the_same_scores(generated, log, tmp_path):
     run(
         *("--input", log / "log.parquet", "--slot", "slot", "--epochs", "2"),
-        *("--output", tmp_path, "--row-budget", "2000"),
+        *("--output", tmp_path, "--row-budget", "2000", "--max-bytes", 10**8),
         launcher=submit("--master", "local-cluster[2,1,1024]"),
     )
     assert scores(tmp_path) == scores(generated[1])
@@ -103,7 +103,7 @@ def test_two_workers_give_the_same_scores(generated, log, tmp_path):
 def test_connect_gives_the_same_scores(generated, log, connect_server, tmp_path):
     run(
         *("--input", log / "log.parquet", "--slot", "slot", "--epochs", "2"),
-        *("--output", tmp_path, "--row-budget", "2000"),
+        *("--output", tmp_path, "--row-budget", "2000", "--max-bytes", 10**8),
         SPARK_REMOTE=connect_server,
     )
     assert scores(tmp_path) == scores(generated[1])
