@@ -101,6 +101,10 @@ def parse_arguments(words: list[str] | None = None) -> argparse.Namespace:
     job.add_argument("--output", default="build/demo", help="folder or URI (default %(default)s)")
     job.add_argument("--row-budget", type=int, default=1_000_000, help="embedding rows in all")
     job.add_argument("--epochs", type=int, default=20, help="at most, for teacher and student")
+    job.add_argument("--max-bytes", type=int, help="of the quantised weights; chooses 1-bit layers")
+    job.add_argument(
+        "--target-latency", type=float, help="µs a row of the quantised network, on one thread"
+    )
     job.add_argument("--seed", type=int, default=42)
     job.add_argument("--traceback", action="store_true", help="of an error, for a bug report")
     arguments = parser.parse_args(words)
@@ -223,7 +227,9 @@ def build_pipeline(
             selector,
             encoder,
             MixedPrecisionQuantizer(
-                classifier=LayerwiseDistiller(teacher=teacher, student=student)
+                classifier=LayerwiseDistiller(teacher=teacher, student=student),
+                maxBytes=arguments.max_bytes,
+                targetLatency=arguments.target_latency,
             ),
         ]
     )

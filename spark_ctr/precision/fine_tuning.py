@@ -9,18 +9,17 @@ import torch
 from torch import Tensor
 
 from spark_ctr.networks.network import Network
-from spark_ctr.precision.qat import BINARY, INT8, prepare
+from spark_ctr.precision.attempts import Attempt, Attempts, binary_layers
+from spark_ctr.precision.front import Front, Targets
+from spark_ctr.precision.qat import INT8
 from spark_ctr.precision.schedule import BINARY_SCHEDULE
 from spark_ctr.precision.sensitivity import Sensitivity, choose_plan, measure_sensitivity
-from spark_ctr.training.history import History
+from spark_ctr.precision.target_search import Timer, within_targets
 from spark_ctr.training.losses import Objective, TermSettings
-from spark_ctr.training.metrics import log_loss_of_logits, roc_auc
-from spark_ctr.training.predictions import Feed, predict
-from spark_ctr.training.recalibration import recalibrate_network
+from spark_ctr.training.predictions import Feed
 from spark_ctr.training.settings import TrainingSettings
-from spark_ctr.training.training_run import Change, TrainedNetwork, TrainingRun
+from spark_ctr.training.training_run import TrainedNetwork, TrainingRun
 
-_PREPARE = f"{prepare.__module__}:{prepare.__name__}"
 # Rows that the steps of activations are fitted to.
 _CALIBRATION_ROWS = 16_384
 
@@ -66,12 +65,13 @@ class FineTuned:
     plan : dict of str to str
     sensitivity : Sensitivity
     trained : TrainedNetwork
-        Of the last attempt; where rounding was enough, its history has no epochs and its feed no
-        name.
+        Of the plan; where rounding was enough, its history has no epochs and its feed no name.
     log : list of str
         A sentence for each attempt, and each layer that went back to 8 bits.
     figures : dict of str to dict
         "auc" and "log_loss" on the validation rows of the "full" and the "quantised" network.
+    front : Front, optional
+        All plans that were measured, where there are targets.
     """
 
     plan: dict[str, str]
@@ -79,6 +79,7 @@ class FineTuned:
     trained: TrainedNetwork
     log: list[str]
     figures: dict[str, dict[str, float]]
+    front: Front | None = None
 
 
 def fine_tune(
@@ -95,10 +96,13 @@ def fine_tune(
     activations: bool,
     objective: Objective,
     run: Callable[[TrainingRun], TrainedNetwork],
+    targets: Targets | None = None,
+    timer: Timer | None = None,
 ) -> FineTuned:
     """Quantise ``network`` (left as it is), and fine-tune the copy if need be.
 
     There is need where layers are 1-bit, or where rounding to 8 bits loses more than is acceptable.
+    The 1-bit layers are a share, or with targets as many as these need.
 
     Parameters
     ----------
@@ -110,7 +114,7 @@ def fine_tune(
     epochs, learning_rate
         Of fine-tuning.
     binary_share : float
-        Share of hidden-to-hidden layers to make 1-bit.
+        Share of hidden-to-hidden layers to make 1-bit; without targets.
     tolerance, loss_tolerance : float
         Largest acceptable loss of validation AUC, and rise of validation log loss as a share of
         the full network's. A figure that does not exist is not watched.
@@ -120,56 +124,67 @@ def fine_tune(
         From :func:`quantisation`.
     run : callable
         Trains on the rows of both feeds, in this process or in others.
+    targets : Targets, optional
+        See :func:`spark_ctr.precision.target_search.within_targets`.
+    timer : callable, optional
+        From predictors by name, ids and numbers to microseconds a row; needed with targets.
 
     Returns
     -------
     FineTuned
+
+    Raises
+    ------
+    ValueError
+        If there are no validation rows of positive weight, or targets without a timer.
     """
+    if targets is not None and timer is None:
+        raise ValueError("targets need a timer")
     settings = tuning_settings(settings, epochs, learning_rate)
     # On rows that were trained on, scores are too good to be told how far to trust them.
     settings = replace(settings, recalibrate=settings.recalibrate and valid_feed is not train_feed)
     sensitivity = measure_sensitivity(network, valid_feed.batches(0))
-    plan = choose_plan(sensitivity, binary_share)
-    full = _figures(network, valid_feed)
-    rows = calibration_rows(train_feed)
-    log: list[str] = []
-
-    def worse(reached: dict[str, float]) -> bool:
-        # A validation set of one class has no AUC (nan), and of AUC nothing to back off from.
-        lost = reached["auc"] < full["auc"] - tolerance
-        return lost or reached["log_loss"] > full["log_loss"] * (1 + loss_tolerance)
-
-    def tell(what: str, reached: dict[str, float]) -> None:
-        log.append(
-            f"1-bit layers {binary or 'none'}, {what}: validation AUC {reached['auc']:.4f}, full "
-            f"precision {full['auc']:.4f}; log loss {reached['log_loss']:.4f}, "
-            f"{full['log_loss']:.4f}"
+    attempts = Attempts(
+        network=network,
+        valid_feed=valid_feed,
+        calibration=calibration_rows(train_feed),
+        settings=settings,
+        tolerance=tolerance,
+        loss_tolerance=loss_tolerance,
+        activations=activations,
+        objective=objective,
+        run=run,
+    )
+    front = None
+    if targets is None or timer is None:
+        best = _backed_off(attempts, sensitivity, binary_share)
+    else:
+        ids, numeric = (rows.numpy() for rows in calibration_rows(valid_feed))
+        best, front = within_targets(
+            attempts, sensitivity, targets, lambda models: timer(models, ids, numeric)
         )
+    figures = {"full": attempts.full, "quantised": best.figures}
+    return FineTuned(best.plan, sensitivity, best.trained, attempts.log, figures, front)
 
+
+def _backed_off(attempts: Attempts, sensitivity: Sensitivity, binary_share: float) -> Attempt:
+    """Quantise by a share of 1-bit layers, less the most sensitive while they lose too much."""
+    plan = choose_plan(sensitivity, binary_share)
     while True:
-        binary = [name for name, precision in plan.items() if precision == BINARY]
-        rounded = prepare(network, plan, rows, activations=activations)
-        history = History()
-        if settings.recalibrate:
-            history.recalibration = recalibrate_network(rounded, predict(rounded, valid_feed))
-        best = TrainedNetwork(rounded, history.to_dict(), "")
-        reached = _figures(rounded, valid_feed)
-        tell("rounded", reached)
+        binary = binary_layers(plan)
+        best = attempts.rounded(plan)
+        attempts.tell(binary, "rounded", best.figures)
         # Nobody rounds to one bit without a loss.
-        if binary or worse(reached):
-            quantised = prepare(network, plan, rows, activations=activations)
-            title = f"quantising, 1-bit layers: {len(binary)}"
-            change = Change(_PREPARE, {"plan": plan, "activations": activations})
-            trained = run(TrainingRun(quantised, objective, settings, title, change))
-            after = _figures(trained.network, valid_feed)
-            tell("trained", after)
+        if binary or not attempts.acceptable(best.figures):
+            after = attempts.trained(plan)
+            attempts.tell(binary, "trained", after.figures)
             # Training moves 8-bit weights that were good already, and not always for the better.
-            if binary or after["log_loss"] < reached["log_loss"]:
-                best, reached = trained, after
-        if not binary or not worse(reached):
-            return FineTuned(plan, sensitivity, best, log, {"full": full, "quantised": reached})
+            if binary or after.figures["log_loss"] < best.figures["log_loss"]:
+                best = after
+        if not binary or attempts.acceptable(best.figures):
+            return best
         worst = max(binary, key=lambda name: sensitivity.increase[name])
-        log.append(f"{worst} goes back to 8 bits")
+        attempts.log.append(f"{worst} goes back to 8 bits")
         plan = {**plan, worst: INT8}
 
 
@@ -200,8 +215,3 @@ def calibration_rows(feed: Feed) -> tuple[Tensor, Tensor]:
         if rows >= _CALIBRATION_ROWS:
             break
     return torch.cat(ids), torch.cat(numeric)
-
-
-def _figures(network: Network, feed: Feed) -> dict[str, float]:
-    rows = predict(network, feed).of_task()
-    return {"auc": roc_auc(*rows), "log_loss": log_loss_of_logits(*rows)}

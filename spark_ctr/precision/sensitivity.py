@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -140,7 +140,16 @@ def choose_plan(sensitivity: Sensitivity, binary_share: float) -> dict[str, str]
     """
     if not 0 <= binary_share <= 1:
         raise ValueError(f"binary_share must be in [0, 1], got {binary_share}")
+    ranked = least_sensitive_first(sensitivity)
+    return plan_of(sensitivity, ranked[: int(binary_share * len(ranked) + 0.5)])
+
+
+def least_sensitive_first(sensitivity: Sensitivity) -> list[str]:
+    """Return the candidate layers; of equally sensitive ones the deeper goes first."""
     depth = {name: i for i, name in enumerate(sensitivity.increase)}
-    ranked = sorted(depth, key=lambda name: (sensitivity.increase[name], -depth[name]))
-    binary = ranked[: int(binary_share * len(ranked) + 0.5)]
+    return sorted(depth, key=lambda name: (sensitivity.increase[name], -depth[name]))
+
+
+def plan_of(sensitivity: Sensitivity, binary: Collection[str]) -> dict[str, str]:
+    """Return the plan that makes these layers 1-bit and all others 8-bit."""
     return {name: BINARY if name in binary else INT8 for name in sensitivity.layers}

@@ -51,3 +51,19 @@ FINE_TUNING: dict[str, Setting] = {
         True, doc="whether the inputs of 8-bit layers have 8 bits too, or are float32"
     ),
 }
+# Of `front.Targets`: what a plan may take, instead of the share of 1-bit layers.
+TARGETS: dict[str, Setting] = {
+    "microseconds": number(
+        None,
+        above=0.0,
+        doc="time a row in microseconds that the quantised network may take, measured on this "
+        "machine on one thread in batches of 8,192, as scoring runs it: chooses the 1-bit layers; "
+        "unset: binaryShare does",
+    ),
+    "nbytes": integer(
+        None,
+        at_least=1,
+        doc="bytes that the packed weights may take: chooses the 1-bit layers; unset: binaryShare "
+        "does",
+    ),
+}

@@ -17,13 +17,15 @@ from spark_ctr.estimator.estimator import CTREstimator
 from spark_ctr.estimator.model import CTRModel
 from spark_ctr.estimator.params import CTRParams
 from spark_ctr.estimator.run import open_feeds, run_training, summary_of
+from spark_ctr.estimator.serving_time import microseconds_in_batches
 from spark_ctr.estimator.shared_work import SharedWork
 from spark_ctr.estimator.summary import TrainingSummary, saved_summary
 from spark_ctr.estimator.workers import check_run
 from spark_ctr.networks.network import Network
 from spark_ctr.precision.fine_tuning import fine_tune, quantisation
+from spark_ctr.precision.front import Targets
 from spark_ctr.precision.packing import check_packable, pack_network
-from spark_ctr.precision.settings import FINE_TUNING, OBJECTIVE
+from spark_ctr.precision.settings import FINE_TUNING, OBJECTIVE, TARGETS
 from spark_ctr.rows.training_data import TrainingColumns, TrainingData
 from spark_ctr.runtime.packed_model import PackedModel
 from spark_ctr.runtime.serialization import packed_from_bytes, packed_to_bytes
@@ -38,6 +40,8 @@ class QuantizationParams(Stage):
     """Params of :class:`MixedPrecisionQuantizer` that its model keeps."""
 
     binaryShare = setting_param("binaryShare", FINE_TUNING["binary_share"])
+    targetLatency = setting_param("targetLatency", TARGETS["microseconds"])
+    maxBytes = setting_param("maxBytes", TARGETS["nbytes"])
     tolerance = setting_param("tolerance", FINE_TUNING["tolerance"])
     lossTolerance = setting_param("lossTolerance", FINE_TUNING["loss_tolerance"])
     quantizeActivations = setting_param("quantizeActivations", FINE_TUNING["activations"])
@@ -59,7 +63,13 @@ class MixedPrecisionQuantizer(MetaStage, QuantizationParams, CTREstimator):
     classifier's, fine-tuning sees the quantised weights: absolute binary weight regularisation,
     prioritised training and inverse layer-wise fine-tuning. If 1-bit layers still lose more, the
     most sensitive one goes back to 8 bits, and so on. Slope and offset of the logits are fitted to
-    the validation rows again. The last attempt's figures are in ``summary.extra["validation"]``.
+    the validation rows again. The chosen plan's figures are in ``summary.extra["validation"]``.
+
+    ``targetLatency`` and ``maxBytes`` choose the 1-bit layers instead of ``binaryShare``: all plans
+    are rounded, and their time and bytes measured. Of those within targets and tolerances the least
+    lossy one is taken, trained where it has 1-bit layers. Where there is none, it is the nearest
+    one within the tolerances, and a warning on the logger "spark_ctr" says what was missed. All
+    plans are in ``summary.extra["front"]``, and why one was taken in ``summary.extra["attempts"]``.
 
     The fitted model's ``fullPrecisionModel`` is the classifier's model, right after fitting.
 
@@ -93,8 +103,17 @@ class MixedPrecisionQuantizer(MetaStage, QuantizationParams, CTREstimator):
     def _check(self, inputs: Inputs, *further: Inputs) -> Network:
         network = self._nested("classifier")._check(inputs, *further)
         check_run(self._column_owner())
+        if self._targets() is not None and self.isSet("binaryShare"):
+            raise ValueError(
+                "MixedPrecisionQuantizer: binaryShare says how many layers become 1-bit, and so do "
+                "targetLatency and maxBytes: set binaryShare to None, or these two"
+            )
         check_packable(network)
         return network
+
+    def _targets(self) -> Targets | None:
+        values = self.setting_values(TARGETS)
+        return Targets(**values) if values else None
 
     def _keys(self) -> list[Hashable]:
         return [*self._nested("classifier")._keys(), self._key()]
@@ -118,9 +137,13 @@ class MixedPrecisionQuantizer(MetaStage, QuantizationParams, CTREstimator):
                 **self.setting_values(OBJECTIVE),
             ),
             run=partial(run_training, params, watched),
+            targets=self._targets(),
+            timer=microseconds_in_batches,
         )
         for line in tuned.log:
             logger.info(line)
+        if tuned.front is not None and tuned.front.missed:
+            logger.warning("%s: %s", type(self).__name__, tuned.front.reason())
         extra = {
             "plan": tuned.plan,
             "sensitivity": tuned.sensitivity.to_dict(),
@@ -130,6 +153,8 @@ class MixedPrecisionQuantizer(MetaStage, QuantizationParams, CTREstimator):
                 for which, values in tuned.figures.items()
             },
         }
+        if tuned.front is not None:
+            extra["front"] = tuned.front.to_dict()
         packed = pack_network(tuned.trained.network)
         trained = replace(tuned.trained, feed=tuned.trained.feed or feed.kind)
         summary = summary_of(params, data, trained, packed.predict_logits, extra)

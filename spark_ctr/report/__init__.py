@@ -8,12 +8,13 @@ from spark_ctr.report.model_comparison import (
     serving_times,
     slot_calibration,
 )
-from spark_ctr.report.plots import selection_figures
+from spark_ctr.report.plots import draw_front, selection_figures
 from spark_ctr.report.report import format_table, leak_warnings, write_report
 from spark_ctr.report.verdict import loss_warnings
 
 __all__ = [
     "constant_rate",
+    "draw_front",
     "format_table",
     "leak_warnings",
     "loss_warnings",

@@ -161,6 +161,77 @@ def cost_figure(models: Mapping[str, Mapping[str, Any]]) -> str | None:
     return _svg(figure)
 
 
+def front_figure(front: Mapping[str, Any] | None) -> str | None:
+    """Draw plans of quantisation as `draw_front` does; None without any."""
+    if not front or not front.get("points"):
+        return None
+    figure, (ax,) = _figure(1, width=7.4, height=4.8)
+    draw_front(front, ax)
+    return _svg(figure)
+
+
+def draw_front(front: Mapping[str, Any], ax: Axes) -> None:
+    """Draw log loss over time per row of all plans of a quantisation, with their bytes.
+
+    Parameters
+    ----------
+    front : mapping
+        ``summary.extra["front"]`` of a quantised model.
+    ax : matplotlib.axes.Axes
+    """
+    full, points = front["full"], front["points"]
+    limit = front["loss_limit"] - full["log_loss"]
+
+    def place(point: Mapping[str, Any]) -> tuple[float, float]:
+        return point["microseconds_per_row"], point["log_loss"] - full["log_loss"]
+
+    def draw(found: Sequence[Mapping[str, Any]], style: str, label: str = "", **more: Any) -> None:
+        if found:
+            ax.plot(*zip(*map(place, found), strict=True), style, label=label or None, **more)
+
+    (blue, _), (orange, _), (green, _), *_ = _STYLES
+    rounded, trained = ([p for p in points if p["trained"] == wanted] for wanted in (False, True))
+    of_plan = {tuple(p["binary"]): p for p in [*rounded, *trained]}
+    for point in rounded:
+        draw([point, of_plan[tuple(point["binary"])]], ":", color=blue, lw=1)
+    on_front = sorted((p for p in points if p["front"]), key=lambda p: (*place(p), p["bytes"]))
+    draw(on_front, "-", "front", color=blue, lw=1.4)
+    plan = {"ms": 8, "mec": blue, "mew": 1.4}
+    draw(rounded, "o", "plan, rounded", mfc="white", **plan)
+    draw(trained, "o", "plan, trained", mfc=blue, **plan)
+    draw([full], "s", "full precision", ms=8, color=green)
+    ring = {"ms": 16, "mec": orange, "mfc": "none", "mew": 2}
+    draw([p for p in points if p["chosen"]], "o", "taken", **ring)
+    ax.axhline(limit, ls="--", lw=1, color="#8b9097", label="most loss that is acceptable")
+    target = front["targets"]["microseconds_per_row"]
+    if target is not None:
+        ax.axvline(target, ls="-.", lw=1, color="#8b9097", label="targetLatency")
+    middle = max(place(p)[0] for p in [full, *points]) / 2
+    for point in [full, *of_plan.values()]:
+        right = place(point)[0] > middle
+        bits = f"{len(point['binary'])} × 1 bit" if point.get("binary") else "8 bits"
+        words = "32 bits" if point is full else bits
+        ax.annotate(
+            f"{words}, {size(point['bytes'])}",
+            place(point),
+            (-12 if right else 12, 6),
+            textcoords="offset points",
+            ha="right" if right else "left",
+            fontsize=8,
+            color=_TEXT,
+            bbox={"fc": "white", "ec": "none", "pad": 1, "alpha": 0.85},
+        )
+    # What was rounded to 1 bit may lose a hundred times what is acceptable.
+    if limit > 0 and max(place(p)[1] for p in points) > 10 * limit:
+        ax.set_yscale("symlog", linthresh=limit, linscale=0.5)
+        ax.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    ax.set_xlim(left=0)
+    ax.margins(y=0.1)
+    ax.set_xlabel("time per row, µs")
+    ax.set_ylabel("log loss minus that of full precision")
+    _legend(ax, "best")
+
+
 def _figure(panels: int, width: float, height: float) -> tuple[Figure, Sequence[Axes]]:
     """Figure in inches that pyplot does not know, so that no display or state is touched."""
     from matplotlib.figure import Figure

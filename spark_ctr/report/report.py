@@ -13,7 +13,12 @@ from typing import Any
 from jinja2 import Environment
 
 from spark_ctr.report.figures import FILTERS, decimals, percent, significant, size
-from spark_ctr.report.plots import cost_figure, reliability_figure, training_figure
+from spark_ctr.report.plots import (
+    cost_figure,
+    front_figure,
+    reliability_figure,
+    training_figure,
+)
 from spark_ctr.report.verdict import headline, interval, loss_warnings
 
 _SUSPICIOUS = 0.5
@@ -152,6 +157,7 @@ def _page(facts: dict[str, Any], figures: list[tuple[str, str]]) -> str:
         "reliability": reliability_figure(models),
         "training": training_figure(_ordered(sections["training"])),
         "cost": cost_figure(models),
+        "front": front_figure(sections["quantisation"].get("front")),
     }
     return template.render(
         **sections,

@@ -432,6 +432,7 @@ VALUES: dict[str, Any] = {
     "columnGroups": [["site", "ad"]],
     "targetLatency": 2.0,
     "targetShare": 0.1,
+    "maxBytes": 1000,
     "LayerwiseDistiller.maxIter": 3,
     "clipNorm": 1.0,
     "teacher": _classifier(str),

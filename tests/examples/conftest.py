@@ -47,5 +47,7 @@ def generated(job, log, tmp_path_factory):
     words = ["--input", f"{log}/log.parquet", "--slot", "slot", "--epochs", "2"]
     said = io.StringIO()
     with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
-        job.main([*words, "--output", str(output), "--row-budget", "2000"])
+        # A target that every plan meets, so that the front is measured.
+        words += ["--output", str(output), "--row-budget", "2000", "--max-bytes", f"{10**8}"]
+        job.main(words)
     return said.getvalue(), output

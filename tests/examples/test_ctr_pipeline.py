@@ -21,7 +21,11 @@ pytestmark = pytest.mark.skipif(
 def test_leaves_model_scores_and_both_reports(generated, log):
     said, output = generated
     report = json.loads((output / "report.json").read_text())
-    assert (output / "report.html").read_text().count("<h2>") > 8
+    page = (output / "report.html").read_text()
+    assert page.count("<h2>") > 8 and "Loss, time and size of the plans" in page
+    plans = report["quantisation"]["front"]["points"]
+    assert [len(plan["binary"]) for plan in plans if not plan["trained"]] == [0, 1, 2]
+    assert sum(plan["chosen"] for plan in plans) == 1
     for name in MODELS:
         facts = report["models"][name]
         assert 0 < facts["auc"] < 1
@@ -89,7 +93,7 @@ def test_the_command_line_is_checked_first(job, capsys):
 def test_two_workers_give_the_same_scores(generated, log, tmp_path):
     run(
         *("--input", log / "log.parquet", "--slot", "slot", "--epochs", "2"),
-        *("--output", tmp_path, "--row-budget", "2000"),
+        *("--output", tmp_path, "--row-budget", "2000", "--max-bytes", 10**8),
         launcher=submit("--master", "local-cluster[2,1,1024]"),
     )
     assert scores(tmp_path) == scores(generated[1])
@@ -99,7 +103,7 @@ def test_two_workers_give_the_same_scores(generated, log, tmp_path):
 def test_connect_gives_the_same_scores(generated, log, connect_server, tmp_path):
     run(
         *("--input", log / "log.parquet", "--slot", "slot", "--epochs", "2"),
-        *("--output", tmp_path, "--row-budget", "2000"),
+        *("--output", tmp_path, "--row-budget", "2000", "--max-bytes", 10**8),
         SPARK_REMOTE=connect_server,
     )
     assert scores(tmp_path) == scores(generated[1])

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from spark_ctr.networks.serialization import network_to_bytes, trusted_network_from_bytes
-from spark_ctr.precision import fine_tuning
+from spark_ctr.precision import attempts
 from spark_ctr.precision.fine_tuning import fine_tune, quantisation
 from spark_ctr.training import Checkpoints, TrainingSettings, train
 from spark_ctr.training.training_run import Change, TrainedNetwork
@@ -103,7 +103,7 @@ def test_a_rise_of_the_log_loss_takes_layers_back_to_8_bits(
     # Of the full network, and of three attempts, rounded and trained; ranking never suffers.
     losses = [0.300, 0.400, 0.320, 0.500, 0.307, 0.305]
     found = iter([{"auc": auc, "log_loss": loss} for loss in losses])
-    monkeypatch.setattr(fine_tuning, "_figures", lambda network, feed: next(found))
+    monkeypatch.setattr(attempts, "figures_of", lambda network, feed: next(found))
     batch = make_batch(rows=50)
     tuned = tune(make_network("dnn"), batch, tolerance=0.0, loss_tolerance=0.02)
     assert list(tuned.plan.values()).count("binary") == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from pyspark.ml.linalg import Vectors
 from sklearn.metrics import log_loss, roc_auc_score
 
+from spark_ctr.estimator.serving_time import microseconds_in_batches
 from spark_ctr.report import (
     constant_rate,
     microseconds_per_row,
@@ -139,3 +141,38 @@ def test_times_are_of_all_rows_and_threads_are_given_back():
     assert torch.get_num_threads() == threads
     with pytest.raises(ValueError, match="no rows"):
         microseconds_per_row({"slow": slow}, ids[:0], numeric[:0])
+
+
+def test_few_rows_are_repeated_to_a_whole_batch():
+    seen = []
+
+    def predict(ids, numeric):
+        seen.append((ids[:, 0].copy(), numeric[:, 0].copy()))
+
+    ids, numeric = np.arange(20_000)[:, None], np.arange(20_000, dtype=np.float32)[:, None]
+    for rows, batches in ((3, 1), (8192, 1), (20_000, 2)):
+        seen.clear()
+        assert microseconds_in_batches({"": predict}, ids[:rows], numeric[:rows])[""] > 0
+        assert {len(first) for first, _ in seen} == {8192} and len(seen) == 10 * batches
+        assert all((first == second).all() for first, second in seen)
+        assert set(seen[0][0]) == set(range(min(rows, 8192)))
+    with pytest.raises(ValueError, match="no rows"):
+        microseconds_in_batches({"": predict}, ids[:0], numeric[:0])
+
+
+def test_timings_in_several_threads_take_turns():
+    threads = torch.get_num_threads()
+    running, most = [], []
+
+    def predict(ids, numeric):
+        running.append(1)
+        most.append(len(running))
+        time.sleep(0.001)
+        running.pop()
+
+    def measure(_):
+        return microseconds_per_row({"": predict}, np.zeros((4, 1)), np.zeros((4, 1)))
+
+    with ThreadPoolExecutor(3) as pool:
+        list(pool.map(measure, range(6)))
+    assert max(most) == 1 and torch.get_num_threads() == threads

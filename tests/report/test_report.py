@@ -10,10 +10,12 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 from spark_ctr.power_law import CountHistogram, fit_discrete, plot_ccdf
-from spark_ctr.report import format_table, selection_figures, write_report
+from spark_ctr.report import draw_front, format_table, selection_figures, write_report
 from spark_ctr.report.figures import decimals, percent, seconds, significant, size, whole
+from spark_ctr.report.plots import front_figure
 
 NASTY = "<b>a$b$c & \"d'</b>"
 VOID = {"meta", "img", "br"}
@@ -125,6 +127,32 @@ def facts():
     }
 
 
+def _plan(binary, loss, time, size_, **marks):
+    return {
+        "binary": binary,
+        "auc": None,
+        "log_loss": loss,
+        "microseconds_per_row": time,
+        "bytes": size_,
+        **dict.fromkeys(("trained", "acceptable", "front", "chosen"), False),
+        **marks,
+    }
+
+
+@pytest.fixture()
+def front():
+    return {
+        "full": {"auc": 0.8, "log_loss": 0.3, "microseconds_per_row": 8.0, "bytes": 12_000},
+        "loss_limit": 0.302,
+        "targets": {"microseconds_per_row": 1.5, "bytes": None},
+        "points": [
+            _plan([], 0.3001, 2.0, 3_000, acceptable=True, front=True),
+            _plan([NASTY], 0.35, 1.0, 2_000),
+            _plan([NASTY], 0.301, 1.0, 2_000, trained=True, front=True, chosen=True),
+        ],
+    }
+
+
 def _written(tmp_path, facts, figures=()):
     page, data = tmp_path / "new" / "report.html", tmp_path / "report.json"
     write_report(str(page), str(data), facts, figures)
@@ -186,6 +214,43 @@ def test_page_states_results(tmp_path, facts):
     assert "1 of 3 columns were kept" in text
     assert "12.0 kB" in text and "0.00231" in text and "2 min 11 s" in text and "3.10 %" in text
     assert text.index("teacher a network") < text.index("student a network")
+
+
+def test_page_shows_the_front_of_the_plans(tmp_path, facts, front):
+    plain, _ = _written(tmp_path, facts)
+    facts["quantisation"]["front"] = front
+    html, data = _written(tmp_path, facts)
+    assert data["quantisation"]["front"] == front
+    assert len(Page(html).links) == len(Page(plain).links) + 1
+    assert "<h2>Loss, time and size of the plans</h2>" in html.replace("\n", " ")
+    assert "size of the plans" not in plain
+    assert front_figure(None) is None and front_figure({"points": []}) is None
+    assert front_figure(front) == front_figure(front)  # the same bytes on every run
+
+
+def test_the_front_is_drawn_as_measured(front):
+    ax = Figure().subplots()
+    draw_front(front, ax)
+    lines = {line.get_label(): line.get_xydata().tolist() for line in ax.lines}
+    expected = {
+        "front": [[1.0, 0.001], [2.0, 0.0001]],
+        "plan, rounded": [[2.0, 0.0001], [1.0, 0.05]],
+        "plan, trained": [[1.0, 0.001]],
+        "full precision": [[8.0, 0.0]],
+        "taken": [[1.0, 0.001]],
+    }
+    for label, places in expected.items():
+        assert np.array(lines[label]) == pytest.approx(np.array(places)), label
+    assert np.array(lines["most loss that is acceptable"])[:, 1] == pytest.approx(0.002)
+    assert np.array(lines["targetLatency"])[:, 0] == pytest.approx(1.5)
+    texts = [text.get_text() for text in ax.texts]
+    assert texts == ["32 bits, 12.0 kB", "8 bits, 3.00 kB", "1 × 1 bit, 2.00 kB"]
+    assert ax.get_yscale() == "symlog"  # a rounded plan loses 25 times what is acceptable
+    front["targets"]["microseconds_per_row"] = None
+    front["points"] = front["points"][:1]
+    draw_front(front, ax := Figure().subplots())
+    assert ax.get_yscale() == "linear"
+    assert "targetLatency" not in [line.get_label() for line in ax.lines]
 
 
 def test_json_holds_the_facts(tmp_path, facts):

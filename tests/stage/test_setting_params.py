@@ -12,7 +12,7 @@ from spark_ctr.classification import CTRClassificationModel, CTRClassifier
 from spark_ctr.distillation import LayerwiseDistiller
 from spark_ctr.networks import NETWORKS, Inputs, Table, build_network
 from spark_ctr.networks.settings import MEMBERS
-from spark_ctr.precision.settings import FINE_TUNING, OBJECTIVE
+from spark_ctr.precision.settings import FINE_TUNING, OBJECTIVE, TARGETS
 from spark_ctr.quantization import MixedPrecisionQuantizer
 from spark_ctr.settings import SEED
 from spark_ctr.training.distillation import DISTILLATION
@@ -106,6 +106,19 @@ def test_settings_of_losses_are_params(stage, settings, names):
         assert default.getParam(name).doc == setting.doc != ""
         assert default._value(name) == setting.default == default.setting_values(settings)[key]
     assert stage(logitWeight=0.25).getLogitWeight() == 0.25
+
+
+def test_targets_are_params_that_are_unset():
+    stage = MixedPrecisionQuantizer()
+    names = {"targetLatency": "microseconds", "maxBytes": "nbytes"}
+    assert list(names.values()) == list(TARGETS) and stage.setting_values(TARGETS) == {}
+    for name, key in names.items():
+        assert stage.getParam(name).doc == TARGETS[key].doc != ""
+        assert not stage.isDefined(name)
+    assert stage.setMaxBytes(2000).setting_values(TARGETS) == {"nbytes": 2000}
+    for wrong in ({"maxBytes": 0}, {"maxBytes": 1.5}, {"targetLatency": 0.0}):
+        with pytest.raises(ValueError, match=next(iter(wrong))):
+            MixedPrecisionQuantizer(**wrong)
 
 
 @given(st.sampled_from(sorted(PARAMS)), VALUES)
