@@ -70,11 +70,13 @@ def _mapped(digest: str, data: bytes) -> mmap.mmap:
     """Return a mapping of the bytes that is shared if possible, else of this process alone."""
     folders = os.environ.get("SPARK_LOCAL_DIRS")
     if folders and fcntl is not None:
-        folder = Path(folders.split(",")[0])
+        folder = Path(folders.split(",")[0]) / f"spark_ctr-{os.geteuid()}"
         try:
-            return _shared(folder / f"spark_ctr-{os.geteuid()}", digest, data)
+            return _shared(folder, digest, data)
         except OSError as error:
-            _say(f"a model is in the memory of each Python worker, not shared: {error}")
+            # Its own text would name a file of a name of its own, and be said each time.
+            reason = error.strerror or error
+            _say(f"each Python worker has a model in its own memory, not from {folder}: {reason}")
     private = mmap.mmap(-1, len(data))
     private.write(data)
     return private
@@ -86,7 +88,7 @@ def _shared(folder: Path, digest: str, data: bytes) -> mmap.mmap:
     found = folder.lstat()
     owned = stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid()
     if not owned or stat.S_IMODE(found.st_mode) & 0o077:
-        raise OSError(f"{folder} is no folder of this user alone")
+        raise OSError("it is no folder of this user alone")
     file = folder / digest
     mapped = _opened(file, digest, len(data))
     if mapped is None:
