@@ -12,7 +12,6 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
-from pyspark.errors import PySparkException
 from pyspark.ml.functions import vector_to_array
 from pyspark.sql import functions as F
 
@@ -132,7 +131,7 @@ def test_a_killed_worker_fails_the_query_alone(spark):
     kept = spark.conf.get(key)
     spark.conf.set(key, str(BATCH))
     try:
-        with pytest.raises(PySparkException, match="(?i)python worker|crashed"):
+        with pytest.raises(Exception, match="Python worker exited unexpectedly"):
             scored(spark, model).collect()
         check(scored(spark, model).collect(), model)
     finally:
