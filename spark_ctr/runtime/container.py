@@ -48,7 +48,7 @@ def read_arrays(data: bytes | memoryview) -> dict[str, np.ndarray]:
         if begin != end or stop - begin != size or at + stop > len(data):
             raise _damaged(f"array {name!r} of {size} bytes is at [{begin}, {stop}), not at {end}")
         try:
-            array = np.ndarray(shape, dtype, data, at + begin)
+            array: np.ndarray = np.ndarray(shape, dtype, data, at + begin)
         except (ValueError, OverflowError) as error:  # more axes or longer ones than NumPy has
             raise _damaged(f"array {name!r}: {error}") from None
         array.flags.writeable = False
