@@ -26,6 +26,8 @@ class CTRModel(CTRParams, NetworkSource, PersistentStage, StageModel):
     """Base of models that score rows inside Spark."""
 
     _loader = ""
+    # Whether the loader takes a memoryview and reads weights where they are.
+    _maps_payload = False
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)

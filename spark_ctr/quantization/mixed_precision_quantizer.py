@@ -167,6 +167,7 @@ class QuantizedCTRClassificationModel(QuantizationParams, CTRModel):
     """Fitted :class:`MixedPrecisionQuantizer`: scores on packed 8-bit and 1-bit weights."""
 
     _loader = "spark_ctr.runtime.serialization:predictor_from_bytes"
+    _maps_payload = True
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)

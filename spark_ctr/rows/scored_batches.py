@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
+from spark_ctr.rows.shared_payload import Payload
 from spark_ctr.tables import Inputs
 
 if TYPE_CHECKING:
@@ -28,12 +29,12 @@ _CACHE_SIZE = 3
 _predictors: OrderedDict[tuple[str, str], Predictor] = OrderedDict()
 
 
-def predictor(loader: str, payload: bytes, digest: str) -> Predictor:
+def predictor(loader: str, payload: Payload) -> Predictor:
     """Predictor of this worker process, built once per model and kept for the next tasks."""
-    key = loader, digest
+    key, data = (loader, payload.digest), payload.read()
     if key not in _predictors:
         module, name = loader.split(":")
-        _predictors[key] = getattr(importlib.import_module(module), name)(payload)
+        _predictors[key] = getattr(importlib.import_module(module), name)(data)
         if len(_predictors) > _CACHE_SIZE:
             _predictors.popitem(last=False)
     _predictors.move_to_end(key)
@@ -56,10 +57,8 @@ class Scoring:
         numbers and the lengths of both arrays.
     loader : str
         "module:function" that makes a predictor from the payload, imported by the worker.
-    payload : bytes
+    payload : Payload
         Serialised network; in the plan, since broadcasts do not exist on Connect.
-    digest : str
-        Of the payload.
     """
 
     inputs: Inputs
@@ -67,8 +66,7 @@ class Scoring:
     policy: str
     packed: bool
     loader: str
-    payload: bytes
-    digest: str
+    payload: Payload
 
     def arrow(self, batches: Iterable[pa.Array]) -> Iterator[pa.Array]:
         """Yield the logits of batches that come as Arrow arrays."""
@@ -90,7 +88,7 @@ class Scoring:
 
     def _scores(self, batches: Iterator[Features]) -> Iterator[np.ndarray]:
         """Logits of each batch, float64 [B, T]; nan for an invalid row under "skip"."""
-        predict = predictor(self.loader, self.payload, self.digest)
+        predict = predictor(self.loader, self.payload)
         for ids, numeric, bad in batches:
             if self.policy == "error" and bad.any():
                 raise ValueError(

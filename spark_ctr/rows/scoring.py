@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -14,6 +13,7 @@ from pyspark.sql import types as T
 from spark_ctr.jvm import use_jvm_functions
 from spark_ctr.rows.feature_columns import elements, invalid_features
 from spark_ctr.rows.scored_batches import Scoring
+from spark_ctr.rows.shared_payload import Payload
 from spark_ctr.stage.columns import column, field_of
 from spark_ctr.stage.invalid_rows import InvalidRows
 
@@ -60,8 +60,7 @@ def logit_column(dataset: DataFrame, model: Any, payload: bytes) -> Column:
         model.getHandleInvalid(),
         packed,
         model._loader,
-        payload,
-        hashlib.sha256(payload).hexdigest(),
+        Payload(payload, shared=model._maps_payload),
     )
     row = packed_features(dataset, model) if packed else F.struct(*feature_elements(model))
     logit = _scored(scoring, row)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,29 +11,14 @@ import spark_ctr
 from spark_ctr.stage.model_errors import reason_of
 from spark_ctr.stage.persistence import ModelFileError
 
-SIZE = 1 << 20
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of one megabyte."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={SIZE}", "tmpfs", str(disk)]
-    try:
-        mounted = subprocess.run(mount, capture_output=True, text=True, check=False)
-    except FileNotFoundError:
-        pytest.skip("there is no mount")
-    if mounted.returncode:
-        pytest.skip(f"no file system can be mounted here: {mounted.stderr.strip()}")
-    yield disk
-    subprocess.run(["umount", "--lazy", str(disk)], check=True)
-
 
 @pytest.mark.once
-def test_the_old_model_stays(models: dict[str, Any], spark: Any, small_disk: Path) -> None:
+@pytest.mark.parametrize("name", ["encoder", "quantized"])
+def test_the_old_model_stays(
+    models: dict[str, Any], spark: Any, small_disk: Path, name: str
+) -> None:
     path = str(small_disk / "model")
-    model = models["encoder"]
+    model = models[name]
     model.save(path)
     free = small_disk / "filler"
     with pytest.raises(OSError, match="No space"), free.open("wb", buffering=0) as file:

@@ -23,6 +23,7 @@ from spark_ctr.rows.scored_batches import (
     pandas_packed_features,
     struct_features,
 )
+from spark_ctr.rows.shared_payload import Payload
 from spark_ctr.runtime.serialization import packed_to_bytes
 from spark_ctr.tables import PADDING, Inputs, Table
 
@@ -115,7 +116,7 @@ def scoring(inputs: Inputs, policy: str, by_bytes: bool, tasks: int = 1) -> Scor
     network = build_network("dnn", inputs, {"hidden_layers": [4]}, seed=1)
     plan = dict.fromkeys(quantisable_layers(network), "int8")
     payload = packed_to_bytes(pack_network(prepare(network, plan)))
-    return Scoring(inputs, tasks, policy, by_bytes, LOADER, payload, str(hash(payload)))
+    return Scoring(inputs, tasks, policy, by_bytes, LOADER, Payload(payload))
 
 
 ROWS = [([1, 2], [0.5, 1.0]), ([9, 2], [0.5, 1.0]), ([1, 2, 3], [0.5, 1.0]), (None, None)]
@@ -168,24 +169,26 @@ def test_networks_of_one_payload_and_two_loaders_are_two(monkeypatch):
     from spark_ctr.rows import scored_batches
 
     monkeypatch.setattr(scored_batches, "_predictors", type(scored_batches._predictors)())
-    assert scored_batches.predictor("builtins:bytes", b"x", "d") == b"x"
-    assert scored_batches.predictor("builtins:bytearray", b"x", "d") == bytearray(b"x")
+    payload = Payload(b"x")
+    assert scored_batches.predictor("builtins:bytes", payload) == b"x"
+    assert scored_batches.predictor("builtins:bytearray", payload) == bytearray(b"x")
 
 
 def test_scoring_by_arrow_imports_neither_torch_nor_pandas_nor_spark(tmp_path):
     inputs = COLUMNS["mixed"]
     one = scoring(inputs, "error", True)
-    (tmp_path / "payload").write_bytes(one.payload)
+    (tmp_path / "payload").write_bytes(one.payload.read())
     (tmp_path / "row").write_bytes(packed(ROWS[0], inputs))
     program = f"""
 import sys
 from pathlib import Path
 import pyarrow as pa
 from spark_ctr.rows.scored_batches import Scoring
+from spark_ctr.rows.shared_payload import Payload
 from spark_ctr.tables import Inputs
 folder = Path({str(tmp_path)!r})
-payload = (folder / "payload").read_bytes()
-one = Scoring(Inputs.from_dict({inputs.to_dict()!r}), 1, "error", True, {LOADER!r}, payload, "d")
+payload = Payload((folder / "payload").read_bytes(), shared=True)
+one = Scoring(Inputs.from_dict({inputs.to_dict()!r}), 1, "error", True, {LOADER!r}, payload)
 row = (folder / "row").read_bytes()
 buffers = [None, pa.py_buffer(b"\\0" * 4 + len(row).to_bytes(4, "little")), pa.py_buffer(row)]
 # pyarrow.array imports pandas
