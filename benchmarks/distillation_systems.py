@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from benchmarks.distillation_teachers import ENSEMBLE, INFORMED, SINGLE, TAPERED
+from benchmarks.distillation_teachers import CROSSED, ENSEMBLE, INFORMED, SINGLE, TAPERED
 from spark_ctr.networks import Network
 from spark_ctr.training.distillation import DISTILLATION, distillation
 from spark_ctr.training.losses import Objective, TermSettings
@@ -100,6 +100,8 @@ class System:
 
 _EQUAL = "benchmarks.distillation_peers:EqualWidths"
 _ROCKET = "benchmarks.distillation_peers:RocketLaunching"
+# Cross layers are paired with those of a teacher of the same kind.
+_CROSSED: dict[str, Any] = {"network": "dcnv2"}
 _PLAIN: dict[str, Any] = {"unseen": False, "start": ""}
 # What changes from "full"; options and params are changed one by one.
 SYSTEMS: dict[str, dict[str, Any]] = {
@@ -110,7 +112,14 @@ SYSTEMS: dict[str, dict[str, Any]] = {
     # Rows nobody saw have nothing but logits.
     "without logit term": {"unseen": False, "options": {"logit_weight": 0.0}},
     "with hidden": {"options": {"layer_weights": 0.1}},
+    "with hidden, learned pairs": {"options": {"layer_weights": 0.1, "pairing": "learned"}},
     "with embeddings": {"options": {"embedding_weight": 0.1}},
+    "of cross layers": {"teacher": CROSSED, "params": _CROSSED},
+    "of cross layers, with them": {
+        "teacher": CROSSED,
+        "params": _CROSSED,
+        "options": {"cross_weight": 0.1},
+    },
     "with cross-entropy": {"options": {"logit_loss": "cross_entropy", "logit_weight": 1.0}},
     "without start": {"start": ""},
     "start of layers": {"start": "layers"},

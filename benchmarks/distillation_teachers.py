@@ -25,12 +25,14 @@ from spark_ctr.training import train
 from spark_ctr.training.metrics import log_odds
 
 SINGLE, ENSEMBLE, TAPERED, INFORMED = "single", "ensemble", "tapered", "informed"
+CROSSED = "crossed"
 # The student's widths are the last of these, for what pairs layers of equal width.
 _TAPERED = {"hiddenLayers": [400, 128, 64]}
 _FRAPPE: dict[str, dict[str, Any]] = {
     SINGLE: _BARS | PUBLISHED["dnn"],
     ENSEMBLE: _BARS | PUBLISHED["dnn 3 members"],
     TAPERED: _BARS | PUBLISHED["dnn"] | _TAPERED,
+    CROSSED: _BARS | PUBLISHED["dcnv2"],
 }
 # All else is the default of CTRClassifier.
 _OTHERS: dict[str, dict[str, Any]] = {
@@ -38,6 +40,7 @@ _OTHERS: dict[str, dict[str, Any]] = {
     ENSEMBLE: {"network": "dnn", "members": 3},
     TAPERED: {"network": "dnn", **_TAPERED},
     INFORMED: {"network": "dnn", **_TAPERED},
+    CROSSED: {"network": "dcnv2"},
 }
 TEACHERS = {"frappe": _FRAPPE, "adult": _OTHERS, "drawn2": _OTHERS, "drawn5": _OTHERS}
 
