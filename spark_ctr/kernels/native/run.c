@@ -114,7 +114,7 @@ static void run_pair(const struct block *block, const struct ctr_operation *one)
     }
 }
 
-/* In the order of the axis. */
+/* In the order of the axis. Values that share memory, as in no program of ours, are moved. */
 static void run_sum(const struct block *block, const struct ctr_operation *one) {
     int64_t inner = one->sum.inner;
     for (int r = 0; r < block->rows; r++) {
@@ -125,7 +125,7 @@ static void run_sum(const struct block *block, const struct ctr_operation *one) 
                 memset(out, 0, (size_t)inner * sizeof *out);
                 continue;
             }
-            memcpy(out, x, (size_t)inner * sizeof *out);
+            memmove(out, x, (size_t)inner * sizeof *out);
             x += inner;
             for (int64_t i = 1; i < one->sum.count; i++, x += inner)
                 block->program->simd->pair[CTR_ADD](out, 1, x, 1, inner, out);
@@ -144,7 +144,7 @@ static void run_copy(const struct block *block, const struct ctr_operation *one)
         do {
             int64_t length = axes->length[last];
             if (axes->a[last] == 1 && axes->b[last] == 1)
-                memcpy(out + b, x + a, (size_t)length * sizeof *out);
+                memmove(out + b, x + a, (size_t)length * sizeof *out);
             else
                 for (int64_t i = 0; i < length; i++)
                     out[b + i * axes->b[last]] = x[a + i * axes->a[last]];
@@ -159,7 +159,7 @@ static void run_take(const struct block *block, const struct ctr_operation *one)
         float *out = floats_of(block, one->out, r);
         for (int64_t o = 0; o < one->take.outer; o++, x += one->take.length * inner)
             for (int64_t i = 0; i < one->take.count; i++, out += inner)
-                memcpy(out, x + one->take.positions[i] * inner, (size_t)inner * sizeof *out);
+                memmove(out, x + one->take.positions[i] * inner, (size_t)inner * sizeof *out);
     }
 }
 
