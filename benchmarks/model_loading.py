@@ -31,12 +31,12 @@ import numpy as np
 from safetensors.numpy import load
 
 from benchmarks.frame import OURS, Record, run
+from benchmarks.student_programs import Shape, Weights
 from spark_ctr.rows.scored_batches import predictor
 from spark_ctr.rows.shared_payload import Payload
 from spark_ctr.runtime.packed_model import PackedModel
 from spark_ctr.runtime.serialization import packed_from_bytes, packed_to_bytes
 from spark_ctr.safetensors_header import read_description
-from spark_ctr.tables import Inputs, Table
 
 IN_MEMORY, COPIED = "in memory", "copied arrays"
 LOADER = "spark_ctr.runtime.serialization:predictor_from_bytes"
@@ -48,33 +48,9 @@ _LINE = re.compile(r"^(Private|Shared)_(?:Clean|Dirty):\s+(\d+) kB$", re.MULTILI
 
 def generated_model(mebibytes: float, seed: int = 0) -> bytes:
     """Return a packed model of one table of so many MiB."""
-    rows = int(mebibytes * _MIB) // WIDTH
-    draw = np.random.default_rng(seed)
-    inputs = Inputs((Table("item", rows, WIDTH),), ("price",))
-    line = {"scale": np.array([0.01], np.float32), "minimum": np.array([-1.28], np.float32)}
-    arrays = {
-        "table.index": draw.integers(-128, 128, (rows, WIDTH), np.int8),
-        "output.index": draw.integers(-128, 128, (1, WIDTH + 1), np.int8),
-        **{
-            f"{layer}.{part}": array
-            for layer in ("table", "output")
-            for part, array in line.items()
-        },
-    }
-    operations = [
-        {"result": 2, "kind": "embed", "of": [], "columns": [0], "layers": ["table"]},
-        {"result": 3, "kind": "concat", "of": [2, 1], "axis": 1},
-        {"result": 4, "kind": "linear", "of": [3], "layer": "output", "bias": False},
-    ]
-    header = {
-        "format_version": 5,
-        "network": "dnn",
-        "tasks": ["click"],
-        "inputs": inputs.to_dict(),
-        "operations": operations,
-        "logits": 4,
-    }
-    return packed_to_bytes(PackedModel.from_arrays(header, arrays))
+    shape = Shape(1, WIDTH, 1, int(mebibytes * _MIB) // WIDTH)
+    program = Weights(shape, (), seed).program(one_bit=False, levels=True)
+    return packed_to_bytes(PackedModel.from_arrays(*program))
 
 
 def copying_predictor(data: bytes) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:

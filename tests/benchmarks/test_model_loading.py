@@ -29,7 +29,7 @@ def test_a_worker_more_costs_a_tenth_of_the_tables_at_most(tmp_path):
     table = 64 * _MIB
     data = generated_model(64)
     packed = packed_from_bytes(data)
-    assert packed.to_arrays()[1]["table.index"].nbytes == table
+    assert packed.to_arrays()[1]["tables.index"].nbytes == table
     logits = packed.predict_logits(*rows_of(packed.inputs.tables[0].rows))
     mapped = load_in_workers(data, OURS, 3, str(tmp_path))
     alone = load_in_workers(data, IN_MEMORY, 1)

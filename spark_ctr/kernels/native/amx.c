@@ -41,8 +41,8 @@ static size_t staged_bytes(bool binary, int32_t inputs) {
     return binary ? whole((size_t)inputs) : 0;
 }
 
-CTR_TARGET static void stage(bool binary, const uint8_t *x, int32_t inputs, void *staged) {
-    (void)binary;
+/* Only signs are staged. */
+CTR_TARGET static void stage(const uint8_t *x, int32_t inputs, void *staged) {
     size_t bytes = ((size_t)inputs + 31) / 32 * 4;
     for (size_t k = 0; k < bytes; k += 8) {
         uint64_t signs = 0;
@@ -111,15 +111,7 @@ sums_of(const bool binary, const struct ctr_layer *layer, const uint8_t *x, size
     }
 }
 
-CTR_TARGET static void integer_sums(const struct ctr_layer *layer, const uint8_t *x, size_t stride,
-                                    int rows, int first, int columns, int32_t *sums) {
-    sums_of(false, layer, x, stride, rows, first, columns, sums);
-}
-
-CTR_TARGET static void binary_sums(const struct ctr_layer *layer, const uint8_t *x, size_t stride,
-                                   int rows, int first, int columns, int32_t *sums) {
-    sums_of(true, layer, x, stride, rows, first, columns, sums);
-}
+CTR_SUMS(sums_of)
 
 /* The form of the eight tiles. */
 static const struct {

@@ -31,8 +31,7 @@ static size_t staged_bytes(bool binary, int32_t inputs) {
     return binary ? 0 : steps_of(inputs) * 4;
 }
 
-CTR_TARGET static void stage(bool binary, const uint8_t *levels, int32_t inputs, void *staged) {
-    (void)binary;
+CTR_TARGET static void stage(const uint8_t *levels, int32_t inputs, void *staged) {
     int16_t *out = staged;
     for (int32_t k = 0; k < inputs; k++) out[k] = levels[k];
     if (inputs % 2) out[inputs] = 0;

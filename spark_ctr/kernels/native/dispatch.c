@@ -71,5 +71,7 @@ const struct ctr_simd *ctr_simd_at(int position) {
         &ctr_neon,
 #endif
     };
-    return position < 0 || position >= counted() ? NULL : all[position];
+    static _Atomic int count; /* counted once, by whichever thread is first */
+    if (count == 0) count = counted();
+    return position < 0 || position >= count ? NULL : all[position];
 }

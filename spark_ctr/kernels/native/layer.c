@@ -96,8 +96,7 @@ void ctr_layer_run(const struct ctr_simd *simd, const struct ctr_layer *layer, c
     size_t bytes = simd->stage ? simd->staged_bytes(layer->binary, layer->inputs) : 0;
     if (bytes) {
         for (int r = 0; r < rows; r++)
-            simd->stage(layer->binary, x + (size_t)r * x_stride, layer->inputs,
-                        staged + (size_t)r * bytes);
+            simd->stage(x + (size_t)r * x_stride, layer->inputs, staged + (size_t)r * bytes);
         x = staged;
         x_stride = bytes;
     }
