@@ -27,9 +27,7 @@ static void integer_pack(const struct ctr_layer *layer, const int8_t *index) {
 }
 
 /* Inputs as int16, an even number of them. */
-static size_t staged_bytes(bool binary, int32_t inputs) {
-    return binary ? 0 : steps_of(inputs) * 4;
-}
+static size_t staged_bytes(int32_t inputs) { return steps_of(inputs) * 4; }
 
 CTR_TARGET static void stage(const uint8_t *levels, int32_t inputs, void *staged) {
     int16_t *out = staged;

@@ -112,7 +112,15 @@ INLINE void sums_of(const bool binary, const struct ctr_layer *layer, const uint
     }
 }
 
-CTR_SUMS(sums_of)
+CTR_TARGET static void integer_sums(const struct ctr_layer *layer, const uint8_t *x, size_t stride,
+                                    int rows, int first, int columns, int32_t *sums) {
+    sums_of(false, layer, x, stride, rows, first, columns, sums);
+}
+
+CTR_TARGET static void binary_sums(const struct ctr_layer *layer, const uint8_t *x, size_t stride,
+                                   int rows, int first, int columns, int32_t *sums) {
+    sums_of(true, layer, x, stride, rows, first, columns, sums);
+}
 
 INLINE __m512 output(const struct ctr_layer *layer, const int32_t *sums, int n) {
     __m512 product = _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_loadu_si512(sums)),

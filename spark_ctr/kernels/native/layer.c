@@ -93,7 +93,7 @@ void ctr_layer_run(const struct ctr_simd *simd, const struct ctr_layer *layer, c
     bool few = rows < CTR_FEW;
     if (few && simd->few) simd = simd->few;
     if (!few) rows = (rows + simd->tile - 1) / simd->tile * simd->tile;
-    size_t bytes = simd->stage ? simd->staged_bytes(layer->binary, layer->inputs) : 0;
+    size_t bytes = !layer->binary && simd->stage ? simd->staged_bytes(layer->inputs) : 0;
     if (bytes) {
         for (int r = 0; r < rows; r++)
             simd->stage(x + (size_t)r * x_stride, layer->inputs, staged + (size_t)r * bytes);

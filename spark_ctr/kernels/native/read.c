@@ -236,7 +236,7 @@ static void read_layer(struct reader *r, struct ctr_operation *made) {
     made->layer.layer = ctr_layer_new(r->program->simd, &parts);
     if (made->layer.layer == NULL) fail(r, "memory is short");
     const struct ctr_simd *simd = r->program->simd;
-    size_t staged = simd->stage ? simd->staged_bytes(parts.binary, parts.inputs) : 0;
+    size_t staged = !parts.binary && simd->stage ? simd->staged_bytes(parts.inputs) : 0;
     if (staged > r->program->staged_bytes) r->program->staged_bytes = staged;
 }
 

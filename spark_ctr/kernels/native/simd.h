@@ -53,9 +53,9 @@ struct ctr_simd {
     void (*integer_pack)(const struct ctr_layer *, const int8_t *index);
     size_t (*binary_bytes)(int32_t padded, int32_t inputs);
     void (*binary_pack)(const struct ctr_layer *, const uint8_t *signs);
-    /* Bytes of a row of inputs as the sums want them; NULL where they want levels or signs. */
-    size_t (*staged_bytes)(bool binary, int32_t inputs);
-    void (*stage)(const uint8_t *x, int32_t inputs, void *staged);
+    /* Bytes of a row of inputs as `integer_sums` wants them; NULL where it wants the levels. */
+    size_t (*staged_bytes)(int32_t inputs);
+    void (*stage)(const uint8_t *levels, int32_t inputs, void *staged);
     /* Rows of a product at a time. */
     int tile;
     /* Kernels that are quicker for few rows, with the same weights; NULL where these are. */
@@ -90,19 +90,6 @@ struct ctr_simd {
     void (*levels)(const int8_t *row, float scale, float offset, const float *inverse, bool one,
                    float zero, int64_t count, uint8_t *out);
 };
-
-/* Both kinds of sums by one inlined function, which knows the kind when it is compiled. */
-#define CTR_SUMS(sums_of)                                                                      \
-    CTR_TARGET static void integer_sums(const struct ctr_layer *layer, const uint8_t *x,        \
-                                        size_t stride, int rows, int first, int columns,        \
-                                        int32_t *sums) {                                        \
-        sums_of(false, layer, x, stride, rows, first, columns, sums);                           \
-    }                                                                                           \
-    CTR_TARGET static void binary_sums(const struct ctr_layer *layer, const uint8_t *x,         \
-                                       size_t stride, int rows, int first, int columns,         \
-                                       int32_t *sums) {                                         \
-        sums_of(true, layer, x, stride, rows, first, columns, sums);                            \
-    }
 
 extern const struct ctr_simd ctr_portable;
 #if defined(__x86_64__)
