@@ -1,11 +1,11 @@
 """Loading of a packed model in several Python processes: seconds, and memory that is not shared.
 
 The model is generated: one column whose 8-bit table, 16 wide, has 64 MiB, and one layer of 8 bits
-behind it. As in Spark, a worker gets the model pickled, unpickles it, makes a predictor and scores;
-8,192 rows with ids from everywhere. ``load`` is the time from the pickle to the first score, of the
-first worker, which writes the shared file, and of the others, one after the other. Memory is what
-the worker gained by it (``smaps_rollup``), measured when all have loaded, with what they hold until
-the end of a task. ``shared`` counts pages that another process maps too.
+behind it. As in Spark, a worker on one thread reads the pickled model from a file, makes a
+predictor and scores; 8,192 rows with ids from everywhere. ``load`` is the time up to the first
+score, of the first worker, which writes the shared file, and of the others, one after the other.
+Memory is what the worker gained by it (``smaps_rollup``), measured when all have loaded, with what
+they hold until the end of a task. ``shared`` counts pages that another process maps too.
 
 Systems: ``spark_ctr``, which maps one file; ``in memory``, the same without a folder to share,
 where each worker reads arrays in a copy of its own; ``copied arrays``, the reader before, which had
@@ -26,6 +26,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 from safetensors.numpy import load
@@ -111,14 +112,17 @@ def load_in_workers(
     folder : str, optional
         What ``SPARK_LOCAL_DIRS`` says.
     """
-    pickled = pickle.dumps(Payload(data, shared=system != COPIED))
     table_rows = packed_from_bytes(data).inputs.tables[0].rows
     context = multiprocessing.get_context("spawn")
     with ExitStack() as stack:
+        pickled = stack.enter_context(tempfile.NamedTemporaryFile(prefix="spark_ctr-benchmark-"))
+        pickle.dump(Payload(data, shared=system != COPIED), pickled)
+        pickled.flush()
+        stack.enter_context(mock.patch.dict(os.environ, OMP_NUM_THREADS="1"))
         ends: list[Connection] = []
         for _ in range(workers):
             ours, theirs = context.Pipe()
-            arguments = theirs, LOADERS[system], table_rows, folder
+            arguments = theirs, pickled.name, LOADERS[system], table_rows, folder
             process = context.Process(target=_work, args=arguments)
             process.start()
             theirs.close()
@@ -130,14 +134,16 @@ def load_in_workers(
             end.recv()  # ready
         found = []
         for end in ends:
-            end.send_bytes(pickled)
+            end.send(None)
             found.append(end.recv())
         for end in ends:
             end.send(None)
         return [Loaded(*one, end.recv()) for one, end in zip(found, ends, strict=True)]
 
 
-def _work(connection: Connection, loader: str, table_rows: int, folder: str | None) -> None:
+def _work(
+    connection: Connection, pickled: str, loader: str, table_rows: int, folder: str | None
+) -> None:
     os.environ.pop("SPARK_LOCAL_DIRS", None)
     if folder is not None:
         os.environ["SPARK_LOCAL_DIRS"] = folder
@@ -146,10 +152,10 @@ def _work(connection: Connection, loader: str, table_rows: int, folder: str | No
     predictor(loader, Payload(small))(*rows_of(packed_from_bytes(small).inputs.tables[0].rows))
     rows, before = rows_of(table_rows), memory()
     connection.send(None)
-    pickled = connection.recv_bytes()
+    connection.recv()
     began = time.perf_counter()
-    payload = pickle.loads(pickled)
-    del pickled
+    with open(pickled, "rb") as file:
+        payload = pickle.load(file)
     logits = predictor(loader, payload)(*rows)
     connection.send((time.perf_counter() - began, logits))
     connection.recv()

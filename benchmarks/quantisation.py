@@ -7,8 +7,9 @@ does; the others change a part of it or, where they name 1-bit layers, keep thes
 lose. Everything chosen here, plans, epochs and recalibration, is chosen on the rows that choose the
 epoch.
 
-Rows of tables in 4 or 2 bits are simulated: values are rounded and bytes counted as if a format
-held them. They are all rows, or the rarest, which have a tenth of the look-ups together.
+Rows of tables in 4 bits are all rows, or those that `coarseShare=0.1` gives 4 bits. Rows of 2
+bits, the rarest with a tenth of the look-ups, and of 4 bits with a scale for each row are
+simulated: values are rounded and bytes counted as if a format held them.
 
 ``bytes`` are those of the saved networks, ``tables`` those of the embedding tables alone. ``time
 per row`` is that of scoring on one thread in batches of 8,192, ``CPU time`` that of quantising.
@@ -29,6 +30,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from benchmarks.distillation import QUICK_ROWS, ROWS, Bench, narrow, opened
 from benchmarks.distillation_systems import FULL, LOGS, systems
@@ -54,6 +56,7 @@ from spark_ctr.precision.fine_tuning import (
 )
 from spark_ctr.precision.packing import pack_network
 from spark_ctr.precision.qat import BINARY, INT8, prepare
+from spark_ctr.precision.rare_rows import rare_rows
 from spark_ctr.precision.sensitivity import Sensitivity, measure_sensitivity
 from spark_ctr.precision.settings import FINE_TUNING, OBJECTIVE
 from spark_ctr.runtime.packed_model import PackedModel
@@ -84,16 +87,18 @@ class Quantised:
         Whether inputs of 8-bit layers have 8 bits too.
     objective : dict
         Instead of the defaults of OBJECTIVE.
-    table_bits, coarse_share
-        Of `coarse_rows`; with 8 bits nothing is coarse.
+    coarse_share : float
+        Of rows of 4 bits.
+    simulated : dict
+        Options of `coarse_rows`; none where nothing is simulated.
     """
 
     binary: str = ""
     epochs: int = FINE_TUNING["epochs"].default
     activations: bool = True
     objective: dict[str, Any] = field(default_factory=dict)
-    table_bits: int = 8
-    coarse_share: float = 1.0
+    coarse_share: float = 0.0
+    simulated: dict[str, Any] = field(default_factory=dict)
 
     def plan(self, sensitivity: Sensitivity) -> dict[str, str]:
         """Return the precision of each layer."""
@@ -108,9 +113,10 @@ SYSTEMS = {
     "8 bits": Quantised(epochs=0),
     "8 bits, float32 inputs": Quantised(epochs=0, activations=False),
     "8 bits, trained": Quantised(),
-    "4 bits, all rows": Quantised(epochs=0, table_bits=4),
-    "4 bits, rare rows": Quantised(epochs=0, table_bits=4, coarse_share=0.1),
-    "2 bits, rare rows": Quantised(epochs=0, table_bits=2, coarse_share=0.1),
+    "4 bits, all rows": Quantised(epochs=0, coarse_share=1.0),
+    "4 bits, rare rows": Quantised(epochs=0, coarse_share=0.1),
+    "4 bits, a scale a row": Quantised(epochs=0, simulated={"bits": 4, "by_row": True}),
+    "2 bits, rare rows": Quantised(epochs=0, simulated={"bits": 2, "share": 0.1}),
     "1 bit, least sensitive": Quantised("least"),
     "1 bit, most sensitive": Quantised("most"),
     "1 bit, all": Quantised("all"),
@@ -155,11 +161,13 @@ class _Students:
         """Quantise the student by a plan that is kept; return the bytes that it saves besides."""
         train_feed, valid_feed = self.feeds
         student, saved = self.student, 0.0
-        if how.table_bits < 8:
-            student, saved = coarse_rows(student, self.ids, how.table_bits, how.coarse_share)
+        if how.simulated:
+            student, saved = coarse_rows(student, self.ids, **how.simulated)
+        coarse = rare_rows(student, [torch.from_numpy(self.ids)], how.coarse_share)
         sensitivity = measure_sensitivity(student, valid_feed.batches(0))
         rows = calibration_rows(train_feed)
-        network = prepare(student, how.plan(sensitivity), rows, activations=how.activations)
+        options = {"activations": how.activations, "coarse": coarse if how.coarse_share else None}
+        network = prepare(student, how.plan(sensitivity), rows, **options)
         epochs = self._epochs(how.epochs)
         if epochs == 0:
             recalibrate_network(network, predict(network, valid_feed))

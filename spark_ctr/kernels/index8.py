@@ -35,8 +35,15 @@ def index8_embedding(
     IndexError
         If an id is out of range.
     """
+    return index8_values(indices.take(ids, axis=0), scale, minimum)
+
+
+def index8_values(
+    indices: np.ndarray, scale: np.ndarray | np.float32, minimum: np.ndarray | np.float32
+) -> np.ndarray:
+    """Return the values of 8-bit indices, float32 of the same shape; see `index8_embedding`."""
     scale = np.asarray(scale, dtype=np.float32)
-    values = indices.take(ids, axis=0).astype(np.float32)
+    values = indices.astype(np.float32)
     values *= scale
     values += offset_of(scale, minimum)
     return values

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from spark_ctr.networks.network import Network
 from spark_ctr.precision.qat import BINARY, prepare
+from spark_ctr.precision.rare_rows import Ranges
 from spark_ctr.training.history import History
 from spark_ctr.training.losses import Objective
 from spark_ctr.training.metrics import log_loss_of_logits, roc_auc
@@ -50,6 +51,8 @@ class Attempts:
     activations : bool
     objective : Objective
     run : callable
+    coarse : dict
+        Rows of 4 bits, from :func:`spark_ctr.precision.rare_rows.rare_rows`.
     log : list of str
         What was told.
     full : dict of str to float
@@ -65,6 +68,7 @@ class Attempts:
     activations: bool
     objective: Objective
     run: Callable[[TrainingRun], TrainedNetwork]
+    coarse: Ranges = field(default_factory=dict)
     log: list[str] = field(default_factory=list)
     full: dict[str, float] = field(init=False)
 
@@ -83,7 +87,8 @@ class Attempts:
     def trained(self, plan: dict[str, str]) -> Attempt:
         """Fine-tune."""
         title = f"quantising, 1-bit layers: {len(binary_layers(plan))}"
-        change = Change(_PREPARE, {"plan": plan, "activations": self.activations})
+        options = {"plan": plan, "activations": self.activations, "coarse": self.coarse}
+        change = Change(_PREPARE, options)
         asked = TrainingRun(self._prepared(plan), self.objective, self.settings, title, change)
         trained = self.run(asked)
         return Attempt(plan, trained, figures_of(trained.network, self.valid_feed))
@@ -103,14 +108,24 @@ class Attempts:
         self, binary: Sequence[str], how: str, reached: Mapping[str, float], costs: str = ""
     ) -> None:
         """Write into the log what a plan, "rounded" or "trained", reached."""
-        self.log.append(
-            f"1-bit layers {list(binary) or 'none'}, {how}: validation AUC {reached['auc']:.4f}, "
-            f"full precision {self.full['auc']:.4f}; log loss {reached['log_loss']:.4f}, "
-            f"{self.full['log_loss']:.4f}{costs}"
+        layers = f"1-bit layers {list(binary) or 'none'}, {how}"
+        self.log.append(f"{layers}: {self.compared(reached)}{costs}")
+
+    def compared(self, reached: Mapping[str, float]) -> str:
+        """Return "auc" and "log_loss" beside those of full precision, in words."""
+        return (
+            f"validation AUC {reached['auc']:.4f}, full precision {self.full['auc']:.4f}; "
+            f"log loss {reached['log_loss']:.4f}, {self.full['log_loss']:.4f}"
         )
 
     def _prepared(self, plan: dict[str, str]) -> Network:
-        return prepare(self.network, plan, self.calibration, activations=self.activations)
+        return prepare(
+            self.network,
+            plan,
+            self.calibration,
+            activations=self.activations,
+            coarse=self.coarse,
+        )
 
 
 def binary_layers(plan: Mapping[str, str]) -> list[str]:

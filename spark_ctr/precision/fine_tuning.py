@@ -12,8 +12,14 @@ from spark_ctr.networks.network import Network
 from spark_ctr.precision.attempts import Attempt, Attempts, binary_layers
 from spark_ctr.precision.front import Front, Targets
 from spark_ctr.precision.qat import INT8
+from spark_ctr.precision.rare_rows import Ranges, coarse_count, rare_rows
 from spark_ctr.precision.schedule import BINARY_SCHEDULE
-from spark_ctr.precision.sensitivity import Sensitivity, choose_plan, measure_sensitivity
+from spark_ctr.precision.sensitivity import (
+    Sensitivity,
+    choose_plan,
+    measure_sensitivity,
+    plan_of,
+)
 from spark_ctr.precision.target_search import Timer, within_targets
 from spark_ctr.training.losses import Objective, TermSettings
 from spark_ctr.training.predictions import Feed
@@ -70,8 +76,12 @@ class FineTuned:
         A sentence for each attempt, and each layer that went back to 8 bits.
     figures : dict of str to dict
         "auc" and "log_loss" on the validation rows of the "full" and the "quantised" network.
+    coarse : dict of str to list
+        Rows [first, last) that have 4 bits, for each block of the embedding layers.
     front : Front, optional
         All plans that were measured, where there are targets.
+    warning : str
+        What was asked for and not reached, and the way out; empty where nothing was missed.
     """
 
     plan: dict[str, str]
@@ -79,7 +89,9 @@ class FineTuned:
     trained: TrainedNetwork
     log: list[str]
     figures: dict[str, dict[str, float]]
+    coarse: Ranges
     front: Front | None = None
+    warning: str = ""
 
 
 def fine_tune(
@@ -94,6 +106,7 @@ def fine_tune(
     tolerance: float,
     loss_tolerance: float,
     activations: bool,
+    coarse_share: float = 0.0,
     objective: Objective,
     run: Callable[[TrainingRun], TrainedNetwork],
     targets: Targets | None = None,
@@ -120,6 +133,9 @@ def fine_tune(
         the full network's. A figure that does not exist is not watched.
     activations : bool
         Of :func:`spark_ctr.precision.qat.prepare`.
+    coarse_share : float
+        Of :func:`spark_ctr.precision.rare_rows.rare_rows`; 0 for none. Rows of 4 bits that lose
+        more than is acceptable get 8 again.
     objective : Objective
         From :func:`quantisation`.
     run : callable
@@ -155,6 +171,8 @@ def fine_tune(
         objective=objective,
         run=run,
     )
+    if coarse_share > 0:
+        _make_coarse(attempts, sensitivity, train_feed, coarse_share)
     front = None
     if targets is None or timer is None:
         best = _backed_off(attempts, sensitivity, binary_share)
@@ -164,7 +182,34 @@ def fine_tune(
             attempts, sensitivity, targets, lambda models: timer(models, ids, numeric)
         )
     figures = {"full": attempts.full, "quantised": best.figures}
-    return FineTuned(best.plan, sensitivity, best.trained, attempts.log, figures, front)
+    warning = ""
+    if front is not None and front.missed:
+        warning = front.reason()
+    elif front is None and not attempts.acceptable(best.figures):
+        warning = (
+            f"{attempts.compared(best.figures)}: that is more than tolerance and lossTolerance "
+            "allow; raise these, or quantise another network"
+        )
+    return FineTuned(
+        best.plan, sensitivity, best.trained, attempts.log, figures, attempts.coarse, front, warning
+    )
+
+
+def _make_coarse(
+    attempts: Attempts, sensitivity: Sensitivity, train_feed: Feed, share: float
+) -> None:
+    """Give rare rows 4 bits where that loses no more than is acceptable."""
+    coarse = rare_rows(attempts.network, (batch.ids for batch in train_feed.batches(0)), share)
+    rows = coarse_count(coarse)
+    if rows == 0:
+        attempts.log.append(f"no rows of tables have at most {share:.3g} of the look-ups")
+        return
+    attempts.coarse = coarse
+    reached = attempts.rounded(plan_of(sensitivity, ())).figures
+    attempts.log.append(f"{rows:,} rows of tables in 4 bits: {attempts.compared(reached)}")
+    if not attempts.acceptable(reached):
+        attempts.log.append("rows of 4 bits go back to 8 bits")
+        attempts.coarse = {}
 
 
 def _backed_off(attempts: Attempts, sensitivity: Sensitivity, binary_share: float) -> Attempt:

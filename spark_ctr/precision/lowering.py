@@ -20,6 +20,7 @@ from spark_ctr.precision.functions import FUNCTIONS
 from spark_ctr.precision.qat import Index8Linear
 from spark_ctr.precision.quantised_arrays import (
     batch_norm_map,
+    coarse_rows,
     embedding_arrays,
     layer_norm_arrays,
     linear_arrays,
@@ -155,15 +156,18 @@ class _Lowering:
         if not isinstance(ids, Ids):
             raise TypeError("it looks up what are no ids of columns")
         columns = _columns(self.inputs, ids.slots)
-        layers = [""] * len(columns)
+        layers, coarse = [""] * len(columns), [[0, 0, 1]] * len(columns)
         for g, held in enumerate(module.groups):
             layer = f"{name}.weights.{g}"
             weight, bags = module.weights[g], module.bags[g]
             assert isinstance(weight, nn.Embedding) and isinstance(bags, Bags)
             self._keep(layer, embedding_arrays(weight, bags.rows))
+            few = coarse_rows(weight, len(bags.rows))
             for position in held:
                 layers[position] = layer
-        return self.writer.add("embed", columns=columns, layers=layers)
+                coarse[position] = few[bags.block_of[position]]
+        some = {"coarse": coarse} if any(first < last for first, last, _ in coarse) else {}
+        return self.writer.add("embed", columns=columns, layers=layers, **some)
 
     def _batch_norm(self, node: torch.fx.Node, module: nn.BatchNorm1d, x: Value) -> Value:
         factor, shift = batch_norm_map(module)

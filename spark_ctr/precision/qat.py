@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -11,9 +11,10 @@ from torch.nn import functional
 
 from spark_ctr.kernels.levels import MOST_INPUTS
 from spark_ctr.networks.layers.bags import Bags
-from spark_ctr.networks.layers.embedding import EmbeddingTables
+from spark_ctr.networks.layers.embedding import EmbeddingTables, bags_of
 from spark_ctr.networks.network import Network
 from spark_ctr.precision.binary import BinaryLinear
+from spark_ctr.precision.index4 import index4_factor, index4_fake_quantise
 from spark_ctr.precision.index8 import index8_fake_quantise, index8_scale
 from spark_ctr.precision.levels import Levels
 
@@ -70,12 +71,21 @@ class Index8Embedding(nn.Embedding):
         Rows of each block: a column's table, or the table that columns share.
     blocks : list of int
         Block of each slot that is looked up.
+    coarse : list of (int, int), optional
+        Rows [first, last) of each block that have 4 bits.
     """
 
     blocks: Tensor | None
     scale: Tensor
+    factor: Tensor | None
 
-    def __init__(self, embedding: nn.Embedding, rows: list[int], blocks: list[int]) -> None:
+    def __init__(
+        self,
+        embedding: nn.Embedding,
+        rows: list[int],
+        blocks: list[int],
+        coarse: Sequence[Sequence[int]] | None = None,
+    ) -> None:
         weight = embedding.weight.detach().clone()
         super().__init__(
             embedding.num_embeddings,
@@ -84,17 +94,36 @@ class Index8Embedding(nn.Embedding):
             _weight=weight,
         )
         self.rows = rows
-        scales = [index8_scale(table) for table in weight.split(rows)]
+        tables = weight.split(rows)
+        scales = [index8_scale(table) for table in tables]
         self.register_buffer("scale", torch.stack(scales))
         each_its_own = blocks == list(range(len(rows)))
         self.register_buffer(
             "blocks", None if each_its_own else torch.tensor(blocks), persistent=False
         )
+        none = all(first == last for first, last in coarse or ())
+        self.coarse = None if none else [(first, last) for first, last in coarse or ()]
+        factor = limits = None
+        if self.coarse is not None:
+            parts = zip(tables, scales, self.coarse, strict=True)
+            factor = torch.tensor([index4_factor(t[a:b], scale) for t, scale, (a, b) in parts])
+            starts = torch.tensor([0, *rows[:-1]]).cumsum(0)
+            limits = starts[:, None] + torch.tensor(self.coarse)
+        self.register_buffer("factor", factor)
+        self.register_buffer("limits", limits, persistent=False)
 
     def forward(self, ids: Tensor) -> Tensor:
         """Look up ids [B, slots], offset into the stacked blocks; float32 [B, slots, dim]."""
-        scale = self.scale if self.blocks is None else self.scale[self.blocks]
-        return index8_fake_quantise(super().forward(ids), scale[:, None])
+        values, scale = super().forward(ids), self._of_slots(self.scale)[:, None]
+        fine = index8_fake_quantise(values, scale)
+        if self.factor is None:
+            return fine
+        first, last = self._of_slots(self.get_buffer("limits")).unbind(1)
+        coarse = index4_fake_quantise(values, scale, self._of_slots(self.factor)[:, None])
+        return torch.where(((ids >= first) & (ids < last))[..., None], coarse, fine)
+
+    def _of_slots(self, of_blocks: Tensor) -> Tensor:
+        return of_blocks if self.blocks is None else of_blocks[self.blocks]
 
 
 def quantisable_layers(network: Network) -> list[str]:
@@ -113,6 +142,7 @@ def prepare(
     calibration: tuple[Tensor, Tensor] | None = None,
     *,
     activations: bool = True,
+    coarse: Mapping[str, Sequence[Sequence[int]]] | None = None,
 ) -> Network:
     """Copy a network with the layers of a plan quantised.
 
@@ -128,6 +158,9 @@ def prepare(
         the values of the input signs of 1-bit layers are fitted; without it they are 1 and +-1.
     activations : bool
         Whether the inputs of 8-bit linear layers have 8 bits too.
+    coarse : mapping of str to list of (int, int), optional
+        Rows of embedding layers that have 4 bits: [first, last) of each block, as from
+        `spark_ctr.precision.rare_rows.rare_rows`.
 
     Returns
     -------
@@ -147,11 +180,14 @@ def prepare(
             f"it has {quantisable_layers(network)}"
         )
     seen = None if calibration is None else LayerInputs(copied, list(plan), *calibration)
-    bags = _bags_of(copied)
-    layers = {
-        name: _quantised(name, copied.get_submodule(name), precision, bags, activations)
-        for name, precision in plan.items()
-    }
+    bags = bags_of(copied)
+    layers: dict[str, nn.Module] = {}
+    for name, precision in plan.items():
+        layer, of = copied.get_submodule(name), bags.get(name)
+        if precision == INT8 and isinstance(layer, nn.Embedding) and of is not None:
+            layers[name] = Index8Embedding(layer, of.rows, of.blocks, (coarse or {}).get(name))
+        else:
+            layers[name] = _quantised(name, layer, precision, activations)
     for name, layer in layers.items():
         copied.set_submodule(name, layer.train(network.training))
     if seen is not None:
@@ -163,28 +199,13 @@ def prepare(
     return copied
 
 
-def _quantised(
-    name: str, layer: nn.Module, precision: str, bags: dict[str, Bags], activations: bool
-) -> nn.Module:
+def _quantised(name: str, layer: nn.Module, precision: str, activations: bool) -> nn.Module:
     if precision == INT8 and isinstance(layer, nn.Linear):
         return Index8Linear(layer, activations)
-    if precision == INT8 and isinstance(layer, nn.Embedding):
-        return Index8Embedding(layer, bags[name].rows, bags[name].blocks)
     if precision == BINARY and isinstance(layer, nn.Linear):
         return BinaryLinear(layer)
     kinds = "'int8' or 'binary'" if isinstance(layer, nn.Linear) else "'int8'"
     raise ValueError(f"layer '{name}' cannot be '{precision}'; the plan may say {kinds}")
-
-
-def _bags_of(network: Network) -> dict[str, Bags]:
-    """Return which rows of each embedding layer are looked up, by layer name."""
-    return {
-        f"{name}.weights.{g}": bags
-        for name, module in network.named_modules()
-        if isinstance(module, EmbeddingTables)
-        for g, bags in enumerate(module.bags)
-        if isinstance(bags, Bags)
-    }
 
 
 class LayerInputs:

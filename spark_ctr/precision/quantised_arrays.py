@@ -6,8 +6,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from spark_ctr.kernels import pack_signs
+from spark_ctr.kernels import pack_index4, pack_signs
 from spark_ctr.precision.binary import BinaryLinear
+from spark_ctr.precision.index4 import index4_quantise
 from spark_ctr.precision.index8 import index8_quantise
 from spark_ctr.precision.qat import Index8Embedding, Index8Linear
 
@@ -59,13 +60,29 @@ def embedding_arrays(layer: nn.Embedding, rows: list[int]) -> Arrays:
         index = _nothing(sum(rows), layer.embedding_dim)
         return {"index": index, "scale": blocks, "minimum": blocks}
     tables = layer.weight.detach().split(layer.rows)
-    parts = [index8_quantise(t, s) for t, s in zip(tables, layer.scale, strict=True)]
-    scale = float_array(layer.scale)
-    return {
+    parts, few = [], []
+    for table, scale, (first, last, factor) in zip(
+        tables, layer.scale, coarse_rows(layer, len(rows)), strict=True
+    ):
+        parts += [index8_quantise(part, scale) for part in (table[:first], table[last:])]
+        few.append(index4_quantise(table[first:last], scale, factor))
+    scales = float_array(layer.scale)
+    arrays = {
         "index": torch.cat(parts).cpu().numpy(),
-        "scale": scale,
-        "minimum": _minimum(scale),
+        "scale": scales,
+        "minimum": _minimum(scales),
     }
+    if layer.coarse is not None:
+        arrays["nibbles"] = pack_index4(torch.cat(few).cpu().numpy())
+    return arrays
+
+
+def coarse_rows(layer: nn.Embedding, blocks: int) -> list[list[int]]:
+    """Return rows [first, last) of 4 bits of each block of stacked tables, and their factor."""
+    if not isinstance(layer, Index8Embedding) or layer.coarse is None or layer.factor is None:
+        return [[0, 0, 1]] * blocks
+    pairs = zip(layer.coarse, layer.factor.tolist(), strict=True)
+    return [[first, last, factor] for (first, last), factor in pairs]
 
 
 def batch_norm_map(layer: nn.BatchNorm1d) -> tuple[np.ndarray, np.ndarray]:

@@ -50,6 +50,14 @@ FINE_TUNING: dict[str, Setting] = {
     "activations": flag(
         True, doc="whether the inputs of 8-bit layers have 8 bits too, or are float32"
     ),
+    "coarse_share": number(
+        0.0,
+        at_least=0.0,
+        at_most=1.0,
+        doc="largest share of the look-ups of a table that its rows of 4 bits have in training: "
+        "the longest range of rare rows; they go back to 8 bits where they lose more than the "
+        "tolerances; 0: none",
+    ),
 }
 # Of `front.Targets`: what a plan may take, instead of the share of 1-bit layers.
 TARGETS: dict[str, Setting] = {

@@ -45,6 +45,7 @@ class QuantizationParams(Stage):
     tolerance = setting_param("tolerance", FINE_TUNING["tolerance"])
     lossTolerance = setting_param("lossTolerance", FINE_TUNING["loss_tolerance"])
     quantizeActivations = setting_param("quantizeActivations", FINE_TUNING["activations"])
+    coarseShare = setting_param("coarseShare", FINE_TUNING["coarse_share"])
     maxIter = setting_param("maxIter", FINE_TUNING["epochs"])
     learningRate = setting_param("learningRate", FINE_TUNING["learning_rate"])
     logitWeight = setting_param("logitWeight", OBJECTIVE["logit_weight"])
@@ -62,14 +63,19 @@ class MixedPrecisionQuantizer(MetaStage, QuantizationParams, CTREstimator):
     ``tolerance`` of validation AUC or raise the log loss by more than ``lossTolerance`` of the
     classifier's, fine-tuning sees the quantised weights: absolute binary weight regularisation,
     prioritised training and inverse layer-wise fine-tuning. If 1-bit layers still lose more, the
-    most sensitive one goes back to 8 bits, and so on. Slope and offset of the logits are fitted to
-    the validation rows again. The chosen plan's figures are in ``summary.extra["validation"]``.
+    most sensitive one goes back to 8 bits, and so on; if 8 bits alone lose more, a warning on the
+    logger "spark_ctr" says so. Slope and offset of the logits are fitted to the validation rows
+    again. The chosen plan's figures are in ``summary.extra["validation"]``.
 
     ``targetLatency`` and ``maxBytes`` choose the 1-bit layers instead of ``binaryShare``: all plans
     are rounded, and their time and bytes measured. Of those within targets and tolerances the least
     lossy one is taken, trained where it has 1-bit layers. Where there is none, it is the nearest
-    one within the tolerances, and a warning on the logger "spark_ctr" says what was missed. All
-    plans are in ``summary.extra["front"]``, and why one was taken in ``summary.extra["attempts"]``.
+    one within the tolerances, and a warning says what was missed. All plans are in
+    ``summary.extra["front"]``, and why one was taken in ``summary.extra["attempts"]``.
+
+    With ``coarseShare`` the rare rows of tables have 4 bits, half of the bytes: by the power law of
+    values, most rows together have a small share of the look-ups. Which ones is in
+    ``summary.extra["coarse"]``: rows [first, last) for each block of the embedding layers.
 
     The fitted model's ``fullPrecisionModel`` is the classifier's model, right after fitting.
 
@@ -142,12 +148,13 @@ class MixedPrecisionQuantizer(MetaStage, QuantizationParams, CTREstimator):
         )
         for line in tuned.log:
             logger.info(line)
-        if tuned.front is not None and tuned.front.missed:
-            logger.warning("%s: %s", type(self).__name__, tuned.front.reason())
+        if tuned.warning:
+            logger.warning("%s: %s", type(self).__name__, tuned.warning)
         extra = {
             "plan": tuned.plan,
             "sensitivity": tuned.sensitivity.to_dict(),
             "attempts": tuned.log,
+            "coarse": tuned.coarse,
             "validation": {
                 which: {k: None if math.isnan(v) else v for k, v in values.items()}
                 for which, values in tuned.figures.items()

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from spark_ctr.runtime.layers import Embed
+from spark_ctr.runtime.embed import Embed
 from spark_ctr.runtime.operation import Run
 from spark_ctr.runtime.program import FIRST, IDS, NUMERIC, Operand, Program
 

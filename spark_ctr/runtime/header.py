@@ -11,9 +11,9 @@ from spark_ctr.runtime.program import FIRST, Program
 from spark_ctr.runtime.shapes import BATCH, text
 from spark_ctr.tables import Inputs
 
-FORMAT_VERSION = 5
-# Format 4 has no levels; all else is the same.
-READ_VERSIONS = (4, FORMAT_VERSION)
+FORMAT_VERSION = 6
+# Format 4 has no levels, and both have no rows of 4 bits; all else is the same.
+READ_VERSIONS = (4, 5, FORMAT_VERSION)
 _KEYS = {"format_version", "network", "tasks", "inputs", "operations", "logits"}
 _MOST_OPERATIONS = 1 << 16
 _MOST_IDS = 1 << 20  # ids of one row of data

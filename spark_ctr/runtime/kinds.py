@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from spark_ctr.runtime import arithmetic, layers, levels
+from spark_ctr.runtime import arithmetic, embed, layers, levels
 from spark_ctr.runtime.operation import Operation
 
 KINDS: dict[str, type[Operation]] = {
-    "embed": layers.Embed,
+    "embed": embed.Embed,
     "linear": layers.Linear,
     "binary_linear": layers.Binary,
     "quantise": levels.Quantise,

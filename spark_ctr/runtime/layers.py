@@ -1,4 +1,4 @@
-"""Operations with weights: look-ups, linear layers and layer normalisation."""
+"""Operations with weights but no tables: linear layers and layer normalisation."""
 
 from __future__ import annotations
 
@@ -8,61 +8,8 @@ from typing import ClassVar
 import numpy as np
 
 from spark_ctr.kernels import BinaryLinear, Index8Linear
-from spark_ctr.runtime.lookup import Lookup, blocks_of
 from spark_ctr.runtime.operation import Operation, Run
-from spark_ctr.runtime.shapes import BATCH, Shape, of_rows
-
-
-class Embed(Operation):
-    """Embeddings of columns side by side, by 8-bit tables; its operand is always the ids."""
-
-    count = 0
-    keys = ("columns", "layers")
-
-    def layers(self) -> dict[str, str]:
-        """See `Operation.layers`."""
-        return dict.fromkeys(self.arguments["layers"], "int8")
-
-    def _shape(self) -> Shape:
-        tables, layers = self.inputs.tables, self.arguments["layers"]
-        columns = self.integers("columns", 0, len(tables) - 1)
-        if not isinstance(layers, list) or not all(isinstance(name, str) for name in layers):
-            raise ValueError(f"layers are {layers!r}")
-        if len(set(columns)) < len(columns) or len(layers) != len(columns):
-            raise ValueError(f"columns {columns} are looked up in layers {layers}")
-        self._parts: list[tuple[list[int], np.ndarray, np.ndarray, np.ndarray]] = []
-        for name in dict.fromkeys(layers):
-            held = [c for c, layer in zip(columns, layers, strict=True) if layer == name]
-            _, rows = blocks_of(tables, held)
-            index = self.weights.get(f"{name}.index", np.int8, sum(rows), None)
-            scale, minimum = (
-                self.weights.get(f"{name}.{part}", np.float32, len(rows))
-                for part in ("scale", "minimum")
-            )
-            self._parts.append((held, index, scale, minimum))
-        self._dims = {c: index.shape[1] for held, index, *_ in self._parts for c in held}
-        return BATCH, sum(self._dims.values())
-
-    def prepare(self, into: int | None) -> Run:
-        """See `Operation.prepare`."""
-        lookups = [Lookup(self.inputs, *part) for part in self._parts]
-        columns, width = self.arguments["columns"], self.shape[1]
-        if len(lookups) == 1 and lookups[0].order == columns:
-            look_up = lookups[0]
-            return lambda ids: look_up(ids).reshape(len(ids), width)
-        ends = np.cumsum([self._dims[c] for c in columns], dtype=np.int64).tolist()
-        end_of = dict(zip(columns, ends, strict=True))
-
-        def run(ids: np.ndarray) -> np.ndarray:
-            embedded = np.empty((len(ids), width), dtype=np.float32)
-            for look_up in lookups:
-                values = look_up(ids)
-                dim = values.shape[2]
-                for j, column in enumerate(look_up.order):
-                    embedded[:, end_of[column] - dim : end_of[column]] = values[:, j]
-            return embedded
-
-        return run
+from spark_ctr.runtime.shapes import Shape, of_rows
 
 
 class Linear(Operation):

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from spark_ctr.kernels import index8_embedding
+from spark_ctr.kernels import index8_values
+from spark_ctr.runtime.stacked_rows import BlockRows, StackedRows
 from spark_ctr.tables import PADDING, Inputs, Table
 
 
@@ -23,17 +24,17 @@ def blocks_of(tables: Sequence[Table], columns: Sequence[int]) -> tuple[list[int
 
 
 class Lookup:
-    """Columns whose tables one array of 8-bit indices holds.
+    """Columns whose tables one layer of quantised rows holds.
 
-    The indices stay 8-bit: only rows that are looked up become float32.
+    The rows stay quantised: only those that are looked up become float32.
 
     Parameters
     ----------
     inputs : Inputs
     columns : sequence of int
-        Positions of the columns that the array holds.
-    index : ndarray [rows of all blocks, dim], int8
-        The blocks of `blocks_of`, one after the other.
+        Positions of the columns that the layer holds.
+    rows : StackedRows
+        The blocks of `blocks_of`.
     scale, minimum : ndarray [blocks], float32
         The affine map of each block.
 
@@ -47,12 +48,12 @@ class Lookup:
         self,
         inputs: Inputs,
         columns: Sequence[int],
-        index: np.ndarray,
+        rows: StackedRows,
         scale: np.ndarray,
         minimum: np.ndarray,
     ) -> None:
         tables = inputs.tables
-        found, rows = blocks_of(tables, columns)
+        found, _ = blocks_of(tables, columns)
         block_of = dict(zip(columns, found, strict=True))
         slots = [table.slots for table in tables]
         first_slots = np.cumsum([0, *slots])
@@ -63,12 +64,11 @@ class Lookup:
         self._widths = [sum(s < slots[c] for c in columns) for s in range(slots[self.order[0]])]
         self._slots = np.array([first_slots[c] + s for c, s in chosen])
         self._all_in_order = self._slots.tolist() == list(range(first_slots[-1]))
-        blocks = [block_of[c] for c, _ in chosen]
-        self._first_rows = np.cumsum([0, *rows[:-1]])[blocks]
-        self._index = index
+        blocks = np.array([block_of[c] for c, _ in chosen])
+        self._rows = BlockRows(rows, blocks)
         # One number per element: NumPy is slow at repeating one over a few elements.
         self._scale, self._minimum = (
-            np.repeat(part[blocks][:, None], index.shape[1], axis=1) for part in (scale, minimum)
+            np.repeat(part[blocks][:, None], rows.dim, axis=1) for part in (scale, minimum)
         )
         ordered = [tables[c] for c in self.order]
         self._marked = any(table.signed or table.padded for table in ordered)
@@ -98,8 +98,7 @@ class Lookup:
         return self._sums(values) / divisor[..., None]
 
     def _dequantised(self, rows: np.ndarray) -> np.ndarray:
-        rows = rows + self._first_rows
-        return index8_embedding(self._index, self._scale, self._minimum, rows)
+        return index8_values(self._rows(rows), self._scale, self._minimum)
 
     def _sums(self, values: np.ndarray) -> np.ndarray:
         """Sum over the slots of each column, in place; [B, slots, ...] to [B, columns, ...]."""

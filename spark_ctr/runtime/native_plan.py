@@ -13,11 +13,12 @@ from collections.abc import Callable
 import numpy as np
 
 from spark_ctr.kernels.index8 import offset_of
+from spark_ctr.runtime.embed import Embed
 from spark_ctr.runtime.kinds import KINDS
-from spark_ctr.runtime.lookup import blocks_of
 from spark_ctr.runtime.native_words import Finish, Kind, Sort, Words, axes_of, strides_of
 from spark_ctr.runtime.operation import Operation
 from spark_ctr.runtime.program import FIRST, NUMERIC, Operand, Program
+from spark_ctr.runtime.stacked_rows import StackedRows
 
 _NAMES = {kind: name for name, kind in KINDS.items()}
 _PAIRS = {"add": 0, "subtract": 1, "multiply": 2}
@@ -161,28 +162,31 @@ class _Planner:
 
     def _look_up(self, i: int, value: int, start: int, head: list[int]) -> None:
         """Add the look-up of an operation whose columns go to a value from an element on."""
-        operation, tables = self._operation(i), self._program.inputs.tables
+        operation = self._operation(i)
+        assert isinstance(operation, Embed)
         columns, layers = operation.arguments["columns"], operation.arguments["layers"]
         words = [*head[:1], head[1], value, *head[2:], len(columns)]
-        get = self._program.weights.get
         maps: dict[tuple[str, int], np.ndarray] = {}
         at = start
         for column, layer in zip(columns, layers, strict=True):
-            held = [c for c, name in zip(columns, layers, strict=True) if name == layer]
-            blocks, rows = blocks_of(tables, held)
-            block = blocks[held.index(column)]
-            index = get(f"{layer}.index", np.int8, sum(rows), None)
-            scale, minimum = (
-                get(f"{layer}.{part}", np.float32, len(rows)) for part in ("scale", "minimum")
-            )
+            part = operation.parts[layer]
+            block = part.blocks[part.columns.index(column)]
             if (layer, block) not in maps:
-                offset = offset_of(scale[block], minimum[block])
-                maps[layer, block] = np.array([scale[block], offset], np.float32)
-            table, pair = self._words.array(index), self._words.array(maps[layer, block])
-            dim = index.shape[1]
-            words += [column, len(index), sum(rows[:block]), dim, at, table, pair]
-            at += dim
+                scale, minimum = part.scale[block], part.minimum[block]
+                maps[layer, block] = np.array([scale, offset_of(scale, minimum)], np.float32)
+            pair = self._words.array(maps[layer, block])
+            words += [column, part.rows.dim, at, pair, *self._rows(part.rows, block)]
+            at += part.rows.dim
         self._words.add(Kind.EMBED, words, [value])
+
+    def _rows(self, rows: StackedRows, block: int) -> list[int]:
+        """Return the words of the rows of a block: those of 4 bits, and those of 8."""
+        coarse, words = rows.coarse[block], [0]
+        if coarse.rows:
+            assert rows.nibbles is not None
+            words = [1, coarse.first, coarse.last, coarse.factor, len(rows.nibbles)]
+            words += [rows.coarse_starts[block], self._words.array(rows.nibbles)]
+        return [*words, len(rows.index), rows.starts[block], self._words.array(rows.index)]
 
     def _inverse(self, quantise: int) -> list[int]:
         """Return the words of the zero and the steps of an operation."""

@@ -11,7 +11,7 @@ import numpy as np
 from spark_ctr.runtime.native_memory import Room
 from spark_ctr.tables import Inputs
 
-_FORMAT = 1
+_FORMAT = 2
 
 
 class Sort(IntEnum):

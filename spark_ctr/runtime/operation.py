@@ -21,7 +21,8 @@ class Operation(ABC):
     Parameters
     ----------
     arguments : dict
-        A value for each of `keys`, of any kind: whoever writes a file can write anything.
+        A value for each of `keys`, and perhaps for those of `optional`, of any kind: whoever
+        writes a file can write anything.
     operands : tuple of Shape
     weights : Weights
     inputs : Inputs
@@ -33,7 +34,7 @@ class Operation(ABC):
         Of the result.
     count : int or None
         Number of operands; None for one or more.
-    keys : tuple of str
+    keys, optional : tuple of str
         Names of the arguments.
     view : bool
         Whether the result may lie in the memory of its operand.
@@ -49,6 +50,7 @@ class Operation(ABC):
 
     count: ClassVar[int | None] = 1
     keys: ClassVar[tuple[str, ...]] = ()
+    optional: ClassVar[tuple[str, ...]] = ()
     view: ClassVar[bool] = False
     elementwise: ClassVar[bool] = False
     levels: ClassVar[bool] = False
@@ -61,7 +63,7 @@ class Operation(ABC):
         weights: Weights,
         inputs: Inputs,
     ) -> None:
-        if set(arguments) != set(self.keys):
+        if set(arguments) - set(self.optional) != set(self.keys):
             raise ValueError(f"it has {sorted(arguments)}, expected {sorted(self.keys)}")
         if len(operands) != self.count and (self.count is not None or not operands):
             raise ValueError(f"it has {len(operands)} operands, expected {self.count or 'some'}")

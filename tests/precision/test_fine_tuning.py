@@ -10,6 +10,8 @@ import torch
 from spark_ctr.networks.serialization import network_to_bytes, trusted_network_from_bytes
 from spark_ctr.precision import attempts
 from spark_ctr.precision.fine_tuning import fine_tune, quantisation
+from spark_ctr.precision.packing import pack_network
+from spark_ctr.precision.rare_rows import coarse_count
 from spark_ctr.training import Checkpoints, TrainingSettings, train
 from spark_ctr.training.training_run import Change, TrainedNetwork
 from tests.kill_at import KillAt, Killed
@@ -52,6 +54,8 @@ def tune(
     loss_tolerance=1e9,
     checkpoints=None,
     progress=None,
+    binary_share=0.5,
+    coarse_share=0.0,
     **settings,
 ):
     feed = OneBatch(train_batch)
@@ -81,7 +85,8 @@ def tune(
         settings=TrainingSettings(**PLAIN | settings),
         epochs=3,
         learning_rate=0.01,
-        binary_share=0.5,
+        binary_share=binary_share,
+        coarse_share=coarse_share,
         tolerance=tolerance,
         loss_tolerance=loss_tolerance,
         activations=True,
@@ -155,3 +160,19 @@ def test_training_gives_the_figures_of_before(make_network, make_batch):
     tuned = tune(make_network("dnn"), make_batch(rows=400), make_batch(rows=300, seed=1))
     learned = [(e["train_loss"], e["valid_loss"]) for e in tuned.trained.history["epochs"]]
     assert learned == [pytest.approx(pair, rel=1e-3) for pair in GOLDEN]
+
+
+def test_rare_rows_get_4_bits_where_that_is_acceptable(make_network, make_batch):
+    network, batch = make_network("dnn"), make_batch(rows=200)
+    tuned = tune(network, batch, coarse_share=0.3)
+    rows = coarse_count(tuned.coarse)
+    assert rows > 5 and tuned.log[0].startswith(f"{rows} rows of tables in 4 bits: validation AUC")
+    # Trained in another process, it has them too.
+    assert tuned.trained.history["epochs"]
+    packed = pack_network(tuned.trained.network)
+    held = [a for name, a in packed.to_arrays()[1].items() if name.endswith(".nibbles")]
+    assert sum(map(len, held)) == rows
+    none = tune(network, batch, coarse_share=0.3, tolerance=-1.0, binary_share=0.0)
+    assert none.coarse == {} and none.log[1] == "rows of 4 bits go back to 8 bits"
+    few = tune(network, batch, coarse_share=1e-9, binary_share=0.0)
+    assert few.coarse == {} or coarse_count(few.coarse) < 5

@@ -142,23 +142,33 @@ def _sigmoid(x):
 
 def _embedded(program, arrays, operation, ids):
     tables, parts = program["inputs"]["tables"], []
-    for column, layer in zip(operation["columns"], operation["layers"], strict=True):
-        table, before, found = tables[column], 0, []
+    coarse = operation.get("coarse", [[0, 0, 1]] * len(operation["columns"]))
+    described = list(zip(operation["columns"], operation["layers"], coarse, strict=True))
+    for column, layer, (first_coarse, last_coarse, factor) in described:
+        table, before, coarse_before, found = tables[column], 0, 0, []
         # Blocks of the layer, in the order of the columns that use them first.
-        for other, name in zip(operation["columns"], operation["layers"], strict=True):
+        for other, name, (begin, end, _) in described:
             key = tables[other].get("shared") or other
             if name == layer and key not in found:
                 if key == (table.get("shared") or column):
                     break
                 found.append(key)
-                before += tables[other]["rows"]
+                before += tables[other]["rows"] - (end - begin)
+                coarse_before += end - begin
         scale, minimum = (arrays[f"{layer}.{p}"][len(found)] for p in ("scale", "minimum"))
         first = sum(t.get("slots", 1) for t in tables[:column])
         chosen = [int(i) for i in ids[first : first + table.get("slots", 1)]]
         total = np.zeros(arrays[f"{layer}.index"].shape[1], F)
         for i in chosen:
             if i != PADDING:
-                row = arrays[f"{layer}.index"][before + (i if i >= 0 else -i - 1)]
+                at, width = i if i >= 0 else -i - 1, len(total)
+                if first_coarse <= at < last_coarse:
+                    packed = arrays[f"{layer}.nibbles"][coarse_before + at - first_coarse]
+                    nibbles = [*(byte & 15 for byte in packed), *(byte >> 4 for byte in packed)]
+                    row = [(int(n) - 8) * factor for n in nibbles[:width]]
+                else:
+                    at -= last_coarse - first_coarse if at >= last_coarse else 0
+                    row = arrays[f"{layer}.index"][before + at]
                 vector = np.array([_value(q, scale, minimum) for q in row], F)
                 total = total + (vector if i >= 0 else -vector)
         if table.get("pooling", "mean") == "mean" and len(chosen) > 1:

@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 import torch
 
 from spark_ctr.networks import PADDING, Inputs, Network, Table, build_network
+from spark_ctr.networks.layers.embedding import bags_of
 from spark_ctr.precision.qat import prepare, quantisable_layers
 from spark_ctr.precision.sensitivity import binary_candidates
 
@@ -45,9 +46,17 @@ def saved_bytes(name: str) -> bytes:
 
 @torch.no_grad()
 def quantised(
-    name: str, inputs: Inputs = INPUTS, seed: int = 1, activations: bool = True, **config
+    name: str,
+    inputs: Inputs = INPUTS,
+    seed: int = 1,
+    activations: bool = True,
+    coarse: bool = False,
+    **config,
 ) -> Network:
-    """Return a quantised network with random biases and norms, the candidates 1-bit."""
+    """Return a quantised network with random biases and norms, the candidates 1-bit.
+
+    If it is coarse, some rows of every second block have 4 bits.
+    """
     if name not in ("lr", "fm"):
         config = {"batch_norm": False} | config
     network = build_network(name, inputs, config, seed)
@@ -59,10 +68,13 @@ def quantised(
             buffer.add_(torch.rand(buffer.shape, generator=generator))
     plan = dict.fromkeys(quantisable_layers(network), "int8")
     plan |= dict.fromkeys(binary_candidates(network), "binary")
-    rows = draw_rows(inputs, 200, seed)
-    return prepare(
-        network, plan, tuple(map(torch.from_numpy, rows)), activations=activations
-    ).eval()
+    rows = tuple(map(torch.from_numpy, draw_rows(inputs, 200, seed)))
+    few = {
+        layer: [[rows // 3, rows - 2] if i % 2 == 0 else [0, 0] for i, rows in enumerate(bags.rows)]
+        for layer, bags in bags_of(network).items()
+    }
+    options = {"activations": activations, "coarse": few if coarse else None}
+    return prepare(network, plan, rows, **options).eval()
 
 
 def draw_rows(inputs: Inputs, rows: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

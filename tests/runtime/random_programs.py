@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from spark_ctr.kernels import pack_signs
+from spark_ctr.kernels import pack_index4, pack_signs
+from spark_ctr.kernels.index4 import HIGHEST, LOWEST, MOST_FACTOR
 from spark_ctr.runtime.builder import ProgramBuilder
 from spark_ctr.runtime.program import NUMERIC
 from spark_ctr.tables import PADDING, Inputs, Table
@@ -92,18 +93,33 @@ class RandomProgram:
             f"{name}.{tables[c].dim}" if together or tables[c].shared else f"{name}.{c}.own"
             for c in chosen
         ]
+        coarse = {}
         for layer in set(layers):
             columns = [c for c, found in zip(chosen, layers, strict=True) if found == layer]
             blocks = {tables[c].shared or c: tables[c].rows for c in columns}
             dim, count = tables[columns[0]].dim, len(blocks)
-            arrays[f"{layer}.index"] = self.bytes(sum(blocks.values()), dim)
+            few = {key: self.coarse(rows) for key, rows in blocks.items()}
+            coarse |= {c: few[tables[c].shared or c] for c in columns}
+            rows = sum(last - first for first, last, _ in few.values())
+            arrays[f"{layer}.index"] = self.bytes(sum(blocks.values()) - rows, dim)
+            if rows:
+                index = draw.integers(LOWEST, HIGHEST + 1, (rows, dim)).astype(np.int8)
+                arrays[f"{layer}.nibbles"] = pack_index4(index)
             # Steps of a power of two around 0: their levels may be the indices themselves.
             even = draw.random() < 0.5
             scale = np.full(count, 0.25) if even else draw.normal(0, 0.1, count)
             minimum = -128 * scale if even else draw.standard_normal(count)
             arrays[f"{layer}.scale"] = scale.astype(np.float32)
             arrays[f"{layer}.minimum"] = minimum.astype(np.float32)
-        return self.b.add("embed", columns=chosen, layers=layers)
+        some = [coarse[c] for c in chosen]
+        return self.b.add("embed", columns=chosen, layers=layers, coarse=some)
+
+    def coarse(self, rows: int) -> list[int]:
+        """Draw which rows of a block have 4 bits: none, some or all."""
+        first, last = sorted(self.draw.integers(0, rows + 1, 2).tolist())
+        if self.draw.random() < 0.5:
+            first, last = (0, rows) if self.draw.random() < 0.3 else (0, 0)
+        return [first, last, int(self.draw.integers(1, MOST_FACTOR + 1))]
 
     # Moves: each returns a new value, or None where there is nothing to move.
 

@@ -30,6 +30,8 @@ def models():
             "attention_dim": 4,
         },
         "fibinet": {"hidden_layers": [6, 5]},
+        "lr": {"coarse": True},
+        "finalmlp": {"coarse": True, "hidden_layers": [6], "second_layers": [7]},
     }
     made = {
         name: pack_network(quantised(name, **config)).to_arrays()
@@ -126,7 +128,7 @@ def test_what_is_wrong_is_said(models):
     padded = arrays[signs].copy()
     padded[0, -1] |= 0x80  # of the last of fewer than 8 inputs
     broken = [
-        ({**header, "format_version": 6}, arrays, "of format 6, .* upgrade spark_ctr"),
+        ({**header, "format_version": 7}, arrays, "of format 7, .* upgrade spark_ctr"),
         ({**header, "format_version": True}, arrays, "of format True"),
         ({**header, "more": 1}, arrays, "its header has"),
         ({**header, "network": 3}, arrays, "its network is 3"),
@@ -182,6 +184,44 @@ def test_what_is_wrong_with_levels_is_said(models):
     for bad_header, bad_arrays, message in broken:
         with pytest.raises(ValueError, match=message):
             PackedModel.from_arrays(bad_header, bad_arrays)
+
+
+def test_what_is_wrong_with_rows_of_4_bits_is_said(models):
+    header, arrays = models["lr"]
+    (at,) = [i for i, one in enumerate(header["operations"]) if one["kind"] == "embed"]
+    embed = header["operations"][at]
+    coarse, shared = embed["coarse"], [6, 7]
+    assert coarse[6] == coarse[7] and coarse[0][0] < coarse[0][1]
+
+    def forged(position, value):
+        changed = [*coarse[:position], value, *coarse[position + 1 :]]
+        operations = copy.deepcopy(header["operations"])
+        operations[at]["coarse"] = changed
+        return {**header, "operations": operations}
+
+    name = next(name for name in arrays if name.endswith(".nibbles"))
+    odd = arrays[name].copy()
+    odd[-1, -1] |= 0x10  # lr has one number a row
+    first, last, factor = coarse[0]
+    broken = [
+        (forged(0, [first, last, 16]), arrays, r"factor is 16, expected a whole number in \[1, 15"),
+        (forged(0, [first, last, 0]), arrays, "factor is 0"),
+        (forged(0, [last + 1, last, factor]), arrays, "first coarse row is"),
+        (forged(0, [first, 51, factor]), arrays, "last coarse row is 51"),
+        (forged(0, [first, last]), arrays, "coarse rows of column 0 are"),
+        (forged(0, [first, last - 1, factor]), arrays, "array '.*index' is .*expected"),
+        (forged(shared[1], [0, 0, 1]), arrays, "share rows, and not which are coarse"),
+        (header, {**arrays, name: odd}, "nibbles of numbers it has not"),
+        (header, {**arrays, name: arrays[name][:-1]}, "array '.*nibbles' is .*expected"),
+        (header, {k: v for k, v in arrays.items() if k != name}, "nibbles' is missing"),
+    ]
+    for bad_header, bad_arrays, message in broken:
+        with pytest.raises(ValueError, match=message):
+            PackedModel.from_arrays(bad_header, bad_arrays)
+    operations = copy.deepcopy(header["operations"])
+    operations[at]["coarse"] = coarse[:-1]
+    with pytest.raises(ValueError, match="coarse is"):
+        PackedModel.from_arrays({**header, "operations": operations}, arrays)
 
 
 def test_results_that_nobody_reads_are_refused(models):

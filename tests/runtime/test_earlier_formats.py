@@ -95,7 +95,7 @@ def test_logits_are_those_of_the_network(name, config, inputs, version):
     assert model.layers == pack_network(network).layers
     # What is saved again is of the new format.
     again = packed_from_bytes(packed_to_bytes(model))
-    assert again.header["format_version"] == 5
+    assert again.header["format_version"] == 6
     np.testing.assert_array_equal(again.predict_logits(*rows), logits)
 
 

@@ -96,7 +96,8 @@ def test_every_setting_of_training_is_a_param():
         (
             MixedPrecisionQuantizer,
             FINE_TUNING,
-            "maxIter learningRate binaryShare tolerance lossTolerance quantizeActivations",
+            "maxIter learningRate binaryShare tolerance lossTolerance quantizeActivations "
+            "coarseShare",
         ),
     ],
 )

@@ -36,14 +36,77 @@ static inline __attribute__((always_inline)) void copy_flipped(const int8_t *row
     for (; i < count; i++) out[i] = (uint8_t)((uint8_t)row[i] ^ 0x80);
 }
 
-/* `dim` is known to the compiler where it is usual. */
+static inline __attribute__((always_inline)) bool is_coarse(const struct ctr_coarse *coarse,
+                                                            int64_t id) {
+    return id >= coarse->first && id < coarse->last;
+}
+
+/* Where a row lies, of 4 bits or of 8. */
+static inline __attribute__((always_inline)) const void *
+place_of(const struct ctr_column *column, int64_t dim, int64_t id) {
+    const struct ctr_coarse *coarse = &column->coarse;
+    if (is_coarse(coarse, id)) return coarse->rows + (id - coarse->first) * ((dim + 1) / 2);
+    if (id >= coarse->last) id -= coarse->last - coarse->first;
+    return column->rows + id * dim;
+}
+
+/* Each byte of `nibbles` (at most 15) times a factor of at most 15, from 128 - 8 * factor on: no
+   byte of it carries. That is the index + 128, or flipped the index. */
+static inline __attribute__((always_inline)) uint64_t indices_of(uint64_t nibbles, uint64_t factor,
+                                                                 bool flipped) {
+    const uint64_t ones = 0x0101010101010101u;
+    uint64_t found = nibbles * factor + (128 - 8 * factor) * ones;
+    return flipped ? found ^ 0x80 * ones : found;
+}
+
 static inline __attribute__((always_inline)) void
-copy_rows(const struct ctr_column *column, const int64_t dim, const int32_t *ids, int32_t width,
-          int rows, uint8_t *out, size_t stride) {
-    const int8_t *table = column->rows;
+unpack_run(const uint8_t *row, size_t count, uint64_t factor, bool flipped, uint8_t *low,
+           size_t low_count, uint8_t *high, size_t high_count) {
+    const uint64_t mask = 0x0f0f0f0f0f0f0f0fu;
+    uint64_t both = 0;
+    memcpy(&both, row, count);
+    uint64_t lows = indices_of(both & mask, factor, flipped);
+    uint64_t highs = indices_of(both >> 4 & mask, factor, flipped);
+    memcpy(low, &lows, low_count);
+    memcpy(high, &highs, high_count);
+}
+
+/* Byte d holds index d in its low bits, and index d + (dim + 1) / 2 in its high bits. */
+static inline __attribute__((always_inline)) void unpack(const uint8_t *row, int64_t dim,
+                                                         uint64_t factor, bool flipped,
+                                                         uint8_t *out) {
+    int64_t half = (dim + 1) / 2, i = 0;
+    for (; i + 8 <= dim - half; i += 8)
+        unpack_run(row + i, 8, factor, flipped, out + i, 8, out + half + i, 8);
+    for (; i + 4 <= dim - half; i += 4)
+        unpack_run(row + i, 4, factor, flipped, out + i, 4, out + half + i, 4);
+    for (; i < half; i++)
+        unpack_run(row + i, 1, factor, flipped, out + i, 1, out + half + i, half + i < dim);
+}
+
+/* The indices of a row; `room` holds those of 4 bits. */
+static inline const int8_t *row_of(const struct ctr_column *column, int64_t id, void *room) {
+    const void *place = place_of(column, column->dim, id);
+    if (!is_coarse(&column->coarse, id)) return place;
+    unpack(place, column->dim, column->coarse.factor, true, room);
+    return room;
+}
+
+/* `dim` is known to the compiler where it is usual, and whether there are rows of 4 bits. */
+static inline __attribute__((always_inline)) void
+copy_rows(const struct ctr_column *column, const int64_t dim, const bool mixed, const int32_t *ids,
+          int32_t width, int rows, uint8_t *out, size_t stride) {
     for (int r = 0; r < rows; r++, ids += width, out += stride) {
-        if (r + AHEAD < rows) __builtin_prefetch(table + ids[AHEAD * (int64_t)width] * dim);
-        copy_flipped(table + *ids * dim, dim, out);
+        if (r + AHEAD < rows) {
+            int64_t ahead = ids[AHEAD * (int64_t)width];
+            __builtin_prefetch(mixed ? place_of(column, dim, ahead) : column->rows + ahead * dim);
+        }
+        if (!mixed)
+            copy_flipped(column->rows + *ids * dim, dim, out);
+        else if (is_coarse(&column->coarse, *ids))
+            unpack(place_of(column, dim, *ids), dim, column->coarse.factor, false, out);
+        else
+            copy_flipped(place_of(column, dim, *ids), dim, out);
     }
 }
 
@@ -51,24 +114,29 @@ static void copy_column(const struct ctr_column *column, const int32_t *ids, int
                         int rows, uint8_t *out, size_t stride) {
     ids += column->first_slot;
     out += column->at;
+    bool mixed = column->coarse.rows != NULL;
+#define COPY(dim)                                                                      \
+    (mixed ? copy_rows(column, dim, true, ids, width, rows, out, stride)               \
+           : copy_rows(column, dim, false, ids, width, rows, out, stride))
     switch (column->dim) {
-    case 8: copy_rows(column, 8, ids, width, rows, out, stride); break;
-    case 16: copy_rows(column, 16, ids, width, rows, out, stride); break;
-    case 32: copy_rows(column, 32, ids, width, rows, out, stride); break;
-    default: copy_rows(column, column->dim, ids, width, rows, out, stride);
+    case 8: COPY(8); break;
+    case 16: COPY(16); break;
+    case 32: COPY(32); break;
+    default: COPY(column->dim);
     }
+#undef COPY
 }
 
 /* The sum or the mean over slots, in their order, as docs/packed_format.md has it. */
 static void pool(const struct ctr_simd *simd, const struct ctr_column *column, const int32_t *ids,
-                 float *out) {
+                 void *room, float *out) {
     int32_t found = 0;
     /* Adding to -0 leaves every number as it is. */
     for (int64_t d = 0; d < column->dim; d++) out[d] = -0.0f;
     for (int32_t s = 0; s < column->slots; s++) {
         int32_t id = ids[s];
         if (column->marked && id == CTR_PADDING) continue;
-        const int8_t *row = column->rows + (int64_t)(id < 0 ? ~id : id) * column->dim;
+        const int8_t *row = row_of(column, id < 0 ? ~id : id, room);
         simd->more_values(row, column->scale, column->offset, id < 0, column->dim, out);
         found++;
     }
@@ -82,21 +150,22 @@ static void look_up(const struct ctr_simd *simd, const struct ctr_embedding *emb
                     const struct ctr_column *column, const int32_t *ids, float *sum,
                     uint8_t *out) {
     int64_t dim = column->dim;
+    void *room = sum + dim;
     if (embedding->inverse == NULL) {
         float *values = (float *)(void *)out + column->at;
         if (column->marked || column->slots > 1)
-            pool(simd, column, ids, values);
+            pool(simd, column, ids, room, values);
         else
-            simd->values(column->rows + ids[0] * dim, column->scale, column->offset, dim, values);
+            simd->values(row_of(column, ids[0], room), column->scale, column->offset, dim, values);
         return;
     }
     const float *inverse = embedding->inverse + (embedding->one_inverse ? 0 : column->at);
     out += column->at;
     if (column->marked || column->slots > 1) {
-        pool(simd, column, ids, sum);
+        pool(simd, column, ids, room, sum);
         simd->quantise(sum, inverse, embedding->one_inverse, embedding->zero, dim, out);
     } else {
-        simd->levels(column->rows + ids[0] * dim, column->scale, column->offset, inverse,
+        simd->levels(row_of(column, ids[0], room), column->scale, column->offset, inverse,
                      embedding->one_inverse, embedding->zero, dim, out);
     }
 }
@@ -115,7 +184,7 @@ void ctr_embedding_run(const struct ctr_simd *simd, const struct ctr_embedding *
         for (int r = 0; r < rows; r++, found += width, to += stride) {
             if (r + AHEAD < rows) {
                 int32_t id = found[AHEAD * (int64_t)width];
-                __builtin_prefetch(column->rows + (int64_t)(id < 0 ? 0 : id) * column->dim);
+                __builtin_prefetch(place_of(column, column->dim, id < 0 ? 0 : id));
             }
             look_up(simd, embedding, column, found, sum, to);
         }

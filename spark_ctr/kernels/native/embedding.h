@@ -1,8 +1,15 @@
-/* Look-up of rows of 8-bit tables, which stay where they are. */
+/* Look-up of rows of 8-bit and 4-bit tables, which stay where they are. */
 #ifndef CTR_EMBEDDING_H
 #define CTR_EMBEDDING_H
 
 #include "simd.h"
+
+/* Rows [first, last) of a table have 4 bits; an index is (nibble - 8) * factor. */
+struct ctr_coarse {
+    const uint8_t *rows; /* NULL where there are none */
+    int64_t first, last;
+    uint64_t factor;
+};
 
 /* A column of categories within a look-up. */
 struct ctr_column {
@@ -11,7 +18,8 @@ struct ctr_column {
     bool mean;
     bool counted; /* the mean is over what is no padding */
     bool copied;  /* levels are indices with their first bit flipped */
-    const int8_t *rows;
+    const int8_t *rows; /* without those of 4 bits */
+    struct ctr_coarse coarse;
     int64_t dim;
     int64_t at; /* element of the row where its embedding goes */
     float scale, offset;
@@ -29,7 +37,11 @@ struct ctr_embedding {
 /* Works out `copied`, by the arithmetic itself. */
 void ctr_embedding_prepare(struct ctr_embedding *embedding);
 
-/* `out` is float or uint8, its rows `stride` bytes apart; `sum` holds the widest column. */
+/* Bytes that a look-up needs for a column: its numbers, and the indices of a row. */
+static inline size_t ctr_embedding_bytes(int64_t dim) { return (size_t)dim * (sizeof(float) + 1); }
+
+/* `out` is float or uint8, its rows `stride` bytes apart; `sum` has `ctr_embedding_bytes` of the
+   widest column. */
 void ctr_embedding_run(const struct ctr_simd *simd, const struct ctr_embedding *embedding,
                        const int32_t *ids, int32_t width, int rows, float *sum, uint8_t *out,
                        size_t stride);

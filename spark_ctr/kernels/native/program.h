@@ -9,7 +9,7 @@
 #include "layer.h"
 
 enum {
-    CTR_FORMAT = 1,
+    CTR_FORMAT = 2,
     CTR_MOST_AXES = 8,
 };
 

@@ -14,6 +14,7 @@
 #define MOST_ROWS INT32_MAX
 #define MOST_INPUTS (1 << 15)        /* of an integer layer: sums fit int32 */
 #define MOST_SIGNS ((1 << 24) - 1)   /* of a 1-bit layer: float32 holds the sums */
+#define MOST_FACTOR 15               /* of rows of 4 bits: indices fit 8 */
 #define MOST_SCRATCH ((int64_t)1 << 28)
 
 struct reader {
@@ -162,6 +163,28 @@ static void read_values(struct reader *r) {
     }
 }
 
+/* The rows of a column's table; its width is known, its number of rows in `rows`. */
+static void read_rows(struct reader *r, struct ctr_column *column, int64_t rows) {
+    struct ctr_coarse *coarse = &column->coarse;
+    *coarse = (struct ctr_coarse){.first = INT64_MAX, .last = INT64_MAX};
+    if (whole(r, "rows of 4 bits", 0, 1)) {
+        coarse->first = whole(r, "first row of 4 bits", 0, rows);
+        coarse->last = whole(r, "last row of 4 bits", coarse->first, rows);
+        coarse->factor = (uint64_t)whole(r, "factor", 1, MOST_FACTOR);
+        int64_t few = coarse->last - coarse->first, half = (column->dim + 1) / 2;
+        int64_t all = whole(r, "rows of a table of 4 bits", few, INT64_MAX >> 24);
+        int64_t start = whole(r, "first row", 0, all - few);
+        const uint8_t *table = array(r, "a table of 4 bits", all * half);
+        if (r->failed) return;
+        coarse->rows = table + start * half;
+        rows -= few;
+    }
+    int64_t all = whole(r, "rows of a table", rows, INT64_MAX >> 24);
+    int64_t start = whole(r, "first row", 0, all - rows);
+    const int8_t *table = array(r, "a table", all * column->dim);
+    if (!r->failed) column->rows = table + start * column->dim;
+}
+
 static void read_embed(struct reader *r, struct ctr_operation *made, int32_t column_count,
                        const struct ctr_column *described) {
     struct ctr_embedding *embed = &made->embed;
@@ -181,17 +204,14 @@ static void read_embed(struct reader *r, struct ctr_operation *made, int32_t col
         struct ctr_column *column = &embed->columns[c];
         *column = described[number];
         int64_t rows = column->dim;
-        int64_t all = whole(r, "rows of a table", rows, INT64_MAX >> 24);
-        int64_t first = whole(r, "first row", 0, all - rows);
         column->dim = whole(r, "width of a table", 0, MOST_ELEMENTS);
         column->at = whole(r, "place of a column", 0, width - column->dim);
-        const int8_t *table = array(r, "a table", all * column->dim);
         const float *map = array(r, "scale and offset", 8);
+        read_rows(r, column, rows);
         if (r->failed) return;
-        column->rows = table == NULL ? NULL : table + first * column->dim;
         column->scale = map[0];
         column->offset = map[1];
-        size_t bytes = (size_t)column->dim * 4;
+        size_t bytes = ctr_embedding_bytes(column->dim);
         if (bytes > r->program->sum_bytes) r->program->sum_bytes = bytes;
     }
     if (!r->failed) ctr_embedding_prepare(embed);

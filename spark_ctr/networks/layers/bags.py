@@ -28,6 +28,8 @@ class Bags(nn.Module):
         Rows of each block.
     blocks : list of int
         Block of each slot looked up.
+    block_of : dict of int to int
+        Block of each column.
     order : tuple of int
         Column positions in the order of the output.
     """
@@ -46,7 +48,8 @@ class Bags(nn.Module):
             (len(list(run)), *kind)
             for kind, run in groupby(self.order, key=lambda c: _kind(tables[c]))
         ]
-        self.blocks = [position[keys[c]] for c in self.order for _ in range(tables[c].slots)]
+        self.block_of = {c: position[keys[c]] for c in self.order}
+        self.blocks = [self.block_of[c] for c in self.order for _ in range(tables[c].slots)]
         first_slots = [0]
         for table in tables:
             first_slots.append(first_slots[-1] + table.slots)

@@ -16,6 +16,17 @@ def embedding_modules(module: nn.Module) -> list[nn.Embedding | nn.EmbeddingBag]
     return [m for m in module.modules() if isinstance(m, nn.Embedding | nn.EmbeddingBag)]
 
 
+def bags_of(module: nn.Module) -> dict[str, Bags]:
+    """Return which rows of each embedding layer in a module are looked up, by layer name."""
+    return {
+        f"{name}.weights.{g}": bags
+        for name, tables in module.named_modules()
+        if isinstance(tables, EmbeddingTables)
+        for g, bags in enumerate(tables.bags)
+        if isinstance(bags, Bags)
+    }
+
+
 class EmbeddingTables(nn.Module):
     """One lookup per distinct dimension for all categorical columns.
 
