@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 
 from spark_ctr.rows.shared_payload import Payload
+from spark_ctr.rows.worker_imports import forget_spark_archives
 from spark_ctr.tables import Inputs
 
 if TYPE_CHECKING:
@@ -89,6 +90,7 @@ class Scoring:
     def _scores(self, batches: Iterator[Features]) -> Iterator[np.ndarray]:
         """Logits of each batch, float64 [B, T]; nan for an invalid row under "skip"."""
         predict = predictor(self.loader, self.payload)
+        forget_spark_archives()
         for ids, numeric, bad in batches:
             if self.policy == "error" and bad.any():
                 raise ValueError(
