@@ -80,6 +80,7 @@ STUDENT: dict[str, Any] = {
 ROWS, FIT_ROWS = 10_000_000, 200_000
 QUICK_ROWS = 20_000
 BATCHES, ROWS_OF_BATCH, FIRST = 23, 500, 3
+SMALL_TASKS, ROWS_OF_TASK = 32, 1000
 PEER_ITERATIONS = 5
 OUTPUTS = ("rawPrediction", "probability", "prediction")
 FEATURES = ("categoricalFeatures", "numericFeatures")
@@ -123,6 +124,7 @@ class Job:
         yield from self._start_up(spark, quantised)
         read = [*(one.name for one in inputs.tables), *inputs.numeric]
         yield self._record("latency", "trigger", self._trigger(cleaner, encoder, quantised), "ms")
+        yield from self._small_tasks(spark, quantised)
         scan = yield from self._passes("scan", log)
         clean = yield from self._passes("clean", cleaned.select(*read))
         encode = yield from self._passes("encode", encoded.select(*FEATURES))
@@ -204,15 +206,20 @@ class Job:
 
     def _start_up(self, spark: SparkSession, model: Any) -> Iterator[Record]:
         """CPU time of two Python workers that score a row each."""
-        ids = F.array_repeat(F.lit(0), model.inputs.ids_width)
-        numbers = F.array_repeat(F.lit(0.0), len(model.inputs.numeric))
-        row = [made.alias(name) for made, name in zip((ids, numbers), FEATURES, strict=True)]
-        rows = spark.range(0, 2, 1, 2).select(*row)
-        scored = model.transform(rows).select(*OUTPUTS)
+        scored = _scored(spark, model, rows=2, tasks=2)
         before = cpu_seconds_by_kind()
         scored.write.format("noop").mode("overwrite").save()
         used = np.subtract(cpu_seconds_by_kind(), before)
         yield self._record("start-up", "Python CPU, two workers", float(used[1]), "s")
+
+    def _small_tasks(self, spark: SparkSession, model: Any) -> Iterator[Record]:
+        """Time queries of many tasks."""
+        scored = _scored(spark, model, rows=SMALL_TASKS * ROWS_OF_TASK, tasks=SMALL_TASKS)
+        for _ in range(self.passes):
+            (wall,) = seconds(scored.write.format("noop").mode("overwrite").save)
+            yield self._record(
+                "latency", f"{SMALL_TASKS} tasks of {ROWS_OF_TASK:,} rows", wall, "s"
+            )
 
     def _trigger(self, cleaner: Any, encoder: Any, model: Any) -> float:
         """Median milliseconds of a batch of a stream."""
@@ -234,6 +241,14 @@ class Job:
     def _record(self, case: str, metric: str, value: float, unit: str, system: str = "") -> Record:
         case = f"{self.rows:,} rows: {case}"
         return Record(case, system or self.name, metric, value, unit, self.seed)
+
+
+def _scored(spark: SparkSession, model: Any, rows: int, tasks: int) -> DataFrame:
+    """Return scores of equal rows in so many tasks."""
+    ids = F.array_repeat(F.lit(0), model.inputs.ids_width)
+    numbers = F.array_repeat(F.lit(0.0), len(model.inputs.numeric))
+    row = [made.alias(name) for made, name in zip((ids, numbers), FEATURES, strict=True)]
+    return model.transform(spark.range(0, rows, 1, tasks).select(*row)).select(*OUTPUTS)
 
 
 def _categorical() -> list[str]:
