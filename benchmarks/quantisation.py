@@ -8,7 +8,7 @@ lose. Everything chosen here, plans, epochs and recalibration, is chosen on the 
 epoch.
 
 Rows of tables in 4 bits are all rows, or those that `coarseShare=0.1` gives 4 bits. Rows of 2
-bits, the rarest with a tenth of the look-ups, and of 4 bits with a scale for each row are
+bits, the rarest with a tenth of the look-ups, and of 4 bits with one scale for a table are
 simulated: values are rounded and bytes counted as if a format held them.
 
 ``bytes`` are those of the saved networks, ``tables`` those of the embedding tables alone. ``time
@@ -115,8 +115,8 @@ SYSTEMS = {
     "8 bits, trained": Quantised(),
     "4 bits, all rows": Quantised(epochs=0, coarse_share=1.0),
     "4 bits, rare rows": Quantised(epochs=0, coarse_share=0.1),
-    "4 bits, a scale a row": Quantised(epochs=0, simulated={"bits": 4, "by_row": True}),
-    "2 bits, rare rows": Quantised(epochs=0, simulated={"bits": 2, "share": 0.1}),
+    "4 bits, a scale a table": Quantised(epochs=0, simulated={"bits": 4}),
+    "2 bits, rare rows": Quantised(epochs=0, simulated={"bits": 2, "share": 0.1, "by_row": True}),
     "1 bit, least sensitive": Quantised("least"),
     "1 bit, most sensitive": Quantised("most"),
     "1 bit, all": Quantised("all"),

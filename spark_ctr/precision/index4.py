@@ -1,4 +1,4 @@
-"""Indices of 4 bits for rows of 8-bit tables: ``value = index * factor * scale``.
+"""Indices of 4 bits for rows of 8-bit tables: ``value = index * factor * scale``, a factor a row.
 
 An index times its factor is an index of 8 bits, so that such a row is like the table's others once
 it is unpacked.
@@ -13,25 +13,40 @@ from torch import Tensor
 
 from spark_ctr.kernels.index4 import HIGHEST, LOWEST, MOST_FACTOR
 
+_CHUNK = 1 << 16  # rows
 
-def index4_factor(weight: Tensor, scale: Tensor) -> int:
-    """Return the factor in [1, 15] whose indices have the least squared error.
+
+def index4_factor(weight: Tensor, scale: Tensor) -> Tensor:
+    """Return for each row the factor whose indices have the least squared error.
 
     Parameters
     ----------
-    weight : Tensor, float32
+    weight : Tensor [rows, D], float32
         Rows to quantise.
     scale : Tensor, float32, []
         Of the table, from `spark_ctr.precision.index8.index8_scale`.
+
+    Returns
+    -------
+    Tensor [rows], uint8
+        In [1, 15]; of equal ones the smallest.
     """
-    weight = weight.detach()
-    factors = range(1, MOST_FACTOR + 1)
-    errors = [float((_values(weight, scale, f) - weight).square().sum()) for f in factors]
-    return 1 + errors.index(min(errors))
+    parts = weight.detach().split(_CHUNK)  # what is tried has the size of a part
+    return torch.cat([_best_factor(part, scale) for part in parts])
 
 
-def index4_quantise(weight: Tensor, scale: Tensor, factor: int) -> Tensor:
-    """Return the indices of `weight`, int8 of the same shape, in [-8, 7]."""
+def _best_factor(weight: Tensor, scale: Tensor) -> Tensor:
+    found = torch.ones(len(weight), dtype=torch.uint8, device=weight.device)
+    least = torch.full((len(weight),), torch.inf, device=weight.device)
+    for factor in range(1, MOST_FACTOR + 1):
+        error = (_values(weight, scale, torch.tensor(factor)) - weight).square().sum(1)
+        found[error < least] = factor
+        least = torch.minimum(error, least)
+    return found
+
+
+def index4_quantise(weight: Tensor, scale: Tensor, factor: Tensor) -> Tensor:
+    """Return the indices of `weight`, int8 of the same shape, in [-8, 7]; see the next."""
     return _indices(weight, scale * factor).to(torch.int8)
 
 
@@ -57,7 +72,7 @@ class _FakeQuantise(torch.autograd.Function):
         return gradient, None, None
 
 
-def _values(weight: Tensor, scale: Tensor, factor: Tensor | int) -> Tensor:
+def _values(weight: Tensor, scale: Tensor, factor: Tensor) -> Tensor:
     # A whole number times the scale: the bits of the packed row.
     return _indices(weight, scale * factor) * factor * scale
 

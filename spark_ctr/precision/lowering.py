@@ -156,7 +156,7 @@ class _Lowering:
         if not isinstance(ids, Ids):
             raise TypeError("it looks up what are no ids of columns")
         columns = _columns(self.inputs, ids.slots)
-        layers, coarse = [""] * len(columns), [[0, 0, 1]] * len(columns)
+        layers, coarse = [""] * len(columns), [[0, 0]] * len(columns)
         for g, held in enumerate(module.groups):
             layer = f"{name}.weights.{g}"
             weight, bags = module.weights[g], module.bags[g]
@@ -166,7 +166,7 @@ class _Lowering:
             for position in held:
                 layers[position] = layer
                 coarse[position] = few[bags.block_of[position]]
-        some = {"coarse": coarse} if any(first < last for first, last, _ in coarse) else {}
+        some = {"coarse": coarse} if any(first < last for first, last in coarse) else {}
         return self.writer.add("embed", columns=columns, layers=layers, **some)
 
     def _batch_norm(self, node: torch.fx.Node, module: nn.BatchNorm1d, x: Value) -> Value:

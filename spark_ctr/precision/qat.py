@@ -72,7 +72,7 @@ class Index8Embedding(nn.Embedding):
     blocks : list of int
         Block of each slot that is looked up.
     coarse : list of (int, int), optional
-        Rows [first, last) of each block that have 4 bits.
+        Rows [first, last) of each block that have 4 bits, with a factor a row.
     """
 
     blocks: Tensor | None
@@ -105,8 +105,10 @@ class Index8Embedding(nn.Embedding):
         self.coarse = None if none else [(first, last) for first, last in coarse or ()]
         factor = limits = None
         if self.coarse is not None:
-            parts = zip(tables, scales, self.coarse, strict=True)
-            factor = torch.tensor([index4_factor(t[a:b], scale) for t, scale, (a, b) in parts])
+            factor = torch.ones(len(weight), dtype=torch.uint8)
+            parts = zip(factor.split(rows), tables, scales, self.coarse, strict=True)
+            for of_table, table, scale, (first, last) in parts:
+                of_table[first:last] = index4_factor(table[first:last], scale)
             starts = torch.tensor([0, *rows[:-1]]).cumsum(0)
             limits = starts[:, None] + torch.tensor(self.coarse)
         self.register_buffer("factor", factor)
@@ -119,7 +121,7 @@ class Index8Embedding(nn.Embedding):
         if self.factor is None:
             return fine
         first, last = self._of_slots(self.get_buffer("limits")).unbind(1)
-        coarse = index4_fake_quantise(values, scale, self._of_slots(self.factor)[:, None])
+        coarse = index4_fake_quantise(values, scale, self.factor[ids][..., None])
         return torch.where(((ids >= first) & (ids < last))[..., None], coarse, fine)
 
     def _of_slots(self, of_blocks: Tensor) -> Tensor:

@@ -60,29 +60,36 @@ def embedding_arrays(layer: nn.Embedding, rows: list[int]) -> Arrays:
         index = _nothing(sum(rows), layer.embedding_dim)
         return {"index": index, "scale": blocks, "minimum": blocks}
     tables = layer.weight.detach().split(layer.rows)
-    parts, few = [], []
-    for table, scale, (first, last, factor) in zip(
-        tables, layer.scale, coarse_rows(layer, len(rows)), strict=True
-    ):
-        parts += [index8_quantise(part, scale) for part in (table[:first], table[last:])]
-        few.append(index4_quantise(table[first:last], scale, factor))
+    coarse = coarse_rows(layer, len(rows))
+    parts = [
+        index8_quantise(part, scale)
+        for table, scale, (first, last) in zip(tables, layer.scale, coarse, strict=True)
+        for part in (table[:first], table[last:])
+    ]
     scales = float_array(layer.scale)
     arrays = {
         "index": torch.cat(parts).cpu().numpy(),
         "scale": scales,
         "minimum": _minimum(scales),
     }
-    if layer.coarse is not None:
-        arrays["nibbles"] = pack_index4(torch.cat(few).cpu().numpy())
+    if layer.factor is not None:
+        factors = layer.factor.split(layer.rows)
+        packed = [
+            pack_index4(
+                index4_quantise(t[a:b], scale, factor[a:b, None]).cpu().numpy(),
+                factor[a:b].cpu().numpy(),
+            )
+            for t, scale, factor, (a, b) in zip(tables, layer.scale, factors, coarse, strict=True)
+        ]
+        arrays["nibbles"] = np.concatenate(packed)
     return arrays
 
 
 def coarse_rows(layer: nn.Embedding, blocks: int) -> list[list[int]]:
-    """Return rows [first, last) of 4 bits of each block of stacked tables, and their factor."""
-    if not isinstance(layer, Index8Embedding) or layer.coarse is None or layer.factor is None:
-        return [[0, 0, 1]] * blocks
-    pairs = zip(layer.coarse, layer.factor.tolist(), strict=True)
-    return [[first, last, factor] for (first, last), factor in pairs]
+    """Return rows [first, last) of 4 bits of each block of stacked tables."""
+    if not isinstance(layer, Index8Embedding) or layer.coarse is None:
+        return [[0, 0]] * blocks
+    return [[first, last] for first, last in layer.coarse]
 
 
 def batch_norm_map(layer: nn.BatchNorm1d) -> tuple[np.ndarray, np.ndarray]:

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 import numpy as np
 from torch import Tensor
 
+from spark_ctr.kernels.index4 import row_bytes
 from spark_ctr.networks.layers.embedding import bags_of
 from spark_ctr.networks.network import Network
 from spark_ctr.tables import PADDING, Inputs
@@ -21,6 +22,8 @@ Ranges = dict[str, list[list[int]]]
 
 def rare_rows(network: Network, batches: Iterable[Tensor], share: float) -> Ranges:
     """Return the longest range of rows of each block with at most a share of its look-ups.
+
+    Tables of up to 3 numbers a row have none: 4 bits would save nothing.
 
     Parameters
     ----------
@@ -39,8 +42,10 @@ def rare_rows(network: Network, batches: Iterable[Tensor], share: float) -> Rang
     found: Ranges = {}
     for name, bags in bags_of(network).items():
         ranges = [[0, 0] for _ in bags.rows]
+        dim = network.get_parameter(f"{name}.weight").shape[1]
         for column, block in bags.block_of.items():
-            ranges[block] = longest_range(counts[column], share)
+            if row_bytes(dim) < dim:
+                ranges[block] = longest_range(counts[column], share)
         found[name] = ranges
     return found
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from spark_ctr.kernels.index4 import MOST_FACTOR
+from spark_ctr.kernels.index4 import MOST_FACTOR, row_bytes
 from spark_ctr.runtime.lookup import Lookup, blocks_of
 from spark_ctr.runtime.operation import Operation, Run, whole
 from spark_ctr.runtime.shapes import BATCH, Shape
@@ -76,11 +76,10 @@ class Embed(Operation):
             raise ValueError(f"coarse is {described!r} for columns {columns}")
         found = []
         for column, one in zip(columns, described, strict=True):
-            if not isinstance(one, list) or len(one) != 3:
+            if not isinstance(one, list) or len(one) != 2:
                 raise ValueError(f"coarse rows of column {column} are {one!r}")
             last = whole("last coarse row", one[1], 0, self.inputs.tables[column].rows)
-            first = whole("first coarse row", one[0], 0, last)
-            found.append(Coarse(first, last, whole("factor", one[2], 1, MOST_FACTOR)))
+            found.append(Coarse(whole("first coarse row", one[0], 0, last), last))
         return found
 
     def _layer(self, name: str, columns: list[int], coarse: list[Coarse]) -> EmbeddingLayer:
@@ -93,7 +92,9 @@ class Embed(Operation):
         index = self.weights.get(f"{name}.index", np.int8, sum(rows) - few, None)
         nibbles, dim = None, index.shape[1]
         if few:
-            nibbles = self.weights.get(f"{name}.nibbles", np.uint8, few, -(-dim // 2))
+            nibbles = self.weights.get(f"{name}.nibbles", np.uint8, few, row_bytes(dim))
+            if nibbles[:, 0].min() < 1 or nibbles[:, 0].max() > MOST_FACTOR:
+                raise ValueError(f"factors of '{name}' are not in [1, {MOST_FACTOR}]")
             if dim % 2 and (nibbles[:, -1] >> 4).any():
                 raise ValueError(f"'{name}' has nibbles of numbers it has not")
         scale, minimum = (

@@ -184,7 +184,7 @@ class _Planner:
         coarse, words = rows.coarse[block], [0]
         if coarse.rows:
             assert rows.nibbles is not None
-            words = [1, coarse.first, coarse.last, coarse.factor, len(rows.nibbles)]
+            words = [1, coarse.first, coarse.last, len(rows.nibbles)]
             words += [rows.coarse_starts[block], self._words.array(rows.nibbles)]
         return [*words, len(rows.index), rows.starts[block], self._words.array(rows.index)]
 

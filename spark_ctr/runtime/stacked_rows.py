@@ -18,13 +18,10 @@ class Coarse:
     ----------
     first, last : int
         Rows [first, last) of the block.
-    factor : int
-        By which their indices are multiplied, in [1, 15].
     """
 
     first: int = 0
     last: int = 0
-    factor: int = 1
 
     @property
     def rows(self) -> int:
@@ -38,8 +35,8 @@ class StackedRows:
     Parameters
     ----------
     index : ndarray [rows of 8 bits, dim], int8
-    nibbles : ndarray [rows of 4 bits, ceil(dim / 2)], uint8, or None
-        None where there are no such rows.
+    nibbles : ndarray [rows of 4 bits, 1 + ceil(dim / 2)], uint8, or None
+        See `spark_ctr.kernels.pack_index4`; None where there are no such rows.
     rows : sequence of int
         Of each block, of both kinds.
     coarse : sequence of Coarse
@@ -81,7 +78,6 @@ class BlockRows:
             found = [stacked.coarse[block] for block in blocks]
             self._first = np.array([one.first for one in found])
             self._last = np.array([one.last for one in found])
-            self._factor = np.array([one.factor for one in found])
             self._coarse_starts = np.array(stacked.coarse_starts)[blocks]
 
     def __call__(self, ids: np.ndarray) -> np.ndarray:
@@ -94,8 +90,7 @@ class BlockRows:
         behind = np.where(ids >= self._last, self._last - self._first, 0)
         found[~coarse] = index[(ids + self._starts - behind)[~coarse]]
         packed = nibbles[(ids + self._coarse_starts - self._first)[coarse]]
-        factor = np.broadcast_to(self._factor, ids.shape)[coarse]
-        found[coarse] = unpack_index4(packed, self._stacked.dim, factor[:, None])
+        found[coarse] = unpack_index4(packed, self._stacked.dim)
         return found
 
 

@@ -142,12 +142,12 @@ def _sigmoid(x):
 
 def _embedded(program, arrays, operation, ids):
     tables, parts = program["inputs"]["tables"], []
-    coarse = operation.get("coarse", [[0, 0, 1]] * len(operation["columns"]))
+    coarse = operation.get("coarse", [[0, 0]] * len(operation["columns"]))
     described = list(zip(operation["columns"], operation["layers"], coarse, strict=True))
-    for column, layer, (first_coarse, last_coarse, factor) in described:
+    for column, layer, (first_coarse, last_coarse) in described:
         table, before, coarse_before, found = tables[column], 0, 0, []
         # Blocks of the layer, in the order of the columns that use them first.
-        for other, name, (begin, end, _) in described:
+        for other, name, (begin, end) in described:
             key = tables[other].get("shared") or other
             if name == layer and key not in found:
                 if key == (table.get("shared") or column):
@@ -163,9 +163,9 @@ def _embedded(program, arrays, operation, ids):
             if i != PADDING:
                 at, width = i if i >= 0 else -i - 1, len(total)
                 if first_coarse <= at < last_coarse:
-                    packed = arrays[f"{layer}.nibbles"][coarse_before + at - first_coarse]
+                    factor, *packed = arrays[f"{layer}.nibbles"][coarse_before + at - first_coarse]
                     nibbles = [*(byte & 15 for byte in packed), *(byte >> 4 for byte in packed)]
-                    row = [(int(n) - 8) * factor for n in nibbles[:width]]
+                    row = [(int(n) - 8) * int(factor) for n in nibbles[:width]]
                 else:
                     at -= last_coarse - first_coarse if at >= last_coarse else 0
                     row = arrays[f"{layer}.index"][before + at]

@@ -100,11 +100,12 @@ class RandomProgram:
             dim, count = tables[columns[0]].dim, len(blocks)
             few = {key: self.coarse(rows) for key, rows in blocks.items()}
             coarse |= {c: few[tables[c].shared or c] for c in columns}
-            rows = sum(last - first for first, last, _ in few.values())
+            rows = sum(last - first for first, last in few.values())
             arrays[f"{layer}.index"] = self.bytes(sum(blocks.values()) - rows, dim)
             if rows:
                 index = draw.integers(LOWEST, HIGHEST + 1, (rows, dim)).astype(np.int8)
-                arrays[f"{layer}.nibbles"] = pack_index4(index)
+                factor = draw.integers(1, MOST_FACTOR + 1, rows)
+                arrays[f"{layer}.nibbles"] = pack_index4(index, factor)
             # Steps of a power of two around 0: their levels may be the indices themselves.
             even = draw.random() < 0.5
             scale = np.full(count, 0.25) if even else draw.normal(0, 0.1, count)
@@ -119,7 +120,7 @@ class RandomProgram:
         first, last = sorted(self.draw.integers(0, rows + 1, 2).tolist())
         if self.draw.random() < 0.5:
             first, last = (0, rows) if self.draw.random() < 0.3 else (0, 0)
-        return [first, last, int(self.draw.integers(1, MOST_FACTOR + 1))]
+        return [first, last]
 
     # Moves: each returns a new value, or None where there is nothing to move.
 

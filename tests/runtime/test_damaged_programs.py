@@ -202,15 +202,17 @@ def test_what_is_wrong_with_rows_of_4_bits_is_said(models):
     name = next(name for name in arrays if name.endswith(".nibbles"))
     odd = arrays[name].copy()
     odd[-1, -1] |= 0x10  # lr has one number a row
-    first, last, factor = coarse[0]
+    large, none = arrays[name].copy(), arrays[name].copy()
+    large[1, 0], none[1, 0] = 16, 0
+    first, last = coarse[0]
     broken = [
-        (forged(0, [first, last, 16]), arrays, r"factor is 16, expected a whole number in \[1, 15"),
-        (forged(0, [first, last, 0]), arrays, "factor is 0"),
-        (forged(0, [last + 1, last, factor]), arrays, "first coarse row is"),
-        (forged(0, [first, 51, factor]), arrays, "last coarse row is 51"),
-        (forged(0, [first, last]), arrays, "coarse rows of column 0 are"),
-        (forged(0, [first, last - 1, factor]), arrays, "array '.*index' is .*expected"),
-        (forged(shared[1], [0, 0, 1]), arrays, "share rows, and not which are coarse"),
+        (header, {**arrays, name: large}, r"factors of .* are not in \[1, 15"),
+        (header, {**arrays, name: none}, "factors of"),
+        (forged(0, [last + 1, last]), arrays, "first coarse row is"),
+        (forged(0, [first, 51]), arrays, "last coarse row is 51"),
+        (forged(0, [first, last, 1]), arrays, "coarse rows of column 0 are"),
+        (forged(0, [first, last - 1]), arrays, "array '.*index' is .*expected"),
+        (forged(shared[1], [0, 0]), arrays, "share rows, and not which are coarse"),
         (header, {**arrays, name: odd}, "nibbles of numbers it has not"),
         (header, {**arrays, name: arrays[name][:-1]}, "array '.*nibbles' is .*expected"),
         (header, {k: v for k, v in arrays.items() if k != name}, "nibbles' is missing"),

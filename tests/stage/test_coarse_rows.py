@@ -27,15 +27,16 @@ def coarse(full, small_clicks):
     return MixedPrecisionQuantizer(classifier=full, coarseShare=0.5, **WIDE).fit(small_clicks)
 
 
-def test_rare_rows_take_half_of_the_bytes(full, coarse, small_clicks):
+def test_rare_rows_take_fewer_bytes(full, coarse, small_clicks):
     fine = MixedPrecisionQuantizer(classifier=full, **WIDE).fit(small_clicks)
     ranges = coarse.summary.extra["coarse"]
     rows = sum(last - first for blocks in ranges.values() for first, last in blocks)
     arrays = coarse.packedModel.to_arrays()[1]
     held = [array for name, array in arrays.items() if name.endswith(".nibbles")]
-    assert rows == sum(map(len, held)) > 3
-    saved = sum(array.nbytes for array in held)  # as much as they still take
-    assert fine.packedModel.nbytes - coarse.packedModel.nbytes == saved
+    assert rows == sum(map(len, held)) > 2
+    # Rows of 2k bytes take k and one more.
+    saved = sum(len(array) * (array.shape[1] - 2) for array in held)
+    assert fine.packedModel.nbytes - coarse.packedModel.nbytes == saved > 0
     assert fine.summary.extra["coarse"] == {} and fine.plan == coarse.plan
     assert f"{rows} rows of tables in 4 bits" in coarse.summary.extra["attempts"][0]
     scored = [

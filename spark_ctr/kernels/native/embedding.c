@@ -45,7 +45,7 @@ static inline __attribute__((always_inline)) bool is_coarse(const struct ctr_coa
 static inline __attribute__((always_inline)) const void *
 place_of(const struct ctr_column *column, int64_t dim, int64_t id) {
     const struct ctr_coarse *coarse = &column->coarse;
-    if (is_coarse(coarse, id)) return coarse->rows + (id - coarse->first) * ((dim + 1) / 2);
+    if (is_coarse(coarse, id)) return coarse->rows + (id - coarse->first) * ctr_coarse_bytes(dim);
     if (id >= coarse->last) id -= coarse->last - coarse->first;
     return column->rows + id * dim;
 }
@@ -71,11 +71,11 @@ unpack_run(const uint8_t *row, size_t count, uint64_t factor, bool flipped, uint
     memcpy(high, &highs, high_count);
 }
 
-/* Byte d holds index d in its low bits, and index d + (dim + 1) / 2 in its high bits. */
+/* Behind the factor, byte d holds index d in its low bits and d + (dim + 1) / 2 in its high bits. */
 static inline __attribute__((always_inline)) void unpack(const uint8_t *row, int64_t dim,
-                                                         uint64_t factor, bool flipped,
-                                                         uint8_t *out) {
+                                                         bool flipped, uint8_t *out) {
     int64_t half = (dim + 1) / 2, i = 0;
+    uint64_t factor = *row++;
     for (; i + 8 <= dim - half; i += 8)
         unpack_run(row + i, 8, factor, flipped, out + i, 8, out + half + i, 8);
     for (; i + 4 <= dim - half; i += 4)
@@ -88,7 +88,7 @@ static inline __attribute__((always_inline)) void unpack(const uint8_t *row, int
 static inline const int8_t *row_of(const struct ctr_column *column, int64_t id, void *room) {
     const void *place = place_of(column, column->dim, id);
     if (!is_coarse(&column->coarse, id)) return place;
-    unpack(place, column->dim, column->coarse.factor, true, room);
+    unpack(place, column->dim, true, room);
     return room;
 }
 
@@ -104,7 +104,7 @@ copy_rows(const struct ctr_column *column, const int64_t dim, const bool mixed, 
         if (!mixed)
             copy_flipped(column->rows + *ids * dim, dim, out);
         else if (is_coarse(&column->coarse, *ids))
-            unpack(place_of(column, dim, *ids), dim, column->coarse.factor, false, out);
+            unpack(place_of(column, dim, *ids), dim, false, out);
         else
             copy_flipped(place_of(column, dim, *ids), dim, out);
     }

@@ -4,11 +4,11 @@
 
 #include "simd.h"
 
-/* Rows [first, last) of a table have 4 bits; an index is (nibble - 8) * factor. */
+/* Rows [first, last) of a table have 4 bits: a byte with a factor, then the nibbles of the indices,
+   which are (nibble - 8) * factor. */
 struct ctr_coarse {
     const uint8_t *rows; /* NULL where there are none */
     int64_t first, last;
-    uint64_t factor;
 };
 
 /* A column of categories within a look-up. */
@@ -36,6 +36,9 @@ struct ctr_embedding {
 
 /* Works out `copied`, by the arithmetic itself. */
 void ctr_embedding_prepare(struct ctr_embedding *embedding);
+
+/* Bytes of a row of 4 bits. */
+static inline int64_t ctr_coarse_bytes(int64_t dim) { return 1 + (dim + 1) / 2; }
 
 /* Bytes that a look-up needs for a column: its numbers, and the indices of a row. */
 static inline size_t ctr_embedding_bytes(int64_t dim) { return (size_t)dim * (sizeof(float) + 1); }

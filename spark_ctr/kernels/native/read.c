@@ -14,7 +14,6 @@
 #define MOST_ROWS INT32_MAX
 #define MOST_INPUTS (1 << 15)        /* of an integer layer: sums fit int32 */
 #define MOST_SIGNS ((1 << 24) - 1)   /* of a 1-bit layer: float32 holds the sums */
-#define MOST_FACTOR 15               /* of rows of 4 bits: indices fit 8 */
 #define MOST_SCRATCH ((int64_t)1 << 28)
 
 struct reader {
@@ -170,13 +169,12 @@ static void read_rows(struct reader *r, struct ctr_column *column, int64_t rows)
     if (whole(r, "rows of 4 bits", 0, 1)) {
         coarse->first = whole(r, "first row of 4 bits", 0, rows);
         coarse->last = whole(r, "last row of 4 bits", coarse->first, rows);
-        coarse->factor = (uint64_t)whole(r, "factor", 1, MOST_FACTOR);
-        int64_t few = coarse->last - coarse->first, half = (column->dim + 1) / 2;
+        int64_t few = coarse->last - coarse->first, bytes = ctr_coarse_bytes(column->dim);
         int64_t all = whole(r, "rows of a table of 4 bits", few, INT64_MAX >> 24);
         int64_t start = whole(r, "first row", 0, all - few);
-        const uint8_t *table = array(r, "a table of 4 bits", all * half);
+        const uint8_t *table = array(r, "a table of 4 bits", all * bytes);
         if (r->failed) return;
-        coarse->rows = table + start * half;
+        coarse->rows = table + start * bytes;
         rows -= few;
     }
     int64_t all = whole(r, "rows of a table", rows, INT64_MAX >> 24);
