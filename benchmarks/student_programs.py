@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from spark_ctr.kernels import pack_signs
+from spark_ctr.kernels import pack_index4, pack_signs
+from spark_ctr.kernels.index4 import HIGHEST, LOWEST, MOST_FACTOR
 from spark_ctr.runtime.builder import ProgramBuilder
 from spark_ctr.runtime.program import NUMERIC
 from spark_ctr.tables import Inputs, Table
@@ -83,7 +84,7 @@ class Weights:
         return self.table.astype(np.float32) / np.float32(_STEPS)
 
     def program(
-        self, *, one_bit: bool, levels: bool
+        self, *, one_bit: bool, levels: bool, coarse: bool = False
     ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         """Return a packed program.
 
@@ -93,14 +94,22 @@ class Weights:
             Whether the layers but the first and the last have 1 bit; else all have 8.
         levels : bool
             Whether the inputs of 8-bit layers have 8 bits too; else they are float32.
+        coarse : bool
+            Whether the rows of tables have 4 bits.
         """
         shape, step = self.shape, np.float32(1 / _STEPS)
         arrays = {"tables.index": self.table}
+        few = {}
+        if coarse:
+            index = np.rint(self.table / MOST_FACTOR).clip(LOWEST, HIGHEST).astype(np.int8)
+            arrays["tables.index"] = self.table[:0]
+            arrays["tables.nibbles"] = pack_index4(index, np.full(len(index), MOST_FACTOR))
+            few = {"coarse": [[0, shape.rows]] * shape.columns}
         arrays["tables.scale"] = np.full(shape.columns, step)
         arrays["tables.minimum"] = np.full(shape.columns, np.float32(-128) * step)
         builder = ProgramBuilder(shape.inputs(), arrays)
         columns = list(range(shape.columns))
-        x = builder.add("embed", columns=columns, layers=["tables"] * shape.columns)
+        x = builder.add("embed", columns=columns, layers=["tables"] * shape.columns, **few)
         x = builder.concat([x, NUMERIC], 1)
         for i, (weight, bias) in enumerate(self.layers):
             last, layer = i == len(self.layers) - 1, f"layer{i}"

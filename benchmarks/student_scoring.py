@@ -2,11 +2,12 @@
 
 Students of random weights, [128, 128, 64] and [1024, 1024, 512], on 26 embeddings of width 16 and
 13 numbers, and on 12 and 3; tables of 100,000 rows, ids drawn uniformly. Ours are packed programs
-by the native kernels: all layers in 8 bits with 8-bit inputs, and the layers between the first and
-the last in 1 bit. ``NumPy`` is the packed path without the kernels: 8-bit weights, float32 inputs,
-and the same with 1-bit layers (by numkong where it is there). torch is a gather, a concatenation
-and `linear` in float32 and bfloat16; ONNX Runtime is quantised by its own tools, statically and
-dynamically, and left out where it cannot be imported. The teacher is [400, 400, 400] in torch.
+by the native kernels: all layers in 8 bits with 8-bit inputs; the same with all rows of tables in
+4 bits; and with the layers between the first and the last in 1 bit. ``NumPy`` is the packed path
+without the kernels: 8-bit weights, float32 inputs, and the same with 1-bit layers (by numkong where
+it is there). torch is a gather, a concatenation and `linear` in float32 and bfloat16; ONNX Runtime
+is quantised by its own tools, statically and dynamically, and left out where it cannot be imported.
+The teacher is [400, 400, 400] in torch.
 
 Ids of torch and of ONNX Runtime are rows of one stacked table already; ours are checked and
 offset in the call. All runs on one thread, and the systems take turns of a few calls. Times are
@@ -32,6 +33,7 @@ from spark_ctr.runtime.header import read_program
 from spark_ctr.runtime.packed_model import PackedModel
 
 ALL_INT8, ONE_BIT = "ours, 8 bits", "ours, 8 and 1 bit"
+COARSE = "ours, 8 bits, tables 4"
 NUMPY, NUMPY_ONE_BIT = "NumPy, 8 bits", "NumPy, 8 and 1 bit"
 TORCH, BFLOAT16, TEACHER = "torch float32", "torch bfloat16", "teacher, torch float32"
 TEACHER_LAYERS = (400, 400, 400)
@@ -43,9 +45,10 @@ CALLS = {1: (300, 20), 256: (100, 10), 4096: (11, 1)}
 QUICK_CALLS = {1: (2, 1), 256: (2, 1)}
 
 
-def ours(weights: Weights, *, one_bit: bool) -> Scorer:
+def ours(weights: Weights, *, one_bit: bool, coarse: bool = False) -> Scorer:
     """Return the program as it is served."""
-    return PackedModel.from_arrays(*weights.program(one_bit=one_bit, levels=True)).predict_logits
+    program = weights.program(one_bit=one_bit, levels=True, coarse=coarse)
+    return PackedModel.from_arrays(*program).predict_logits
 
 
 def by_numpy(weights: Weights, *, one_bit: bool) -> Scorer:
@@ -66,6 +69,7 @@ def scorers(shape: Shape, hidden: Sequence[int], seed: int) -> dict[str, Scorer]
     table = torch.from_numpy(weights.float_table)
     found = {
         ALL_INT8: ours(weights, one_bit=False),
+        COARSE: ours(weights, one_bit=False, coarse=True),
         ONE_BIT: ours(weights, one_bit=True),
         NUMPY: by_numpy(weights, one_bit=False),
         NUMPY_ONE_BIT: by_numpy(weights, one_bit=True),
@@ -78,7 +82,7 @@ def scorers(shape: Shape, hidden: Sequence[int], seed: int) -> dict[str, Scorer]
     }
     for name, score in stacked.items():
         found[name] = lambda ids, numeric, rows, score=score: score(rows, numeric)
-    for name in (ALL_INT8, ONE_BIT, NUMPY, NUMPY_ONE_BIT):
+    for name in (ALL_INT8, COARSE, ONE_BIT, NUMPY, NUMPY_ONE_BIT):
         found[name] = lambda ids, numeric, rows, score=found[name]: score(ids, numeric)
     return found
 

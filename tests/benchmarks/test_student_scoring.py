@@ -30,6 +30,8 @@ def test_systems_score_the_same_rows():
         np.testing.assert_allclose(score(ids, numeric), expected, atol=0.2)
     for _, score in onnx_scorers(weights):
         np.testing.assert_allclose(score(stacked, numeric)[0], expected, atol=0.2)
+    coarse = ours(weights, one_bit=False, coarse=True)(ids, numeric)
+    np.testing.assert_allclose(coarse, expected, atol=0.5)
     by_bits = ours(weights, one_bit=True)(ids, numeric)
     np.testing.assert_allclose(by_bits, by_numpy(weights, one_bit=True)(ids, numeric), atol=1)
 
