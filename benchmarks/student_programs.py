@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from spark_ctr.kernels import pack_index4, pack_signs
-from spark_ctr.kernels.index4 import HIGHEST, LOWEST, MOST_FACTOR
+from spark_ctr.kernels.index4 import MOST_FACTOR, MOST_NIBBLE
 from spark_ctr.runtime.builder import ProgramBuilder
 from spark_ctr.runtime.program import NUMERIC
 from spark_ctr.tables import Inputs, Table
@@ -101,9 +101,9 @@ class Weights:
         arrays = {"tables.index": self.table}
         few = {}
         if coarse:
-            index = np.rint(self.table / MOST_FACTOR).clip(LOWEST, HIGHEST).astype(np.int8)
+            nibbles = np.rint((self.table / MOST_FACTOR + MOST_NIBBLE) / 2).clip(0, MOST_NIBBLE)
             arrays["tables.index"] = self.table[:0]
-            arrays["tables.nibbles"] = pack_index4(index, np.full(len(index), MOST_FACTOR))
+            arrays["tables.nibbles"] = pack_index4(nibbles, np.full(len(nibbles), MOST_FACTOR))
             few = {"coarse": [[0, shape.rows]] * shape.columns}
         arrays["tables.scale"] = np.full(shape.columns, step)
         arrays["tables.minimum"] = np.full(shape.columns, np.float32(-128) * step)

@@ -1,41 +1,42 @@
-"""Rows of indices of 4 bits: ``index = (nibble - 8) * factor``, which fits 8 bits."""
+"""Rows of 4 bits a number: ``index = (2 * nibble - 15) * factor``, an index of 8 bits.
+
+The 16 steps lie around 0 on both sides, so that none is lost to symmetry.
+"""
 
 from __future__ import annotations
 
 import numpy as np
 
-# Smallest and largest index before the factor, and the largest factor.
-LOWEST, HIGHEST = -8, 7
-MOST_FACTOR = 15
+MOST_NIBBLE = 15
+# Indices are in [-120, 120].
+MOST_FACTOR = 8
 
 
 def row_bytes(dim: int) -> int:
-    """Return the bytes of a packed row: its factor, and half a byte an index."""
+    """Return the bytes of a packed row: its factor, and half a byte a number."""
     return 1 + -(-dim // 2)
 
 
-def pack_index4(index: np.ndarray, factor: np.ndarray) -> np.ndarray:
-    """Pack the rows of a table, each with its factor, two indices to a byte.
+def pack_index4(nibbles: np.ndarray, factor: np.ndarray) -> np.ndarray:
+    """Pack the rows of a table, each with its factor, two nibbles to a byte.
 
     Parameters
     ----------
-    index : ndarray [rows, D], int8
-        In [-8, 7].
+    nibbles : ndarray [rows, D], int
+        In [0, 15].
     factor : ndarray [rows], int
-        In [1, 15].
+        In [1, 8].
 
     Returns
     -------
     ndarray [rows, 1 + ceil(D / 2)], uint8
-        The factor; then byte ``d`` holds ``index[:, d] + 8`` in its low bits, and in its high bits
-        that of ``d + ceil(D / 2)``, or 0 where there is none. So halves are unpacked without a
-        shuffle.
+        The factor; then byte ``d`` holds nibble ``d`` in its low bits, and in its high bits nibble
+        ``d + ceil(D / 2)``, or 0 where there is none. So halves are unpacked without a shuffle.
     """
-    nibbles = (index - LOWEST).astype(np.uint8)
-    half = row_bytes(index.shape[1]) - 1
-    high = np.zeros((len(index), half), np.uint8)
-    high[:, : index.shape[1] - half] = nibbles[:, half:]
-    return np.column_stack([factor.astype(np.uint8), nibbles[:, :half] | high << 4])
+    half = row_bytes(nibbles.shape[1]) - 1
+    low, high = nibbles[:, :half].astype(np.uint8), np.zeros((len(nibbles), half), np.uint8)
+    high[:, : nibbles.shape[1] - half] = nibbles[:, half:]
+    return np.column_stack([factor.astype(np.uint8), low | high << 4])
 
 
 def unpack_index4(packed: np.ndarray, dim: int) -> np.ndarray:
@@ -51,8 +52,7 @@ def unpack_index4(packed: np.ndarray, dim: int) -> np.ndarray:
     Returns
     -------
     ndarray [..., D], int8
-        In [-120, 105].
     """
-    factor, halves = packed[..., :1], packed[..., 1:]
+    factor, halves = packed[..., :1].astype(np.int16), packed[..., 1:]
     nibbles = np.concatenate([halves & 15, halves >> 4], axis=-1)[..., :dim]
-    return ((nibbles.astype(np.int16) + LOWEST) * factor).astype(np.int8)
+    return ((2 * nibbles.astype(np.int16) - MOST_NIBBLE) * factor).astype(np.int8)

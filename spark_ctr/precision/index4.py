@@ -1,7 +1,7 @@
-"""Indices of 4 bits for rows of 8-bit tables: ``value = index * factor * scale``, a factor a row.
+"""Indices of 4 bits for rows of 8-bit tables: ``value = (2 * nibble - 15) * factor * scale``.
 
-An index times its factor is an index of 8 bits, so that such a row is like the table's others once
-it is unpacked.
+Each row has a factor of its own. What is multiplied by the scale is an index of 8 bits, so that such
+a row is like the table's others once it is unpacked.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from spark_ctr.kernels.index4 import HIGHEST, LOWEST, MOST_FACTOR
+from spark_ctr.kernels.index4 import MOST_FACTOR, MOST_NIBBLE
 
 _CHUNK = 1 << 16  # rows
 
 
 def index4_factor(weight: Tensor, scale: Tensor) -> Tensor:
-    """Return for each row the factor whose indices have the least squared error.
+    """Return for each row the factor whose nibbles have the least squared error.
 
     Parameters
     ----------
@@ -29,7 +29,7 @@ def index4_factor(weight: Tensor, scale: Tensor) -> Tensor:
     Returns
     -------
     Tensor [rows], uint8
-        In [1, 15]; of equal ones the smallest.
+        In [1, 8]; of equal ones the smallest.
     """
     parts = weight.detach().split(_CHUNK)  # what is tried has the size of a part
     return torch.cat([_best_factor(part, scale) for part in parts])
@@ -46,8 +46,8 @@ def _best_factor(weight: Tensor, scale: Tensor) -> Tensor:
 
 
 def index4_quantise(weight: Tensor, scale: Tensor, factor: Tensor) -> Tensor:
-    """Return the indices of `weight`, int8 of the same shape, in [-8, 7]; see the next."""
-    return _indices(weight, scale * factor).to(torch.int8)
+    """Return the nibbles of `weight`, uint8 of the same shape; see the next."""
+    return _nibbles(weight, scale * factor).to(torch.uint8)
 
 
 def index4_fake_quantise(weight: Tensor, scale: Tensor, factor: Tensor) -> Tensor:
@@ -57,7 +57,7 @@ def index4_fake_quantise(weight: Tensor, scale: Tensor, factor: Tensor) -> Tenso
     ----------
     weight : Tensor, float32
     scale, factor : Tensor
-        Anything that broadcasts; values beyond the indices are clipped.
+        Anything that broadcasts; values beyond 15 times both are clipped.
     """
     return _FakeQuantise.apply(weight, scale, factor)
 
@@ -74,9 +74,9 @@ class _FakeQuantise(torch.autograd.Function):
 
 def _values(weight: Tensor, scale: Tensor, factor: Tensor) -> Tensor:
     # A whole number times the scale: the bits of the packed row.
-    return _indices(weight, scale * factor) * factor * scale
+    return (2 * _nibbles(weight, scale * factor) - MOST_NIBBLE) * factor * scale
 
 
-def _indices(weight: Tensor, step: Tensor) -> Tensor:
-    step = torch.where(step > 0, step, torch.ones_like(step))
-    return torch.round(weight.detach() / step).clamp(LOWEST, HIGHEST)
+def _nibbles(weight: Tensor, half_step: Tensor) -> Tensor:
+    half_step = torch.where(half_step > 0, half_step, torch.ones_like(half_step))
+    return torch.round((weight.detach() / half_step + MOST_NIBBLE) / 2).clamp(0, MOST_NIBBLE)

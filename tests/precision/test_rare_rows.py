@@ -58,17 +58,17 @@ def test_look_ups_are_counted_by_row():
 
 def test_the_factor_has_the_least_error():
     scale = torch.tensor(0.5)
-    index, factor = torch.tensor([[-8, 7, 3], [0, 1, -8], [7, 2, 1]]), torch.tensor([1, 4, 15])
-    values = index * factor[:, None] * scale
+    nibbles, factor = torch.tensor([[0, 15, 3], [7, 8, 0], [15, 12, 9]]), torch.tensor([1, 4, 8])
+    values = (2 * nibbles - 15) * factor[:, None] * scale
     found = index4_factor(values, scale)
     assert found.dtype == torch.uint8 and found.tolist() == factor.tolist()
-    assert torch.equal(index4_quantise(values, scale, found[:, None]), index.to(torch.int8))
+    assert torch.equal(index4_quantise(values, scale, found[:, None]), nibbles.to(torch.uint8))
     # An outlier is clipped where that loses less than coarse steps for all others.
-    values = torch.tensor([[1.0] * 400 + [60.0]])
-    assert index4_factor(values, scale) * 7 * scale < 60
+    values = torch.tensor([[1.0, -1.0] * 400 + [60.0]])
+    assert index4_factor(values, scale) * 15 * scale < 60
     assert index4_factor(torch.zeros(0, 3), scale).shape == (0,)
-    zeros = index4_quantise(torch.zeros(1, 3), torch.tensor(0.0), torch.tensor([[3]]))
-    assert zeros.tolist() == [[0, 0, 0]]
+    none = torch.zeros(1, 3), torch.tensor(0.0), torch.tensor([[3]])
+    assert index4_fake_quantise(*none).tolist() == [[0, 0, 0]]
 
 
 @given(st.integers(0, 2**32), st.integers(1, 9))
@@ -77,18 +77,18 @@ def test_no_other_factor_has_a_smaller_error(seed, dim):
     values, scale = torch.randn(5, dim, generator=draw), torch.tensor(0.03)
 
     def errors(factor):
-        index = index4_quantise(values, scale, factor)
-        return (index.double() * factor * scale.double() - values).square().sum(1)
+        nibbles = index4_quantise(values, scale, factor).double()
+        return ((2 * nibbles - 15) * factor * scale.double() - values).square().sum(1)
 
     best = errors(index4_factor(values, scale)[:, None])
-    for factor in range(1, 16):
+    for factor in range(1, 9):
         assert (best <= errors(torch.full((5, 1), factor)) * (1 + 1e-5) + 1e-9).all()
 
 
 def test_the_gradient_is_that_of_the_identity():
     weight = torch.tensor([[0.3, -90.0]], requires_grad=True)
     values = index4_fake_quantise(weight, torch.tensor(0.5), torch.tensor(2))
-    assert values.tolist() == [[0.0, -8.0]]
+    assert values.tolist() == [[1.0, -15.0]]
     values.backward(torch.tensor([[2.0, 3.0]]))
     assert weight.grad.tolist() == [[2.0, 3.0]]
 
@@ -140,9 +140,9 @@ def test_only_rows_of_the_ranges_are_coarse(make_network, make_batch):
             assert torch.equal(few[~inside], all_bits[~inside])
             if first < last:
                 factor = weights[0].factor[start : start + rows][inside, None]
-                index = few[inside] / weights[0].scale[block] / factor
-                assert torch.allclose(index, index.round(), atol=1e-4)
-                assert index.min() > -8.001 and index.max() < 7.001
+                nibbles = (few[inside] / weights[0].scale[block] / factor + 15) / 2
+                assert torch.allclose(nibbles, nibbles.round(), atol=1e-3)
+                assert nibbles.min() > -0.001 and nibbles.max() < 15.001
                 found += 1
             start += rows
     assert found > 1

@@ -165,7 +165,7 @@ def _embedded(program, arrays, operation, ids):
                 if first_coarse <= at < last_coarse:
                     factor, *packed = arrays[f"{layer}.nibbles"][coarse_before + at - first_coarse]
                     nibbles = [*(byte & 15 for byte in packed), *(byte >> 4 for byte in packed)]
-                    row = [(int(n) - 8) * int(factor) for n in nibbles[:width]]
+                    row = [(2 * int(n) - 15) * int(factor) for n in nibbles[:width]]
                 else:
                     at -= last_coarse - first_coarse if at >= last_coarse else 0
                     row = arrays[f"{layer}.index"][before + at]

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from spark_ctr.kernels import pack_index4, pack_signs
-from spark_ctr.kernels.index4 import HIGHEST, LOWEST, MOST_FACTOR
+from spark_ctr.kernels.index4 import MOST_FACTOR
 from spark_ctr.runtime.builder import ProgramBuilder
 from spark_ctr.runtime.program import NUMERIC
 from spark_ctr.tables import PADDING, Inputs, Table
@@ -103,9 +103,9 @@ class RandomProgram:
             rows = sum(last - first for first, last in few.values())
             arrays[f"{layer}.index"] = self.bytes(sum(blocks.values()) - rows, dim)
             if rows:
-                index = draw.integers(LOWEST, HIGHEST + 1, (rows, dim)).astype(np.int8)
+                nibbles = draw.integers(0, 16, (rows, dim))
                 factor = draw.integers(1, MOST_FACTOR + 1, rows)
-                arrays[f"{layer}.nibbles"] = pack_index4(index, factor)
+                arrays[f"{layer}.nibbles"] = pack_index4(nibbles, factor)
             # Steps of a power of two around 0: their levels may be the indices themselves.
             even = draw.random() < 0.5
             scale = np.full(count, 0.25) if even else draw.normal(0, 0.1, count)

@@ -50,12 +50,12 @@ place_of(const struct ctr_column *column, int64_t dim, int64_t id) {
     return column->rows + id * dim;
 }
 
-/* Each byte of `nibbles` (at most 15) times a factor of at most 15, from 128 - 8 * factor on: no
-   byte of it carries. That is the index + 128, or flipped the index. */
+/* Of bytes of at most 15 and a factor of at most 8: their indices + 128, which carry nowhere, or
+   flipped the indices. */
 static inline __attribute__((always_inline)) uint64_t indices_of(uint64_t nibbles, uint64_t factor,
                                                                  bool flipped) {
     const uint64_t ones = 0x0101010101010101u;
-    uint64_t found = nibbles * factor + (128 - 8 * factor) * ones;
+    uint64_t found = nibbles * (2 * factor) + (128 - 15 * factor) * ones;
     return flipped ? found ^ 0x80 * ones : found;
 }
 

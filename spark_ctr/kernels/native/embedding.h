@@ -5,7 +5,7 @@
 #include "simd.h"
 
 /* Rows [first, last) of a table have 4 bits: a byte with a factor, then the nibbles of the indices,
-   which are (nibble - 8) * factor. */
+   which are (2 * nibble - 15) * factor. */
 struct ctr_coarse {
     const uint8_t *rows; /* NULL where there are none */
     int64_t first, last;
