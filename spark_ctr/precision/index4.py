@@ -1,7 +1,7 @@
 """Indices of 4 bits for rows of 8-bit tables: ``value = (2 * nibble - 15) * factor * scale``.
 
-Each row has a factor of its own. What is multiplied by the scale is an index of 8 bits, so that such
-a row is like the table's others once it is unpacked.
+Each row has a factor of its own. What is multiplied by the scale is an index of 8 bits, so that
+such a row is like the table's others once it is unpacked.
 """
 
 from __future__ import annotations
