@@ -105,6 +105,12 @@ def parse_arguments(words: list[str] | None = None) -> argparse.Namespace:
     job.add_argument(
         "--target-latency", type=float, help="µs a row of the quantised network, on one thread"
     )
+    job.add_argument(
+        "--coarse-share",
+        type=float,
+        default=0.0,
+        help="of a table's look-ups, that its rows of 4 bits may have (default: no such rows)",
+    )
     job.add_argument("--seed", type=int, default=42)
     job.add_argument("--traceback", action="store_true", help="of an error, for a bug report")
     arguments = parser.parse_args(words)
@@ -230,6 +236,7 @@ def build_pipeline(
                 classifier=LayerwiseDistiller(teacher=teacher, student=student),
                 maxBytes=arguments.max_bytes,
                 targetLatency=arguments.target_latency,
+                coarseShare=arguments.coarse_share,
             ),
         ]
     )
