@@ -77,9 +77,7 @@ def test_layers_in_a_row_need_nothing_between_them():
     between = software_model.binary_linear_signs(
         linear_blocks(50, 300), device_rows(x), SignLayer(*first), 50
     )
-    y = software_model.binary_linear_float32(
-        linear_blocks(50, 5), between, FloatLayer(*second), 50
-    )
+    y = software_model.binary_linear_float32(linear_blocks(50, 5), between, FloatLayer(*second), 50)
     same_bits(y.reshape(50, 5), BinaryLinear(*second)(BinaryLinear(*first)(x)))
 
 

@@ -5,6 +5,7 @@ It shows what the sources compute, not what a device's compiler makes of them.
 
 import ctypes
 import mmap
+import os
 import shutil
 import subprocess
 
@@ -121,8 +122,41 @@ def unbacked(count, dtype):
         pytest.skip(f"no address space: {error}")
 
 
-def test_rows_beyond_32_bit_offsets(host):
-    inputs, outputs, rows = 300, 70, (1 << 28) + 5
+def guarded(array):
+    """Copy an array to the end of a mapping, behind which nothing may be read or written."""
+    page = mmap.PAGESIZE
+    size = -(-array.nbytes // page) * page
+    mapping = np.frombuffer(mmap.mmap(-1, size + page), np.uint8)
+    end = mapping.ctypes.data + size
+    assert ctypes.CDLL(None).mprotect(ctypes.c_void_p(end), ctypes.c_size_t(page), 0) == 0
+    copy = mapping[size - array.nbytes : size].view(array.dtype).reshape(array.shape)
+    copy[...] = array
+    return copy
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1), (33, 257, 65), (130, 20, 300)])
+def test_nothing_beyond_the_buffers_is_touched(host, shape):
+    rows, inputs, outputs = shape
+    arguments, x = layer_of(inputs, outputs, 0), guarded(activations(rows, inputs, 1))
+    layer, signs = FloatLayer(*arguments), SignLayer(*arguments)
+    constants = [guarded(a) for a in (layer.weight, layer.offset, layer.scale, layer.bias)]
+    sign_constants = [guarded(a) for a in (signs.weight, signs.threshold)]
+    words = guarded(np.zeros((rows, row_words(inputs)), np.uint32))
+    y = guarded(np.zeros((rows, outputs), np.float32))
+    packed = guarded(np.zeros((rows, row_words(outputs)), np.uint32))
+    blocks = linear_blocks(rows, outputs)
+    # In a process of its own, which an access behind a buffer ends.
+    child = os.fork()
+    if child == 0:
+        launch(host, "pack_signs_float32", pack_blocks(rows), x, rows, inputs, words)
+        launch(host, "binary_linear_float32", blocks, words, *constants, *shape, y)
+        launch(host, "binary_linear_signs", blocks, words, *sign_constants, *shape, packed)
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+
+
+def test_linear_rows_beyond_32_bits(host):
+    inputs, outputs, rows = 300, 70, (1 << 31) + 5
     arguments, last = layer_of(inputs, outputs, 0), activations(5, inputs, 1)
     expected = BinaryLinear(*arguments)(last)
     words = unbacked(rows * row_words(inputs), np.uint32)
@@ -140,8 +174,8 @@ def test_rows_beyond_32_bit_offsets(host):
     np.testing.assert_array_equal(stored, to_device_rows(pack_signs(expected), outputs))
 
 
-def test_packing_beyond_32_bit_offsets(host):
-    inputs, rows = 20, (1 << 29) + 3
+def test_packed_rows_beyond_32_bits(host):
+    inputs, rows = 20, (1 << 31) + 3
     last = activations(3, inputs, 0)
     x, y = unbacked(rows * inputs, np.float32), unbacked(rows * row_words(inputs), np.uint32)
     assert min(len(x), len(y)) > 2**32

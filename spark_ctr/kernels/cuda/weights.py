@@ -118,9 +118,7 @@ def first_positive(inputs: int, scale: np.ndarray, bias: np.ndarray) -> np.ndarr
     return low
 
 
-def _weight_bits(
-    signs: np.ndarray, inputs: int, scale: np.ndarray, bias: np.ndarray
-) -> np.ndarray:
+def _weight_bits(signs: np.ndarray, inputs: int, scale: np.ndarray, bias: np.ndarray) -> np.ndarray:
     """Return the bits of a weight, uint8 [N, K], once it is checked."""
     check_packed("signs", signs, inputs)
     if inputs >= _EXACT:
