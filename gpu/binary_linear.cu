@@ -52,12 +52,14 @@ __device__ __forceinline__ void count(Sums &sums, const unsigned *input, const u
                           lane_word(place.lane);
         }
     }
-    const int tiles = input_tiles(inputs);
+    const int tiles = input_tiles(inputs);  // at least one
     const unsigned *w = weight + weight_offset(place.column_block, 0, inputs, 0, place.lane);
     unsigned a[ROW_TILES][4], next[ROW_TILES][4];
     load_rows(next, x, 0);
+    int tile = 0;
+    // Not a `for`: its test of no tiles keeps the compiler from joining what follows the sums.
 #pragma unroll 1
-    for (int tile = 0; tile < tiles; tile++) {
+    do {
 #pragma unroll
         for (int i = 0; i < ROW_TILES; i++)
 #pragma unroll
@@ -76,7 +78,7 @@ __device__ __forceinline__ void count(Sums &sums, const unsigned *input, const u
             }
         }
         w += COLUMN_PAIRS * LANES * PAIR_WORDS;
-    }
+    } while (++tile < tiles);
 }
 
 }  // namespace
@@ -134,14 +136,15 @@ extern "C" __global__ void __launch_bounds__(WARPS *LANES)
         const int least[2] = {pair.x, pair.y};
 #pragma unroll
         for (int right = 0; right < 2; right++) {
-            const int bit = (j * TILE_COLUMNS + lane_output(place.lane, right)) % 32;
+            // Of lane 0: a constant. The columns of the others follow by 2.
+            const unsigned bit = 1u << (j * TILE_COLUMNS + right) % 32;
 #pragma unroll
             for (int i = 0; i < ROW_TILES; i++) {
 #pragma unroll
                 for (int lower = 0; lower < 2; lower++) {
                     const int common = sums.common[i][j][2 * lower + right];
                     const bool positive = 2 * common - sums.ones[i][2 * lower] >= least[right];
-                    bits[i][lower][j * TILE_COLUMNS / 32] |= unsigned(positive) << bit;
+                    bits[i][lower][j * TILE_COLUMNS / 32] |= positive ? bit : 0;
                 }
             }
         }
@@ -157,6 +160,7 @@ extern "C" __global__ void __launch_bounds__(WARPS *LANES)
 #pragma unroll
             for (int word = 0; word < BLOCK_WORDS; word++) {
                 unsigned &all = bits[i][lower][word];
+                all <<= lane_output(place.lane, 0);
                 all |= __shfl_xor_sync(~0u, all, 1);
                 all |= __shfl_xor_sync(~0u, all, 2);
             }
@@ -171,6 +175,7 @@ extern "C" __global__ void __launch_bounds__(WARPS *LANES)
     *reinterpret_cast<uint2 *>(to + first) = mine;
     // The last block of columns also writes the padding.
     if (place.column_block + 1 == column_blocks(outputs))
+#pragma unroll 1
         for (int word = first + BLOCK_WORDS; word < row_words(outputs); word += 2)
             *reinterpret_cast<uint2 *>(to + word) = make_uint2(0, 0);
 }

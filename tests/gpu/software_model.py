@@ -155,13 +155,16 @@ def binary_linear_signs(blocks, words, layer, rows):
         first_column = column_block * BLOCK_COLUMNS + lane_output(LANES, 0)
         for j in range(COLUMN_TILES):
             for right in range(2):
-                bit = ((j * TILE_COLUMNS + lane_output(LANES, right)) % 32).astype(np.uint32)
+                bit = np.uint32(1 << (j * TILE_COLUMNS + right) % 32)
                 least = layer.threshold[first_column + j * TILE_COLUMNS + right]
                 for i in range(ROW_TILES):
                     for lower in range(2):
                         counted = common[i, j, :, 2 * lower + right]
                         positive = 2 * counted - ones[i, :, 2 * lower] >= least
-                        bits[i, lower, j * TILE_COLUMNS // 32] |= positive.astype(np.uint32) << bit
+                        bits[i, lower, j * TILE_COLUMNS // 32] |= np.where(
+                            positive, bit, np.uint32(0)
+                        )
+        bits <<= lane_output(LANES, 0).astype(np.uint32)
         for distance in (1, 2):
             bits |= bits[..., LANES ^ distance]
         quarter = LANES % 4
