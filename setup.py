@@ -1,6 +1,7 @@
 """Package metadata of spark_ctr."""
 
 import runpy
+import shutil
 from pathlib import Path
 
 from setuptools import Distribution, find_packages, setup
@@ -11,12 +12,22 @@ HERE = Path(__file__).parent
 NATIVE = runpy.run_path(str(HERE / "spark_ctr" / "kernels" / "native" / "build.py"))
 
 
+def cuda_sources() -> list[Path]:
+    """Return the CUDA sources, which have their own folder in a checkout."""
+    return [file for file in sorted((HERE / "gpu").iterdir()) if file.suffix in (".cu", ".h")]
+
+
 class BuildWithKernels(build_py):
     """Compiles the native kernels where there is a compiler; NumPy does without them."""
 
     def run(self) -> None:
-        """Copy the package, then compile into the copy."""
+        """Copy the package and the CUDA sources, then compile into the copy."""
         super().run()
+        if not self.editable_mode:
+            sources = Path(self.build_lib) / "spark_ctr" / "kernels" / "cuda" / "gpu"
+            sources.mkdir(exist_ok=True)
+            for source in cuda_sources():
+                shutil.copy(source, sources)
         target = NATIVE["LIBRARY"]
         if not self.editable_mode:
             target = Path(self.build_lib) / target.relative_to(HERE.resolve())
@@ -110,6 +121,7 @@ setup(
         "dev": [
             "hypothesis",
             "mypy",
+            "nvidia-cuda-nvdisasm; sys_platform == 'linux'",
             "powerlaw>=2.0",
             "psutil",
             "pytest",

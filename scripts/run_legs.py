@@ -27,7 +27,9 @@ CLOSING = re.compile(r"\d+ (passed|failed|skipped|errors?)\b.* in [\d.]+s")
 # Torch and what stands on it alone are the same in all legs.
 TORCH = tuple(f"tests/{part}" for part in ("networks", "precision", "runtime", "training"))
 # These need no Spark, so they only depend on NumPy, pandas and pyarrow.
-WITHOUT_SPARK = tuple(f"tests/{part}" for part in ("kernels", "power_law", "report", "tables"))
+WITHOUT_SPARK = tuple(
+    f"tests/{part}" for part in ("gpu", "kernels", "power_law", "report", "tables")
+)
 FEEDS = tuple(f"tests/training/test_{part}.py" for part in ("feeds", "feed_resources"))
 # The project's own tools, and benchmarks, which run in one environment.
 TOOLS = tuple(

@@ -26,6 +26,8 @@ for name, split in (("adult", "train"), ("adult", "test"), ("open_bandit", "item
                     ("open_bandit", "impressions")):
     print(bundled_path(name, split))
 print(spark_ctr.jar_path())
+from spark_ctr.kernels.cuda import source_folder
+print(source_folder() / "binary_linear.cu")
 """
 
 
@@ -34,7 +36,8 @@ def built(folder: Path, environment: dict[str, str]) -> Path:
     for name in ("setup.py", "pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, folder)
     ignored = shutil.ignore_patterns("__pycache__", "*.so")
-    shutil.copytree(ROOT / "spark_ctr", folder / "spark_ctr", ignore=ignored)
+    for name in ("spark_ctr", "gpu"):
+        shutil.copytree(ROOT / name, folder / name, ignore=ignored)
     build = "from setuptools import build_meta; build_meta.build_wheel('dist')"
     subprocess.run(
         [sys.executable, "-c", build],
@@ -69,6 +72,11 @@ def test_wheel_holds_every_file_of_the_package(wheel: Path) -> None:
         for path in (ROOT / "spark_ctr").rglob("*")
         if path.is_file() and path.suffix not in (".pyc", ".so") and not path.name.startswith(".")
     }
+    there |= {
+        f"spark_ctr/kernels/cuda/gpu/{path.name}"
+        for path in (ROOT / "gpu").iterdir()
+        if path.suffix in (".cu", ".h")
+    }
     if compiler() is not None:
         there.add(LIBRARY.relative_to(ROOT.resolve()).as_posix())
     with zipfile.ZipFile(wheel) as archive:
@@ -101,7 +109,7 @@ def test_package_of_the_wheel_finds_its_data(wheel: Path, tmp_path: Path) -> Non
     )
     assert done.returncode == 0, done.stderr
     paths = [Path(line) for line in done.stdout.splitlines()]
-    assert len(paths) == 5
+    assert len(paths) == 6
     assert all(path.is_file() and path.is_relative_to(tmp_path) for path in paths)
 
 

@@ -1,0 +1,42 @@
+"""1-bit layers on CUDA devices: compiling the sources in ``gpu/``, buffers, launch geometry.
+
+Linux only. Nothing here needs a device, and only `compile_kernels` imports ``cuda.core`` (the
+``gpu`` extra); the rest is NumPy. ``gpu/NOTES.md`` has the layout of the buffers.
+"""
+
+from spark_ctr.kernels.cuda.compiler import (
+    ARCHITECTURES,
+    CompiledKernels,
+    CompileError,
+    CompilerMissingError,
+    compile_kernels,
+)
+from spark_ctr.kernels.cuda.geometry import (
+    THREADS,
+    linear_blocks,
+    oracle_blocks,
+    pack_blocks,
+    row_chunks,
+)
+from spark_ctr.kernels.cuda.rows import from_device_rows, row_words, to_device_rows
+from spark_ctr.kernels.cuda.sources import source_folder
+from spark_ctr.kernels.cuda.weights import FloatLayer, SignLayer
+
+__all__ = [
+    "ARCHITECTURES",
+    "THREADS",
+    "CompileError",
+    "CompiledKernels",
+    "CompilerMissingError",
+    "FloatLayer",
+    "SignLayer",
+    "compile_kernels",
+    "from_device_rows",
+    "linear_blocks",
+    "oracle_blocks",
+    "pack_blocks",
+    "row_chunks",
+    "row_words",
+    "source_folder",
+    "to_device_rows",
+]

@@ -1,0 +1,118 @@
+"""What NVRTC makes of the CUDA sources, architecture by architecture; nothing runs."""
+
+import functools
+import re
+
+import pytest
+
+from spark_ctr.kernels.cuda import (
+    ARCHITECTURES,
+    THREADS,
+    CompileError,
+    CompilerMissingError,
+    compile_kernels,
+)
+from tests.gpu.sass import disassembler, kernels_of, registers_and_memory
+
+KERNELS = {
+    "binary_linear": ("binary_linear_float32", "binary_linear_signs"),
+    "binary_oracle": ("binary_oracle",),
+    "pack_signs": ("pack_signs_float16", "pack_signs_float32"),
+}
+# Four blocks of 128 threads share the 65,536 registers of a multiprocessor.
+MOST_REGISTERS = 65536 // (4 * THREADS)
+# 2 x 8 tiles of a warp, and 2 with the column of ones.
+PRODUCTS = 2 * 8 + 2
+
+
+@functools.cache
+def compiled(name, arch):
+    try:
+        return compile_kernels(name, arch)
+    except CompilerMissingError as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture(scope="module")
+def disassembled(tmp_path_factory):
+    """Function of a source and an architecture that returns the kernels by name."""
+    if disassembler() is None:
+        pytest.skip("nvdisasm is not installed")
+    folder = tmp_path_factory.mktemp("cubin")
+    return functools.cache(lambda name, arch: kernels_of(compiled(name, arch).cubin, folder))
+
+
+@pytest.fixture
+def compiler():
+    """Skip where nothing can be compiled, so that what fails does so for its source."""
+    compiled("pack_signs", "sm_90")
+
+
+@pytest.mark.parametrize("arch", ARCHITECTURES)
+@pytest.mark.parametrize("name", KERNELS)
+def test_compiles_without_warnings_and_spills(name, arch):
+    result = compiled(name, arch)
+    assert (result.name, result.arch) == (name, arch)
+    assert result.cubin[:4] == b"\x7fELF"
+    assert "warning" not in result.log
+    used = registers_and_memory(result.log)
+    assert set(used) == set(KERNELS[name])
+    for registers, local in used.values():
+        assert registers <= MOST_REGISTERS and local == 0
+
+
+@pytest.mark.parametrize("arch", ARCHITECTURES)
+def test_tensor_cores_multiply_in_the_inner_loop(disassembled, arch):
+    kernels = disassembled("binary_linear", arch)
+    assert set(kernels) == set(KERNELS["binary_linear"])
+    for kernel in kernels.values():
+        products = [opcode for opcode in kernel.opcodes if "MMA" in opcode]
+        # One instruction each: no exclusive or, which would be two, and none outside the loop.
+        assert products == ["BMMA.168256.AND.POPC"] * PRODUCTS
+        (inner,) = (loop for loop in kernel.loops if any("MMA" in opcode for opcode in loop))
+        assert [opcode for opcode in inner if "MMA" in opcode] == products
+        # Both operands come in wide loads: 4 of two words, 4 of four.
+        loads = sorted(opcode for opcode in inner if opcode.startswith("LD"))
+        assert [re.sub(r"\.CONSTANT$", "", load) for load in loads] == (
+            ["LDG.E.128"] * 4 + ["LDG.E.64"] * 4
+        )
+
+
+@pytest.mark.parametrize("arch", ARCHITECTURES)
+def test_counting_is_left_to_the_tensor_cores(disassembled, arch):
+    for kernel in disassembled("binary_linear", arch).values():
+        assert not [opcode for opcode in kernel.opcodes if opcode.startswith("POPC")]
+    (oracle,) = disassembled("binary_oracle", arch).values()
+    assert any(opcode.startswith("POPC") for opcode in oracle.opcodes)
+    assert not any("MMA" in opcode for opcode in oracle.opcodes)
+
+
+@pytest.mark.parametrize("arch", ARCHITECTURES)
+@pytest.mark.parametrize("name", KERNELS)
+def test_no_local_memory_and_no_fused_rounding(disassembled, name, arch):
+    for kernel in disassembled(name, arch).values():
+        assert not [opcode for opcode in kernel.opcodes if re.match(r"LDL|STL|FFMA", opcode)]
+
+
+@pytest.mark.parametrize("arch", ARCHITECTURES)
+def test_float_outputs_are_rounded_twice(disassembled, arch):
+    opcodes = disassembled("binary_linear", arch)["binary_linear_float32"].opcodes
+    # A lane has 2 x 8 x 4 outputs. .FTZ would flush subnormal numbers.
+    assert opcodes.count("FMUL") == opcodes.count("FADD") == 64
+
+
+def test_an_error_carries_the_log(compiler, tmp_path):
+    (tmp_path / "wrong.cu").write_text('extern "C" __global__ void f() { undefined_name(); }')
+    with pytest.raises(CompileError, match=r"(?s)wrong\.cu for sm_90.*undefined_name"):
+        compile_kernels("wrong", "sm_90", folder=tmp_path)
+
+
+@pytest.mark.parametrize("arch", ["sm_75", "sm_1", "no architecture"])
+def test_architectures_without_the_product_are_refused(compiler, arch):
+    with pytest.raises(CompileError, match=f"for {arch}"):
+        compile_kernels("binary_linear", arch)
+
+
+def test_unknown_sources_are_refused():
+    with pytest.raises(FileNotFoundError):
+        compile_kernels("no_such_kernel", "sm_90")

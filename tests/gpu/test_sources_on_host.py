@@ -1,0 +1,217 @@
+"""The CUDA sources themselves, compiled for the host with warps of fibers, against the CPU's layer.
+
+It shows what the sources compute, not what a device's compiler makes of them.
+"""
+
+import ctypes
+import mmap
+import os
+import shutil
+import subprocess
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from spark_ctr.kernels import BinaryLinear, pack_signs
+from spark_ctr.kernels.cuda import (
+    FloatLayer,
+    SignLayer,
+    geometry,
+    linear_blocks,
+    oracle_blocks,
+    pack_blocks,
+    row_words,
+    source_folder,
+    to_device_rows,
+)
+from tests.gpu import software_model
+from tests.gpu.test_software_model import (
+    activations,
+    device_rows,
+    inputs_,
+    layer_of,
+    outputs_,
+    rows_,
+    same_bits,
+    seeds,
+)
+
+HERE = source_folder().parent / "tests" / "gpu"
+
+
+@pytest.fixture(scope="module")
+def host(tmp_path_factory):
+    compiler = shutil.which("c++") or shutil.which("g++") or shutil.which("clang++")
+    if compiler is None:
+        pytest.skip("no C++ compiler")
+    folder = tmp_path_factory.mktemp("host")
+    for file in (*source_folder().glob("*.cu"), source_folder() / "layout.h"):
+        shutil.copy(file, folder)
+    (folder / "mma.h").write_text("// host_device.h has it\n")
+    command = [compiler, "-std=c++17", "-O1", "-ffp-contract=off", "-Wno-unknown-pragmas"]
+    command += ["-shared", "-fPIC", f"-I{folder}", f"-I{HERE}"]
+    command += [str(HERE / "host_kernels.cc"), "-o", str(folder / "host.so")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    if "ucontext.h" in done.stderr:
+        pytest.skip("no ucontext.h")
+    assert done.returncode == 0, done.stderr
+    return ctypes.CDLL(str(folder / "host.so"))
+
+
+def launch(host, kernel, blocks, *arguments, first=0):
+    """Run blocks of a kernel; arrays are passed by address, rows as the first number."""
+    values = [
+        ctypes.c_void_p(argument.ctypes.data)
+        if isinstance(argument, np.ndarray)
+        else ctypes.c_longlong(argument)
+        for argument in arguments
+    ]
+    getattr(host, f"host_{kernel}")(ctypes.c_uint(first), ctypes.c_uint(blocks), *values)
+
+
+@settings(max_examples=30)
+@given(rows_, inputs_, outputs_, seeds)
+def test_linear_kernels_have_the_bits_of_the_cpu(host, rows, inputs, outputs, seed):
+    arguments, x = layer_of(inputs, outputs, seed), activations(rows, inputs, seed)
+    expected = BinaryLinear(*arguments)(x)
+    words, size, blocks = device_rows(x), (rows, inputs, outputs), linear_blocks(rows, outputs)
+    layer = FloatLayer(*arguments)
+    y = np.full((rows, outputs), np.nan, np.float32)
+    constants = (layer.weight, layer.offset, layer.scale, layer.bias)
+    launch(host, "binary_linear_float32", blocks, words, *constants, *size, y)
+    same_bits(y, expected)
+    signs = SignLayer(*arguments)
+    packed = np.full((rows, row_words(outputs)), 0xDEADBEEF, np.uint32)
+    constants = (signs.weight, signs.threshold)
+    launch(host, "binary_linear_signs", blocks, words, *constants, *size, packed)
+    np.testing.assert_array_equal(packed, to_device_rows(pack_signs(expected), outputs))
+
+
+@settings(max_examples=20)
+@given(st.integers(0, 20), st.integers(1, 300), st.integers(1, 40), seeds)
+def test_oracle_has_the_bits_of_the_cpu(host, rows, inputs, outputs, seed):
+    arguments, x = layer_of(inputs, outputs, seed), activations(rows, inputs, seed)
+    signs, _, scale, bias = arguments
+    y = np.full((rows, outputs), np.nan, np.float32)
+    constants = (to_device_rows(signs, inputs), scale, bias)
+    blocks = oracle_blocks(rows, outputs)
+    launch(host, "binary_oracle", blocks, device_rows(x), *constants, rows, inputs, outputs, y)
+    same_bits(y, BinaryLinear(*arguments)(x))
+
+
+@settings(max_examples=20)
+@given(st.integers(0, 9), inputs_, seeds, st.sampled_from(["float32", "float16"]))
+def test_activations_are_packed_as_on_the_cpu(host, rows, inputs, seed, dtype):
+    x = activations(rows, inputs, seed).astype(dtype)
+    special = np.array([0, -0.0, np.nan, -np.nan, np.inf, -np.inf, 6e-8, -6e-8], dtype)
+    chosen = np.random.default_rng(seed).random(x.shape) < 0.3
+    x[chosen] = np.resize(special, chosen.sum())
+    y = np.full(rows * row_words(inputs), 0xDEADBEEF, np.uint32)
+    launch(host, f"pack_signs_{dtype}", pack_blocks(rows), x, rows, inputs, y)
+    np.testing.assert_array_equal(y, device_rows(x))
+
+
+def unbacked(count, dtype):
+    """An array of zeros that takes memory only where it is written."""
+    flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | getattr(mmap, "MAP_NORESERVE", 0x4000)
+    try:
+        return np.frombuffer(mmap.mmap(-1, count * np.dtype(dtype).itemsize, flags=flags), dtype)
+    except OSError as error:
+        pytest.skip(f"no address space: {error}")
+
+
+def guarded(array):
+    """Copy an array to the end of a mapping, behind which nothing may be read or written."""
+    page = mmap.PAGESIZE
+    size = -(-array.nbytes // page) * page
+    mapping = np.frombuffer(mmap.mmap(-1, size + page), np.uint8)
+    end = mapping.ctypes.data + size
+    assert ctypes.CDLL(None).mprotect(ctypes.c_void_p(end), ctypes.c_size_t(page), 0) == 0
+    copy = mapping[size - array.nbytes : size].view(array.dtype).reshape(array.shape)
+    copy[...] = array
+    return copy
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1), (33, 257, 65), (130, 20, 300)])
+def test_nothing_beyond_the_buffers_is_touched(host, shape):
+    rows, inputs, outputs = shape
+    arguments, x = layer_of(inputs, outputs, 0), guarded(activations(rows, inputs, 1))
+    layer, signs = FloatLayer(*arguments), SignLayer(*arguments)
+    constants = [guarded(a) for a in (layer.weight, layer.offset, layer.scale, layer.bias)]
+    sign_constants = [guarded(a) for a in (signs.weight, signs.threshold)]
+    words = guarded(np.zeros((rows, row_words(inputs)), np.uint32))
+    y = guarded(np.zeros((rows, outputs), np.float32))
+    packed = guarded(np.zeros((rows, row_words(outputs)), np.uint32))
+    blocks = linear_blocks(rows, outputs)
+    # In a process of its own, which an access behind a buffer ends.
+    child = os.fork()
+    if child == 0:
+        launch(host, "pack_signs_float32", pack_blocks(rows), x, rows, inputs, words)
+        launch(host, "binary_linear_float32", blocks, words, *constants, *shape, y)
+        launch(host, "binary_linear_signs", blocks, words, *sign_constants, *shape, packed)
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+
+
+def test_linear_rows_beyond_32_bits(host):
+    inputs, outputs, rows = 300, 70, (1 << 31) + 5
+    arguments, last = layer_of(inputs, outputs, 0), activations(5, inputs, 1)
+    expected = BinaryLinear(*arguments)(last)
+    words = unbacked(rows * row_words(inputs), np.uint32)
+    assert len(words) > 2**32
+    words[-5 * row_words(inputs) :] = device_rows(last)
+    blocks, size = linear_blocks(rows, outputs), (rows, inputs, outputs)
+    layer, y = FloatLayer(*arguments), unbacked(rows * outputs, np.float32)
+    constants = (layer.weight, layer.offset, layer.scale, layer.bias)
+    launch(host, "binary_linear_float32", 2, words, *constants, *size, y, first=blocks - 2)
+    same_bits(y[-5 * outputs :].reshape(5, outputs), expected)
+    signs, packed = SignLayer(*arguments), unbacked(rows * row_words(outputs), np.uint32)
+    constants = (signs.weight, signs.threshold)
+    launch(host, "binary_linear_signs", 2, words, *constants, *size, packed, first=blocks - 2)
+    stored = packed[-5 * row_words(outputs) :].reshape(5, row_words(outputs))
+    np.testing.assert_array_equal(stored, to_device_rows(pack_signs(expected), outputs))
+
+
+def test_packed_rows_beyond_32_bits(host):
+    inputs, rows = 20, (1 << 31) + 3
+    last = activations(3, inputs, 0)
+    x, y = unbacked(rows * inputs, np.float32), unbacked(rows * row_words(inputs), np.uint32)
+    assert min(len(x), len(y)) > 2**32
+    x[-3 * inputs :] = last.reshape(-1)
+    launch(host, "pack_signs_float32", 1, x, rows, inputs, y, first=pack_blocks(rows) - 1)
+    np.testing.assert_array_equal(y[-3 * row_words(inputs) :], device_rows(last))
+
+
+def test_sizes_are_those_of_python(host):
+    sizes = list((ctypes.c_int * 8).in_dll(host, "SIZES"))
+    model, own = software_model, geometry
+    expected = [32, model.WARPS, model.TILE_INPUTS, model.TILE_WORDS, model.BLOCK_ROWS]
+    assert sizes == [*expected, model.BLOCK_COLUMNS, model.BLOCK_WORDS, model.PAIR_WORDS]
+    expected = [own.LANES, own.WARPS, own.TILE_INPUTS, own.TILE_WORDS, own.BLOCK_ROWS]
+    assert sizes[:6] == [*expected, own.BLOCK_COLUMNS]
+
+
+def test_offsets_are_those_of_the_model(host):
+    host.layout.restype = ctypes.c_longlong
+
+    def layout(what, a, b=0, c=0, d=0, e=0):
+        return host.layout(what, ctypes.c_longlong(a), b, c, d, e)
+
+    draw = np.random.default_rng(0)
+    for _ in range(300):
+        row, signs = int(draw.integers(0, 2**40)), int(draw.integers(1, 2**20))
+        assert layout(0, row, signs) == software_model.row_offset(row, signs)
+        assert layout(6, signs) == software_model.column_blocks(signs)
+        assert layout(7, signs) == software_model.row_words(signs) == row_words(signs)
+        block, pair, lane = (int(draw.integers(0, n)) for n in (2**18, 4, 32))
+        tile = int(draw.integers(0, software_model.input_tiles(signs)))
+        place = (block, tile, signs, pair, lane)
+        assert layout(1, *place) == software_model.weight_offset(*place)
+    for lane in range(32):
+        assert layout(3, lane) == software_model.lane_column(lane)
+        assert layout(4, lane) == software_model.lane_word(lane)
+        for side in (0, 1):
+            assert layout(2, lane, side) == software_model.lane_row(lane, side)
+            assert layout(5, lane, side) == software_model.lane_output(lane, side)
