@@ -99,6 +99,7 @@ class Job:
     seed: int
     name: str
     folder: str
+    parts: bool = True
 
     def write(self) -> Iterator[Record]:
         """Write the log, a part of it to fit on, and small files for a stream."""
@@ -125,6 +126,10 @@ class Job:
         read = [*(one.name for one in inputs.tables), *inputs.numeric]
         yield self._record("latency", "trigger", self._trigger(cleaner, encoder, quantised), "ms")
         yield from self._small_tasks(spark, quantised)
+        if not self.parts:
+            scored = quantised.transform(encoded).select(*OUTPUTS)
+            yield from self._passes("quantised student", scored)
+            return
         scan = yield from self._passes("scan", log)
         clean = yield from self._passes("clean", cleaned.select(*read))
         encode = yield from self._passes("encode", encoded.select(*FEATURES))
@@ -319,7 +324,8 @@ def measure(arguments: argparse.Namespace) -> Iterator[Record]:
     rows, passes = arguments.rows or (QUICK_ROWS if quick else ROWS), 1 if quick else 3
     for seed in arguments.seeds:
         with tempfile.TemporaryDirectory(prefix="spark_ctr-benchmark-") as folder:
-            job = Job(arguments.master, rows, passes, seed, arguments.name, folder)
+            parts = not arguments.end_to_end
+            job = Job(arguments.master, rows, passes, seed, arguments.name, folder, parts)
             for part in (job.write, job.ours, *([] if arguments.no_peer else [job.peer])):
                 yield from in_new_process(part)
 
@@ -329,6 +335,9 @@ def _options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--name", default=OURS, help="what to call spark_ctr in the records")
     parser.add_argument(
         "--table", type=Path, metavar="FILE", help="print the table of records, measure nothing"
+    )
+    parser.add_argument(
+        "--end-to-end", action="store_true", help="of ours the quantised student as a whole alone"
     )
     parser.add_argument("--no-peer", action="store_true", help="leave pyspark.ml out")
 

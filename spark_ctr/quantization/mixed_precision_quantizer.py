@@ -73,8 +73,8 @@ class MixedPrecisionQuantizer(MetaStage, QuantizationParams, CTREstimator):
     one within the tolerances, and a warning says what was missed. All plans are in
     ``summary.extra["front"]``, and why one was taken in ``summary.extra["attempts"]``.
 
-    With ``coarseShare`` the rare rows of tables have 4 bits, half of the bytes: by the power law of
-    values, most rows together have a small share of the look-ups. Which ones is in
+    With ``coarseShare`` the rare rows of tables have 4 bits, little more than half the bytes: of a
+    power law's values most have few of the look-ups. Which rows these are is in
     ``summary.extra["coarse"]``: rows [first, last) for each block of the embedding layers.
 
     The fitted model's ``fullPrecisionModel`` is the classifier's model, right after fitting.
