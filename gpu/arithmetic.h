@@ -6,8 +6,8 @@ __device__ inline float output_of(int sum, float scale, float bias) {
     return __fadd_rn(__fmul_rn(__int2float_rn(sum), scale), bias);
 }
 
-// x where it is above 0, else 0; NaN stays.
-__device__ inline float rectified(float x) { return x <= 0 ? 0 : x; }
+// With `relu` x where it is above 0, else 0; NaN stays. Without, x.
+__device__ inline float rectified(float x, bool relu) { return relu & (x <= 0) ? 0 : x; }
 
 // Level in [0, 255], half to even. The maximum takes the 0 where the other is NaN.
 __device__ inline unsigned level_of(float x, float inverse, float zero) {

@@ -58,6 +58,11 @@ __device__ __forceinline__ void for_each_pair(const Products &sums, const float 
     }
 }
 
+// The bits of the first bytes of a word, all 4 of them or fewer.
+__device__ inline unsigned first_bytes(int count) {
+    return count >= 4 ? ~0u : count <= 0 ? 0u : (1u << 8 * count) - 1;
+}
+
 }  // namespace
 
 // float32 [rows, outputs] without padding.
@@ -73,8 +78,8 @@ extern "C" __global__ void __launch_bounds__(WARPS *LANES)
         const long long row = place.row + i * TILE_ROWS + lane_row(place.lane, lower);
         if (row >= rows) return;
         float *to = y + row * outputs + n;
-        if (n < outputs) to[0] = relu ? rectified(pair.x) : pair.x;
-        if (n + 1 < outputs) to[1] = relu ? rectified(pair.y) : pair.y;
+        if (n < outputs) to[0] = rectified(pair.x, relu);
+        if (n + 1 < outputs) to[1] = rectified(pair.y, relu);
     });
 }
 
@@ -90,9 +95,8 @@ extern "C" __global__ void __launch_bounds__(WARPS *LANES)
     unsigned halves[ROW_TILES][2][COLUMN_TILES];
     for_each_pair(sums, scale, bias, place, [&](int i, int lower, int j, int n, float2 pair) {
         const float2 steps = *reinterpret_cast<const float2 *>(inverse + n);
-        if (relu) pair = {rectified(pair.x), rectified(pair.y)};
-        const unsigned left = n < outputs ? level_of(pair.x, steps.x, zero) : 0;
-        const unsigned right = n + 1 < outputs ? level_of(pair.y, steps.y, zero) : 0;
+        const unsigned left = level_of(rectified(pair.x, relu), steps.x, zero);
+        const unsigned right = level_of(rectified(pair.y, relu), steps.y, zero);
         halves[i][lower][j] = left | right << 8;
     });
     const int words = row_words(level_bits(outputs));
@@ -113,7 +117,8 @@ extern "C" __global__ void __launch_bounds__(WARPS *LANES)
                 const unsigned bytes = odd ? other | odd_tile << 16 : even_tile | other << 16;
                 const int column = place.column_block * BLOCK_COLUMNS +
                                    (2 * pair + odd) * TILE_COLUMNS + place.lane % 4 / 2 * 4;
-                if (row < rows && column / 4 < words) to[column / 4] = bytes;
+                if (row < rows && column / 4 < words)
+                    to[column / 4] = bytes & first_bytes(outputs - column);
             }
         }
     }

@@ -158,7 +158,6 @@ def test_levels_are_those_of_the_runtime(host, rows, dim, zero, one, seed):
 
 @pytest.mark.parametrize(("dim", "rows"), [(1, 1), (7, 5), (16, 4)])
 def test_nothing_beyond_the_buffers_is_touched(host, dim, rows):
-    # Those of one row last, whose ids name the last rows of 8 and of 4 bits.
     for seed in range(8):
         case = Case(dim, seed)
         ids = np.concatenate([case.ids(rows)] * 8)
