@@ -6,8 +6,11 @@ __device__ inline float output_of(int sum, float scale, float bias) {
     return __fadd_rn(__fmul_rn(__int2float_rn(sum), scale), bias);
 }
 
-// With `relu` x where it is above 0, else 0; NaN stays. Without, x.
-__device__ inline float rectified(float x, bool relu) { return relu & (x <= 0) ? 0 : x; }
+// What `rectified` takes to be relu, or to change nothing.
+__device__ inline float least_output(bool relu) { return relu ? 0 : -__int_as_float(0x7f800000); }
+
+// x where it is above the least, else that; NaN stays.
+__device__ inline float rectified(float x, float least) { return x <= least ? least : x; }
 
 // Level in [0, 255], half to even. The maximum takes the 0 where the other is NaN.
 __device__ inline unsigned level_of(float x, float inverse, float zero) {

@@ -74,12 +74,13 @@ extern "C" __global__ void __launch_bounds__(WARPS *LANES)
     if (place.row >= rows) return;
     Products sums;
     multiply(sums, input, weight, start, place, rows, inputs);
+    const float least = least_output(relu);
     for_each_pair(sums, scale, bias, place, [&](int i, int lower, int, int n, float2 pair) {
         const long long row = place.row + i * TILE_ROWS + lane_row(place.lane, lower);
         if (row >= rows) return;
         float *to = y + row * outputs + n;
-        if (n < outputs) to[0] = rectified(pair.x, relu);
-        if (n + 1 < outputs) to[1] = rectified(pair.y, relu);
+        if (n < outputs) to[0] = rectified(pair.x, least);
+        if (n + 1 < outputs) to[1] = rectified(pair.y, least);
     });
 }
 
@@ -92,11 +93,12 @@ extern "C" __global__ void __launch_bounds__(WARPS *LANES)
     if (place.row >= rows) return;
     Products sums;
     multiply(sums, input, weight, start, place, rows, inputs);
+    const float least = least_output(relu);
     unsigned halves[ROW_TILES][2][COLUMN_TILES];
     for_each_pair(sums, scale, bias, place, [&](int i, int lower, int j, int n, float2 pair) {
         const float2 steps = *reinterpret_cast<const float2 *>(inverse + n);
-        const unsigned left = level_of(rectified(pair.x, relu), steps.x, zero);
-        const unsigned right = level_of(rectified(pair.y, relu), steps.y, zero);
+        const unsigned left = level_of(rectified(pair.x, least), steps.x, zero);
+        const unsigned right = level_of(rectified(pair.y, least), steps.y, zero);
         halves[i][lower][j] = left | right << 8;
     });
     const int words = row_words(level_bits(outputs));

@@ -4,6 +4,7 @@
 #include <ucontext.h>
 
 #include <cmath>
+#include <cstring>
 #include <functional>
 
 #define __device__
@@ -66,6 +67,11 @@ inline int __popc(unsigned bits) { return __builtin_popcount(bits); }
 inline float __fmul_rn(float a, float b) { return a * b; }
 inline float __fadd_rn(float a, float b) { return a + b; }
 inline float __fdiv_rn(float a, float b) { return a / b; }
+inline float __int_as_float(int bits) {
+    float x;
+    memcpy(&x, &bits, sizeof x);
+    return x;
+}
 inline float __int2float_rn(int a) { return float(a); }
 
 // In place of mma.h: registers of C from those of all lanes' A and B, by the PTX ISA.
