@@ -176,7 +176,7 @@ def test_nothing_beyond_the_buffers_is_touched(host, dim, rows):
 
 def test_tables_and_rows_beyond_32_bits(host):
     # The last row of each table, of a block that begins beyond 2**31 rows of 4 numbers.
-    dim, start, rows = 4, (1 << 31) + 11, (1 << 30) + 3
+    dim, start, rows = 4, (1 << 31) + 11, (1 << 32) + 3
     index = unbacked((start + 2) * dim, np.int8)
     nibbles = unbacked((start + 3) * 3, np.uint8)
     index[-dim:] = [1, -2, 3, -4]
