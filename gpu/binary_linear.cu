@@ -1,15 +1,9 @@
 // The 1-bit linear layer on tensor cores, sm_80 to sm_90: float32 outputs, or their signs.
 #include "layout.h"
 #include "mma.h"
+#include "warp_tile.h"
 
 namespace {
-
-// Where a warp is.
-struct Place {
-    int lane;
-    int column_block;
-    long long row;  // first of its WARP_ROWS
-};
 
 // Counts of common bits; `ones` are those with a column of ones, so the bits of each row.
 struct Sums {
@@ -17,55 +11,9 @@ struct Sums {
     int ones[ROW_TILES][4];
 };
 
-__device__ Place place_of_warp(int outputs) {
-    const int blocks = column_blocks(outputs);
-    const int warp = threadIdx.x / LANES;
-    // Blocks of the same rows run side by side, so the rows come from the cache.
-    return {int(threadIdx.x % LANES), int(blockIdx.x % blocks),
-            (long long)(blockIdx.x / blocks) * BLOCK_ROWS + warp * WARP_ROWS};
-}
-
-// Loads a lane's part of the rows' words of one tile of inputs.
-__device__ __forceinline__ void load_rows(unsigned (&a)[ROW_TILES][4],
-                                          const unsigned *const (&x)[ROW_TILES][2], int tile) {
-#pragma unroll
-    for (int i = 0; i < ROW_TILES; i++) {
-#pragma unroll
-        for (int lower = 0; lower < 2; lower++) {
-            const uint2 words = *reinterpret_cast<const uint2 *>(x[i][lower] + tile * TILE_WORDS);
-            a[i][lower] = words.x;
-            a[i][lower + 2] = words.y;
-        }
-    }
-}
-
 __device__ __forceinline__ void count(Sums &sums, const unsigned *input, const unsigned *weight,
                                       const Place &place, long long rows, int inputs) {
-    const unsigned *x[ROW_TILES][2];
-#pragma unroll
-    for (int i = 0; i < ROW_TILES; i++) {
-#pragma unroll
-        for (int lower = 0; lower < 2; lower++) {
-            const long long row = place.row + i * TILE_ROWS + lane_row(place.lane, lower);
-            // Rows past the end repeat the last one; they are not stored.
-            x[i][lower] = input + row_offset(row < rows ? row : rows - 1, inputs) +
-                          lane_word(place.lane);
-        }
-    }
-    const int tiles = input_tiles(inputs);  // at least one
-    const unsigned *w = weight + weight_offset(place.column_block, 0, inputs, 0, place.lane);
-    unsigned a[ROW_TILES][4], next[ROW_TILES][4];
-    load_rows(next, x, 0);
-    int tile = 0;
-    // Not a `for`: its test of no tiles keeps the compiler from joining what follows the sums.
-#pragma unroll 1
-    do {
-#pragma unroll
-        for (int i = 0; i < ROW_TILES; i++)
-#pragma unroll
-            for (int word = 0; word < 4; word++) a[i][word] = next[i][word];
-        // The next rows travel while these are multiplied.
-        load_rows(next, x, tile + 1 < tiles ? tile + 1 : tile);
+    for_each_tile(input, weight, place, rows, inputs, [&](const RowWords &a, const unsigned *w) {
 #pragma unroll
         for (int i = 0; i < ROW_TILES; i++) add_common_bits(sums.ones[i], a[i], ~0u, ~0u);
 #pragma unroll
@@ -77,8 +25,7 @@ __device__ __forceinline__ void count(Sums &sums, const unsigned *input, const u
                 add_common_bits(sums.common[i][2 * pair + 1], a[i], b.z, b.w);
             }
         }
-        w += COLUMN_PAIRS * LANES * PAIR_WORDS;
-    } while (++tile < tiles);
+    });
 }
 
 }  // namespace
@@ -127,8 +74,8 @@ extern "C" __global__ void __launch_bounds__(WARPS *LANES)
     if (place.row >= rows) return;
     Sums sums = {};
     count(sums, input, weight, place, rows, inputs);
-    unsigned bits[ROW_TILES][2][BLOCK_WORDS] = {};
-    const int first_column = place.column_block * BLOCK_COLUMNS + lane_output(place.lane, 0);
+    RowBits bits = {};
+    const int first_column = lane_first_column(place);
 #pragma unroll
     for (int j = 0; j < COLUMN_TILES; j++) {
         const int2 pair =
@@ -149,33 +96,5 @@ extern "C" __global__ void __launch_bounds__(WARPS *LANES)
             }
         }
     }
-    static_assert(2 * ROW_TILES == 4 && BLOCK_WORDS == 2, "a lane stores a row of one uint2");
-    // The four lanes of a row hold different columns; each of them stores one of the four rows.
-    uint2 mine = {};
-    const int quarter = place.lane % 4;
-#pragma unroll
-    for (int i = 0; i < ROW_TILES; i++) {
-#pragma unroll
-        for (int lower = 0; lower < 2; lower++) {
-#pragma unroll
-            for (int word = 0; word < BLOCK_WORDS; word++) {
-                unsigned &all = bits[i][lower][word];
-                all <<= lane_output(place.lane, 0);
-                all |= __shfl_xor_sync(~0u, all, 1);
-                all |= __shfl_xor_sync(~0u, all, 2);
-            }
-            if (quarter == 2 * i + lower) mine = make_uint2(bits[i][lower][0], bits[i][lower][1]);
-        }
-    }
-    const long long row =
-        place.row + quarter / 2 * TILE_ROWS + lane_row(place.lane, quarter % 2);
-    if (row >= rows) return;
-    unsigned *to = y + row_offset(row, outputs);
-    const int first = place.column_block * BLOCK_WORDS;
-    *reinterpret_cast<uint2 *>(to + first) = mine;
-    // The last block of columns also writes the padding.
-    if (place.column_block + 1 == column_blocks(outputs))
-#pragma unroll 1
-        for (int word = first + BLOCK_WORDS; word < row_words(outputs); word += 2)
-            *reinterpret_cast<uint2 *>(to + word) = make_uint2(0, 0);
+    store_signs(bits, place, rows, outputs, y);
 }

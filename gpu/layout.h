@@ -32,6 +32,9 @@ __device__ inline int column_blocks(int outputs) {
 // Words of a row of signs, of inputs or outputs.
 __device__ inline int row_words(int signs) { return input_tiles(signs) * TILE_WORDS; }
 
+// Rows of levels, and weights of indices, are laid out as those of so many signs: 8 bits each.
+__device__ inline int level_bits(int levels) { return 8 * levels; }
+
 // Where a row of signs begins, in words.
 __device__ inline long long row_offset(long long row, int signs) { return row * row_words(signs); }
 

@@ -3,6 +3,8 @@
 #pragma once
 #include <ucontext.h>
 
+#include <cmath>
+#include <cstring>
 #include <functional>
 
 #define __device__
@@ -15,6 +17,9 @@ struct Index {
 };
 struct int2 {
     int x, y;
+};
+struct float2 {
+    float x, y;
 };
 struct uint2 {
     unsigned x, y;
@@ -61,6 +66,13 @@ inline unsigned __ballot_sync(unsigned, bool value) {
 inline int __popc(unsigned bits) { return __builtin_popcount(bits); }
 inline float __fmul_rn(float a, float b) { return a * b; }
 inline float __fadd_rn(float a, float b) { return a + b; }
+inline float __fdiv_rn(float a, float b) { return a / b; }
+inline float __int_as_float(int bits) {
+    float x;
+    memcpy(&x, &bits, sizeof x);
+    return x;
+}
+inline float __int2float_rn(int a) { return float(a); }
 
 // In place of mma.h: registers of C from those of all lanes' A and B, by the PTX ISA.
 inline void add_common_bits(int (&sums)[4], const unsigned (&a)[4], unsigned b0, unsigned b1) {
@@ -71,6 +83,22 @@ inline void add_common_bits(int (&sums)[4], const unsigned (&a)[4], unsigned b0,
         for (int t = 0; t < 4; t++) {
             const unsigned *x = all[4 * row + t].words, *w = all[4 * column + t].words + 4;
             sums[r] += __popc(x[lower] & w[0]) + __popc(x[lower + 2] & w[1]);
+        }
+    }
+}
+
+// The same with bytes: a word of A has 4 levels, one of B 4 indices.
+inline void add_products(int (&sums)[4], const unsigned (&a)[4], unsigned b0, unsigned b1) {
+    const int lane = lane_now;
+    const Shown *all = exchange({{a[0], a[1], a[2], a[3], b0, b1}});
+    for (int r = 0; r < 4; r++) {
+        const int row = lane / 4, lower = r / 2, column = lane % 4 * 2 + r % 2;
+        for (int t = 0; t < 4; t++) {
+            const unsigned *x = all[4 * row + t].words, *w = all[4 * column + t].words + 4;
+            for (int shift = 0; shift < 32; shift += 8)
+                for (int half = 0; half < 2; half++)
+                    sums[r] += int(x[lower + 2 * half] >> shift & 255) *
+                               static_cast<signed char>(w[half] >> shift & 255);
         }
     }
 }

@@ -2,6 +2,7 @@
 
 import functools
 import re
+from collections import Counter
 
 import pytest
 
@@ -17,12 +18,25 @@ from tests.gpu.sass import disassembler, kernels_of, registers_and_memory
 KERNELS = {
     "binary_linear": ("binary_linear_float32", "binary_linear_signs"),
     "binary_oracle": ("binary_oracle",),
+    "embedding": ("embedding_float32", "embedding_levels"),
+    "integer_linear": ("integer_linear_float32", "integer_linear_levels", "integer_linear_signs"),
     "pack_signs": ("pack_signs_float16", "pack_signs_float32"),
 }
 # Four blocks of 128 threads share the 65,536 registers of a multiprocessor.
 MOST_REGISTERS = 65536 // (4 * THREADS)
-# 2 x 8 tiles of a warp, and 2 with the column of ones.
-PRODUCTS = 2 * 8 + 2
+# 2 x 8 tiles of a warp, and of bits 2 more with the column of ones. One instruction each: no
+# exclusive or, which would be two.
+PRODUCTS = {
+    "binary_linear": ["BMMA.168256.AND.POPC"] * (2 * 8 + 2),
+    "integer_linear": ["IMMA.16832.U8.S8"] * (2 * 8),
+}
+# Multiplications, and as many additions: a lane has 2 x 8 x 4 outputs, levels take one more.
+ROUNDED = {
+    "binary_linear_float32": 64,
+    "integer_linear_float32": 64,
+    "integer_linear_levels": 128,
+    "integer_linear_signs": 64,
+}
 
 
 @functools.cache
@@ -40,6 +54,25 @@ def disassembled(tmp_path_factory):
         pytest.skip("nvdisasm is not installed")
     folder = tmp_path_factory.mktemp("cubin")
     return functools.cache(lambda name, arch: kernels_of(compiled(name, arch).cubin, folder))
+
+
+def fused(kernel):
+    """Count the fused multiplications of a kernel, by opcode."""
+    return Counter(opcode for opcode in kernel.opcodes if opcode.startswith("FFMA"))
+
+
+@pytest.fixture(scope="module")
+def division(tmp_path_factory):
+    """Fused multiplications of one rounded division, by architecture."""
+    compiled("pack_signs", "sm_90")
+    folder = tmp_path_factory.mktemp("division")
+    code = "__global__ void divide(float *x) { x[0] = __fdiv_rn(x[1], __int2float_rn(int(x[2]))); }"
+    (folder / "division.cu").write_text(f'extern "C" {code}')
+    found = {}
+    for arch in ARCHITECTURES:
+        cubin = compile_kernels("division", arch, folder=folder).cubin
+        found[arch] = fused(kernels_of(cubin, folder)["divide"])
+    return found
 
 
 @pytest.fixture
@@ -62,13 +95,14 @@ def test_compiles_without_warnings_and_spills(name, arch):
 
 
 @pytest.mark.parametrize("arch", ARCHITECTURES)
-def test_tensor_cores_multiply_in_the_inner_loop(disassembled, arch):
-    kernels = disassembled("binary_linear", arch)
-    assert set(kernels) == set(KERNELS["binary_linear"])
+@pytest.mark.parametrize("name", PRODUCTS)
+def test_tensor_cores_multiply_in_the_inner_loop(disassembled, name, arch):
+    kernels = disassembled(name, arch)
+    assert set(kernels) == set(KERNELS[name])
     for kernel in kernels.values():
         products = [opcode for opcode in kernel.opcodes if "MMA" in opcode]
-        # One instruction each: no exclusive or, which would be two, and none outside the loop.
-        assert products == ["BMMA.168256.AND.POPC"] * PRODUCTS
+        # None outside the loop.
+        assert products == PRODUCTS[name]
         (inner,) = (loop for loop in kernel.loops if any("MMA" in opcode for opcode in loop))
         assert [opcode for opcode in inner if "MMA" in opcode] == products
         # Both operands come in wide loads: 4 of two words, 4 of four.
@@ -89,16 +123,21 @@ def test_counting_is_left_to_the_tensor_cores(disassembled, arch):
 
 @pytest.mark.parametrize("arch", ARCHITECTURES)
 @pytest.mark.parametrize("name", KERNELS)
-def test_no_local_memory_and_no_fused_rounding(disassembled, name, arch):
+def test_no_local_memory_and_no_fused_rounding(disassembled, name, arch, division):
     for kernel in disassembled(name, arch).values():
-        assert not [opcode for opcode in kernel.opcodes if re.match(r"LDL|STL|FFMA", opcode)]
+        assert not [opcode for opcode in kernel.opcodes if re.match(r"LDL|STL", opcode)]
+        # A mean divides once, and a division is made of them.
+        assert fused(kernel) == (division[arch] if name == "embedding" else Counter())
 
 
 @pytest.mark.parametrize("arch", ARCHITECTURES)
-def test_float_outputs_are_rounded_twice(disassembled, arch):
-    opcodes = disassembled("binary_linear", arch)["binary_linear_float32"].opcodes
-    # A lane has 2 x 8 x 4 outputs. .FTZ would flush subnormal numbers.
-    assert opcodes.count("FMUL") == opcodes.count("FADD") == 64
+@pytest.mark.parametrize("name", PRODUCTS)
+def test_outputs_are_rounded_twice(disassembled, name, arch):
+    for kernel, count in ROUNDED.items():
+        if kernel in KERNELS[name]:
+            opcodes = disassembled(name, arch)[kernel].opcodes
+            # .FTZ would flush subnormal numbers.
+            assert opcodes.count("FMUL") == opcodes.count("FADD") == count
 
 
 def test_an_error_carries_the_log(compiler, tmp_path):

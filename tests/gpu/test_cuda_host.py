@@ -14,6 +14,7 @@ from spark_ctr.kernels.cuda import (
     FloatLayer,
     SignLayer,
     compile_kernels,
+    embedding_blocks,
     from_device_rows,
     geometry,
     linear_blocks,
@@ -130,6 +131,7 @@ def test_geometry_by_hand():
     assert [linear_blocks(rows, 64) for rows in (0, 1, 128, 129)] == [0, 1, 1, 2]
     assert [linear_blocks(128, n) for n in (1, 64, 65, 512)] == [1, 1, 2, 8]
     assert [pack_blocks(rows) for rows in (0, 4, 5)] == [0, 1, 2]
+    assert [embedding_blocks(rows) for rows in (0, 4, 5)] == [0, 1, 2]
     assert [oracle_blocks(rows, 3) for rows in (0, 1, 43)] == [0, 1, 2]
 
 
@@ -176,7 +178,9 @@ def test_chunks_beyond_32_bits_fit_the_grid():
 
 def test_sources_are_found():
     names = {file.name for file in source_folder().iterdir()}
+    assert {"arithmetic.h", "embedding.cu", "embedding.h", "integer_linear.cu"} <= names
     assert {"binary_linear.cu", "binary_oracle.cu", "layout.h", "mma.h", "pack_signs.cu"} <= names
+    assert "warp_tile.h" in names
 
 
 def test_missing_sources_are_said(monkeypatch, tmp_path):

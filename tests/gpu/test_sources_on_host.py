@@ -4,10 +4,6 @@ It shows what the sources compute, not what a device's compiler makes of them.
 """
 
 import ctypes
-import mmap
-import os
-import shutil
-import subprocess
 
 import numpy as np
 import pytest
@@ -23,10 +19,10 @@ from spark_ctr.kernels.cuda import (
     oracle_blocks,
     pack_blocks,
     row_words,
-    source_folder,
     to_device_rows,
 )
 from tests.gpu import software_model
+from tests.gpu.host import guarded, launch, survives, unbacked
 from tests.gpu.test_software_model import (
     activations,
     device_rows,
@@ -37,38 +33,6 @@ from tests.gpu.test_software_model import (
     same_bits,
     seeds,
 )
-
-HERE = source_folder().parent / "tests" / "gpu"
-
-
-@pytest.fixture(scope="module")
-def host(tmp_path_factory):
-    compiler = shutil.which("c++") or shutil.which("g++") or shutil.which("clang++")
-    if compiler is None:
-        pytest.skip("no C++ compiler")
-    folder = tmp_path_factory.mktemp("host")
-    for file in (*source_folder().glob("*.cu"), source_folder() / "layout.h"):
-        shutil.copy(file, folder)
-    (folder / "mma.h").write_text("// host_device.h has it\n")
-    command = [compiler, "-std=c++17", "-O1", "-ffp-contract=off", "-Wno-unknown-pragmas"]
-    command += ["-shared", "-fPIC", f"-I{folder}", f"-I{HERE}"]
-    command += [str(HERE / "host_kernels.cc"), "-o", str(folder / "host.so")]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
-    if "ucontext.h" in done.stderr:
-        pytest.skip("no ucontext.h")
-    assert done.returncode == 0, done.stderr
-    return ctypes.CDLL(str(folder / "host.so"))
-
-
-def launch(host, kernel, blocks, *arguments, first=0):
-    """Run blocks of a kernel; arrays are passed by address, rows as the first number."""
-    values = [
-        ctypes.c_void_p(argument.ctypes.data)
-        if isinstance(argument, np.ndarray)
-        else ctypes.c_longlong(argument)
-        for argument in arguments
-    ]
-    getattr(host, f"host_{kernel}")(ctypes.c_uint(first), ctypes.c_uint(blocks), *values)
 
 
 @settings(max_examples=30)
@@ -113,27 +77,6 @@ def test_activations_are_packed_as_on_the_cpu(host, rows, inputs, seed, dtype):
     np.testing.assert_array_equal(y, device_rows(x))
 
 
-def unbacked(count, dtype):
-    """An array of zeros that takes memory only where it is written."""
-    flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | getattr(mmap, "MAP_NORESERVE", 0x4000)
-    try:
-        return np.frombuffer(mmap.mmap(-1, count * np.dtype(dtype).itemsize, flags=flags), dtype)
-    except OSError as error:
-        pytest.skip(f"no address space: {error}")
-
-
-def guarded(array):
-    """Copy an array to the end of a mapping, behind which nothing may be read or written."""
-    page = mmap.PAGESIZE
-    size = -(-array.nbytes // page) * page
-    mapping = np.frombuffer(mmap.mmap(-1, size + page), np.uint8)
-    end = mapping.ctypes.data + size
-    assert ctypes.CDLL(None).mprotect(ctypes.c_void_p(end), ctypes.c_size_t(page), 0) == 0
-    copy = mapping[size - array.nbytes : size].view(array.dtype).reshape(array.shape)
-    copy[...] = array
-    return copy
-
-
 @pytest.mark.parametrize("shape", [(1, 1, 1), (33, 257, 65), (130, 20, 300)])
 def test_nothing_beyond_the_buffers_is_touched(host, shape):
     rows, inputs, outputs = shape
@@ -145,14 +88,13 @@ def test_nothing_beyond_the_buffers_is_touched(host, shape):
     y = guarded(np.zeros((rows, outputs), np.float32))
     packed = guarded(np.zeros((rows, row_words(outputs)), np.uint32))
     blocks = linear_blocks(rows, outputs)
-    # In a process of its own, which an access behind a buffer ends.
-    child = os.fork()
-    if child == 0:
+
+    def run():
         launch(host, "pack_signs_float32", pack_blocks(rows), x, rows, inputs, words)
         launch(host, "binary_linear_float32", blocks, words, *constants, *shape, y)
         launch(host, "binary_linear_signs", blocks, words, *sign_constants, *shape, packed)
-        os._exit(0)
-    assert os.waitpid(child, 0)[1] == 0
+
+    assert survives(run)
 
 
 def test_linear_rows_beyond_32_bits(host):
@@ -205,6 +147,7 @@ def test_offsets_are_those_of_the_model(host):
         assert layout(0, row, signs) == software_model.row_offset(row, signs)
         assert layout(6, signs) == software_model.column_blocks(signs)
         assert layout(7, signs) == software_model.row_words(signs) == row_words(signs)
+        assert layout(8, signs) == 8 * signs
         block, pair, lane = (int(draw.integers(0, n)) for n in (2**18, 4, 32))
         tile = int(draw.integers(0, software_model.input_tiles(signs)))
         place = (block, tile, signs, pair, lane)

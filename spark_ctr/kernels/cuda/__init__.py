@@ -1,4 +1,4 @@
-"""1-bit layers on CUDA devices: compiling the sources in ``gpu/``, buffers, launch geometry.
+"""Layers and look-up on CUDA devices: compiling the sources in ``gpu/``, buffers, launch geometry.
 
 Linux only. Nothing here needs a device, and only `compile_kernels` imports ``cuda.core`` (the
 ``gpu`` extra); the rest is NumPy. ``gpu/NOTES.md`` has the layout of the buffers.
@@ -11,27 +11,46 @@ from spark_ctr.kernels.cuda.compiler import (
     CompilerMissingError,
     compile_kernels,
 )
+from spark_ctr.kernels.cuda.embedding import COLUMN, EmbeddingColumn, embedding_columns
 from spark_ctr.kernels.cuda.geometry import (
     THREADS,
+    embedding_blocks,
     linear_blocks,
     oracle_blocks,
     pack_blocks,
     row_chunks,
 )
-from spark_ctr.kernels.cuda.rows import from_device_rows, row_words, to_device_rows
+from spark_ctr.kernels.cuda.integer_weights import IntegerLayer, level_inverse
+from spark_ctr.kernels.cuda.rows import (
+    from_device_rows,
+    level_row_words,
+    levels_from_device_rows,
+    levels_to_device_rows,
+    row_words,
+    to_device_rows,
+)
 from spark_ctr.kernels.cuda.sources import source_folder
 from spark_ctr.kernels.cuda.weights import FloatLayer, SignLayer
 
 __all__ = [
     "ARCHITECTURES",
+    "COLUMN",
     "THREADS",
     "CompileError",
     "CompiledKernels",
     "CompilerMissingError",
+    "EmbeddingColumn",
     "FloatLayer",
+    "IntegerLayer",
     "SignLayer",
     "compile_kernels",
+    "embedding_blocks",
+    "embedding_columns",
     "from_device_rows",
+    "level_inverse",
+    "level_row_words",
+    "levels_from_device_rows",
+    "levels_to_device_rows",
     "linear_blocks",
     "oracle_blocks",
     "pack_blocks",

@@ -24,7 +24,7 @@ def tiles(n: int, size: int) -> int:
 
 
 def linear_blocks(rows: int, outputs: int) -> int:
-    """Return the blocks of ``binary_linear_float32`` and ``binary_linear_signs``.
+    """Return the blocks of the kernels of ``binary_linear`` and ``integer_linear``.
 
     Parameters
     ----------
@@ -45,7 +45,7 @@ def linear_blocks(rows: int, outputs: int) -> int:
 
 
 def pack_blocks(rows: int) -> int:
-    """Return the blocks of ``pack_signs_float32`` and ``pack_signs_float16``.
+    """Return the blocks of the kernels of ``pack_signs``.
 
     Parameters
     ----------
@@ -62,6 +62,11 @@ def pack_blocks(rows: int) -> int:
     ValueError
         If there are negative rows or more blocks than CUDA takes.
     """
+    return _blocks(rows, WARPS, 1)
+
+
+def embedding_blocks(rows: int) -> int:
+    """Return the blocks of the kernels of ``embedding``; as `pack_blocks` otherwise."""
     return _blocks(rows, WARPS, 1)
 
 

@@ -45,9 +45,9 @@ class FloatLayer:
     def __init__(self, signs: np.ndarray, inputs: int, scale: np.ndarray, bias: np.ndarray) -> None:
         bits = _weight_bits(signs, inputs, scale, bias)
         self.inputs, self.outputs = inputs, len(signs)
-        self.weight = _fragments(bits)
-        self.offset = _padded((inputs - 2 * _counts(bits)).astype(np.int32), 0)
-        self.scale, self.bias = _padded(scale, 0), _padded(bias, 0)
+        self.weight = fragments(_words(bits))
+        self.offset = padded((inputs - 2 * _counts(bits)).astype(np.int32), 0)
+        self.scale, self.bias = padded(scale, 0), padded(bias, 0)
 
 
 class SignLayer:
@@ -81,10 +81,10 @@ class SignLayer:
         bits = _weight_bits(signs, inputs, scale, bias)
         bits ^= (scale < 0)[:, None]
         self.inputs, self.outputs = inputs, len(signs)
-        self.weight = _fragments(bits)
+        self.weight = fragments(_words(bits))
         # dot = 4 * popcount(x & w) - 2 * popcount(x) + K - 2 * popcount(w), and -K + 2 * first.
         first = first_positive(inputs, np.abs(scale), bias)
-        self.threshold = _padded((first - inputs + _counts(bits)).astype(np.int32), _NEVER)
+        self.threshold = padded((first - inputs + _counts(bits)).astype(np.int32), _NEVER)
 
 
 def first_positive(inputs: int, scale: np.ndarray, bias: np.ndarray) -> np.ndarray:
@@ -123,15 +123,7 @@ def _weight_bits(signs: np.ndarray, inputs: int, scale: np.ndarray, bias: np.nda
     check_packed("signs", signs, inputs)
     if inputs >= _EXACT:
         raise ValueError(f"inputs must be below {_EXACT} for exact products, got {inputs}")
-    if len(signs) == 0:
-        raise ValueError("a layer needs outputs, signs has no rows")
-    for name, values in (("scale", scale), ("bias", bias)):
-        if values.shape != (len(signs),) or values.dtype != np.float32:
-            raise ValueError(
-                f"{name} must be float32 [{len(signs)}], got {values.dtype} {values.shape}"
-            )
-        if not np.isfinite(values).all():
-            raise ValueError(f"{name} must be finite")
+    check_outputs(len(signs), scale, bias)
     return np.unpackbits(signs, axis=1, count=inputs, bitorder="little")
 
 
@@ -139,20 +131,70 @@ def _counts(bits: np.ndarray) -> np.ndarray:
     return bits.sum(axis=1, dtype=np.int64)
 
 
-def _padded(values: np.ndarray, filler: float) -> np.ndarray:
+def _words(bits: np.ndarray) -> np.ndarray:
+    return to_device_rows(np.packbits(bits, axis=1, bitorder="little"), bits.shape[1])
+
+
+def check_outputs(outputs: int, scale: np.ndarray, bias: np.ndarray) -> None:
+    """Check the scale and the bias of the outputs of a layer.
+
+    Parameters
+    ----------
+    outputs : int
+        Rows of its weight.
+    scale, bias : ndarray
+
+    Raises
+    ------
+    ValueError
+        If there are no outputs, or either is not float32 [outputs] and finite.
+    """
+    if outputs == 0:
+        raise ValueError("a layer needs outputs, its weight has no rows")
+    for name, values in (("scale", scale), ("bias", bias)):
+        if values.shape != (outputs,) or values.dtype != np.float32:
+            raise ValueError(
+                f"{name} must be float32 [{outputs}], got {values.dtype} {values.shape}"
+            )
+        if not np.isfinite(values).all():
+            raise ValueError(f"{name} must be finite")
+
+
+def padded(values: np.ndarray, filler: float) -> np.ndarray:
+    """Pad a value for each output to whole blocks of columns.
+
+    Parameters
+    ----------
+    values : ndarray [N]
+    filler : float
+
+    Returns
+    -------
+    ndarray [padded N], dtype of `values`
+    """
     size = tiles(len(values), BLOCK_COLUMNS) * BLOCK_COLUMNS
-    padded = np.full(size, filler, values.dtype)
-    padded[: len(values)] = values
-    return padded
+    result = np.full(size, filler, values.dtype)
+    result[: len(values)] = values
+    return result
 
 
-def _fragments(bits: np.ndarray) -> np.ndarray:
-    """Put words into the order [block of columns, tile, pair, lane, tile of the pair, half]."""
-    words = to_device_rows(np.packbits(bits, axis=1, bitorder="little"), bits.shape[1])
+def fragments(words: np.ndarray) -> np.ndarray:
+    """Put device rows of a weight into the order in which the lanes of a warp load them.
+
+    Parameters
+    ----------
+    words : ndarray [N, W], uint32
+        Rows of whole tiles of 8 words.
+
+    Returns
+    -------
+    ndarray [padded N * W], uint32
+        In the order [block of columns, tile, pair, lane, tile of the pair, half].
+    """
     blocks = tiles(len(words), BLOCK_COLUMNS)
-    padded = np.zeros((blocks * BLOCK_COLUMNS, words.shape[1]), words.dtype)
-    padded[: len(words)] = words
+    rows = np.zeros((blocks * BLOCK_COLUMNS, words.shape[1]), words.dtype)
+    rows[: len(words)] = words
     # [block, pair, tile of the pair, column, tile of inputs, quarter, half]; lane = 4 * column +
     # quarter.
-    parts = padded.reshape(blocks, -1, 2, 8, words.shape[1] // TILE_WORDS, 4, 2)
+    parts = rows.reshape(blocks, -1, 2, 8, words.shape[1] // TILE_WORDS, 4, 2)
     return np.ascontiguousarray(parts.transpose(0, 4, 1, 3, 5, 2, 6)).reshape(-1)

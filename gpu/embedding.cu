@@ -1,0 +1,91 @@
+// Look-up in the tables of one layer of quantised rows: float32, or levels of the next layer.
+#include "arithmetic.h"
+#include "embedding.h"
+#include "layout.h"
+
+namespace {
+
+// Index of number d of a row of a block: a byte, or the nibble and the factor of a coarse row.
+__device__ inline int index_of(const Rows &rows, const Column &column, int row, int d) {
+    if (row >= column.first && row < column.last) {
+        const int half = (rows.dim + 1) / 2;
+        const unsigned char *packed =
+            rows.nibbles + (column.coarse_start + row - column.first) * (1 + half);
+        const bool high = d >= half;
+        const int nibble = packed[1 + d - (high ? half : 0)] >> (high ? 4 : 0) & 15;
+        return (2 * nibble - 15) * packed[0];
+    }
+    const int behind = row >= column.last ? column.last - column.first : 0;
+    return rows.index[(column.start + row - behind) * rows.dim + d];
+}
+
+// Number d of the row that an id names, with its sign.
+__device__ inline float term_of(const Rows &rows, const Column &column, int id, int d) {
+    // Not by a factor of 0: whatever a row holds, padding is 0.
+    if (id == PADDING) return 0;
+    const int row = id < 0 ? ~id : id;
+    const float value = value_of(index_of(rows, column, row, d), column.scale, column.offset);
+    return id < 0 ? -value : value;
+}
+
+// Number d of the embedding of a column; `ids` are those of its slots.
+__device__ inline float embedding_of(const Rows &rows, const Column &column, const int *ids,
+                                     int d) {
+    // The first term, not 0 plus it: that would lose the sign of -0.
+    float sum = term_of(rows, column, ids[0], d);
+    int counted = ids[0] != PADDING;
+#pragma unroll 1
+    for (int slot = 1; slot < column.slots; slot++) {
+        sum = __fadd_rn(sum, term_of(rows, column, ids[slot], d));
+        counted += ids[slot] != PADDING;
+    }
+    if (column.pooling == SUM || column.slots == 1) return sum;
+    const int divisor = column.pooling == MEAN ? column.slots : counted > 1 ? counted : 1;
+    return __fdiv_rn(sum, __int2float_rn(divisor));
+}
+
+// Calls store(at, value) with all numbers of all embeddings; a warp has a row of ids.
+template <class Store>
+__device__ __forceinline__ void look_up(const Rows &table, const int *ids, int ids_width,
+                                        const Column *columns, int count, long long row,
+                                        Store store) {
+    ids += row * ids_width;
+#pragma unroll 1
+    for (int i = threadIdx.x % LANES; i < count * table.dim; i += LANES) {
+        const Column column = columns[i / table.dim];
+        const int d = i % table.dim;
+        store(column.at + d, embedding_of(table, column, ids + column.slot, d));
+    }
+}
+
+__device__ inline long long row_of_warp() {
+    return (long long)blockIdx.x * WARPS + threadIdx.x / LANES;
+}
+
+}  // namespace
+
+// Embeddings in dense rows y [rows, width], of which other columns are left as they are.
+extern "C" __global__ void __launch_bounds__(WARPS *LANES)
+    embedding_float32(const int *ids, int ids_width, const Column *columns, int count, int dim,
+                      const signed char *index, const unsigned char *nibbles, long long rows,
+                      int width, float *y) {
+    const long long row = row_of_warp();
+    if (row >= rows) return;
+    look_up({index, nibbles, dim}, ids, ids_width, columns, count, row,
+            [&](int at, float value) { y[row * width + at] = value; });
+}
+
+// Their levels in rows of row_words(level_bits(width)) words; inverse is [width]. The padding
+// becomes 0, other columns are left as they are.
+extern "C" __global__ void __launch_bounds__(WARPS *LANES)
+    embedding_levels(const int *ids, int ids_width, const Column *columns, int count, int dim,
+                     const signed char *index, const unsigned char *nibbles, long long rows,
+                     int width, const float *inverse, int zero, unsigned char *y) {
+    const long long row = row_of_warp();
+    if (row >= rows) return;
+    y += row_offset(row, level_bits(width)) * 4;
+    look_up({index, nibbles, dim}, ids, ids_width, columns, count, row,
+            [&](int at, float value) { y[at] = level_of(value, inverse[at], zero); });
+    const int at = width + threadIdx.x % LANES;
+    if (at < row_words(level_bits(width)) * 4) y[at] = 0;
+}
