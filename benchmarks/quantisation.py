@@ -7,9 +7,9 @@ does; the others change a part of it or, where they name 1-bit layers, keep thes
 lose. Everything chosen here, plans, epochs and recalibration, is chosen on the rows that choose the
 epoch.
 
-Rows of tables in 4 bits are all rows, or those that `coarseShare=0.1` gives 4 bits. Rows of 2
-bits, the rarest with a tenth of the look-ups, and of 4 bits with one scale for a table are
-simulated: values are rounded and bytes counted as if a format held them.
+Rows of tables in 4 bits are all rows, or those that `coarseShare=0.1` gives 4 bits. The same rows
+in 2 bits, and all rows in 4 bits with one scale for a table, are simulated: values are rounded and
+bytes counted as if a format held them.
 
 ``bytes`` are those of the saved networks, ``tables`` those of the embedding tables alone. ``time
 per row`` is that of scoring on one thread in batches of 8,192, ``CPU time`` that of quantising.
@@ -88,9 +88,13 @@ class Quantised:
     objective : dict
         Instead of the defaults of OBJECTIVE.
     coarse_share : float
-        Of rows of 4 bits.
+        Of `rare_rows`, which have 4 bits or what is simulated.
     simulated : dict
-        Options of `coarse_rows`; none where nothing is simulated.
+        Options of `coarse_rows`; none where the rows have 4 bits.
+    target : {"student", "teacher"}
+        Whose logits fine-tuning follows.
+    averaged : bool
+        Whether fine-tuning averages the weights of its steps.
     """
 
     binary: str = ""
@@ -99,6 +103,8 @@ class Quantised:
     objective: dict[str, Any] = field(default_factory=dict)
     coarse_share: float = 0.0
     simulated: dict[str, Any] = field(default_factory=dict)
+    target: str = STUDENT
+    averaged: bool = False
 
     def plan(self, sensitivity: Sensitivity) -> dict[str, str]:
         """Return the precision of each layer."""
@@ -115,8 +121,10 @@ SYSTEMS = {
     "8 bits, trained": Quantised(),
     "4 bits, all rows": Quantised(epochs=0, coarse_share=1.0),
     "4 bits, rare rows": Quantised(epochs=0, coarse_share=0.1),
-    "4 bits, a scale a table": Quantised(epochs=0, simulated={"bits": 4}),
-    "2 bits, rare rows": Quantised(epochs=0, simulated={"bits": 2, "share": 0.1, "by_row": True}),
+    "4 bits, a scale a table": Quantised(epochs=0, coarse_share=1.0, simulated={"bits": 4}),
+    "2 bits, rare rows": Quantised(
+        epochs=0, coarse_share=0.1, simulated={"bits": 2, "by_row": True}
+    ),
     "1 bit, least sensitive": Quantised("least"),
     "1 bit, most sensitive": Quantised("most"),
     "1 bit, all": Quantised("all"),
@@ -124,6 +132,8 @@ SYSTEMS = {
     "1 bit, all, without PT": Quantised("all", objective={"prioritised_epochs": 0}),
     "1 bit, all, without ILF": Quantised("all", objective={"inverse_layerwise": False}),
     "1 bit, all, labels alone": Quantised("all", objective={"logit_weight": 0.0}),
+    "1 bit, all, teacher's logits": Quantised("all", target=TEACHER),
+    "1 bit, all, averaged weights": Quantised("all", averaged=True),
 }
 
 
@@ -160,20 +170,24 @@ class _Students:
     def quantised(self, how: Quantised) -> tuple[PackedModel, float]:
         """Quantise the student by a plan that is kept; return the bytes that it saves besides."""
         train_feed, valid_feed = self.feeds
-        student, saved = self.student, 0.0
+        student, saved, coarse = self.student, 0.0, {}
+        if how.coarse_share:
+            coarse = rare_rows(student, [torch.from_numpy(self.ids)], how.coarse_share)
         if how.simulated:
-            student, saved = coarse_rows(student, self.ids, **how.simulated)
-        coarse = rare_rows(student, [torch.from_numpy(self.ids)], how.coarse_share)
+            student, saved = coarse_rows(student, coarse, **how.simulated)
+            coarse = {}
         sensitivity = measure_sensitivity(student, valid_feed.batches(0))
         rows = calibration_rows(train_feed)
-        options = {"activations": how.activations, "coarse": coarse if how.coarse_share else None}
-        network = prepare(student, how.plan(sensitivity), rows, **options)
+        network = prepare(
+            student, how.plan(sensitivity), rows, activations=how.activations, coarse=coarse
+        )
         epochs = self._epochs(how.epochs)
         if epochs == 0:
             recalibrate_network(network, predict(network, valid_feed))
             return pack_network(network), saved
         rate = FINE_TUNING["learning_rate"].default
         settings = tuning_settings(self.settings, epochs, rate)
+        settings = replace(settings, average_weights=how.averaged)
         loss = self._objective(how).loss(network)
         train(network, train_feed, valid_feed, settings, loss=loss)
         return pack_network(network), saved
@@ -204,7 +218,8 @@ class _Students:
 
     def _objective(self, how: Quantised) -> Objective:
         defaults = {name: setting.default for name, setting in OBJECTIVE.items()}
-        return quantisation(self.student, **defaults | how.objective)
+        target = self.teacher if how.target == TEACHER else self.student
+        return quantisation(target, **defaults | how.objective)
 
     def records(self) -> Iterator[Record]:
         """Quantise in all ways that are asked for, and measure."""

@@ -15,7 +15,8 @@ subtracted, ``crossing`` (to Python and back with a predictor that does nothing,
 
 ``start-up`` is the CPU time of the Python workers in a session's first query, of two rows in two
 partitions. ``trigger`` is the median time of a streaming query's batches of 500 rows, one file
-each, after the first three; both are of the quantised student.
+each, after the first three. ``32 tasks of 1,000 rows`` is a query of so many. They are of the
+quantised student, the last also of one with a table of 64 MiB (``large model``).
 
 The peer is pyspark.ml on the same rows: StringIndexer, FeatureHasher and LogisticRegression, fitted
 on as many rows as cleaner and encoder. Ours and the peer run in processes and JVMs of their own.
@@ -64,7 +65,7 @@ from spark_ctr.classification import CTRClassificationModel, CTRClassifier
 from spark_ctr.datasets import ClickLogConfig, click_log
 from spark_ctr.feature import ClickLogCleaner, HashedEmbeddingEncoder
 from spark_ctr.jvm import session_settings
-from spark_ctr.networks import Inputs, build_network
+from spark_ctr.networks import Inputs, Table, build_network
 from spark_ctr.precision.packing import pack_network
 from spark_ctr.precision.qat import prepare, quantisable_layers
 from spark_ctr.quantization import QuantizedCTRClassificationModel
@@ -81,6 +82,7 @@ ROWS, FIT_ROWS = 10_000_000, 200_000
 QUICK_ROWS = 20_000
 BATCHES, ROWS_OF_BATCH, FIRST = 23, 500, 3
 SMALL_TASKS, ROWS_OF_TASK = 32, 1000
+LARGE_ROWS = 1 << 23  # of a table of 64 MiB in 8 bits
 PEER_ITERATIONS = 5
 OUTPUTS = ("rawPrediction", "probability", "prediction")
 FEATURES = ("categoricalFeatures", "numericFeatures")
@@ -100,6 +102,7 @@ class Job:
     name: str
     folder: str
     parts: bool = True
+    large_rows: int = LARGE_ROWS
 
     def write(self) -> Iterator[Record]:
         """Write the log, a part of it to fit on, and small files for a stream."""
@@ -126,6 +129,9 @@ class Job:
         read = [*(one.name for one in inputs.tables), *inputs.numeric]
         yield self._record("latency", "trigger", self._trigger(cleaner, encoder, quantised), "ms")
         yield from self._small_tasks(spark, quantised)
+        columns = Inputs((Table("item", self.large_rows, STUDENT["embeddingDim"]),), ("price",))
+        _, large = models(columns, self.seed)
+        yield from self._small_tasks(spark, large, ", large model")
         if not self.parts:
             scored = quantised.transform(encoded).select(*OUTPUTS)
             yield from self._passes("quantised student", scored)
@@ -217,14 +223,13 @@ class Job:
         used = np.subtract(cpu_seconds_by_kind(), before)
         yield self._record("start-up", "Python CPU, two workers", float(used[1]), "s")
 
-    def _small_tasks(self, spark: SparkSession, model: Any) -> Iterator[Record]:
+    def _small_tasks(self, spark: SparkSession, model: Any, kind: str = "") -> Iterator[Record]:
         """Time queries of many tasks."""
         scored = _scored(spark, model, rows=SMALL_TASKS * ROWS_OF_TASK, tasks=SMALL_TASKS)
+        metric = f"{SMALL_TASKS} tasks of {ROWS_OF_TASK:,} rows{kind}"
         for _ in range(self.passes):
             (wall,) = seconds(scored.write.format("noop").mode("overwrite").save)
-            yield self._record(
-                "latency", f"{SMALL_TASKS} tasks of {ROWS_OF_TASK:,} rows", wall, "s"
-            )
+            yield self._record("latency", metric, wall, "s")
 
     def _trigger(self, cleaner: Any, encoder: Any, model: Any) -> float:
         """Median milliseconds of a batch of a stream."""
@@ -325,7 +330,8 @@ def measure(arguments: argparse.Namespace) -> Iterator[Record]:
     for seed in arguments.seeds:
         with tempfile.TemporaryDirectory(prefix="spark_ctr-benchmark-") as folder:
             parts = not arguments.end_to_end
-            job = Job(arguments.master, rows, passes, seed, arguments.name, folder, parts)
+            large = LARGE_ROWS >> 6 if quick else LARGE_ROWS
+            job = Job(arguments.master, rows, passes, seed, arguments.name, folder, parts, large)
             for part in (job.write, job.ours, *([] if arguments.no_peer else [job.peer])):
                 yield from in_new_process(part)
 

@@ -8,40 +8,22 @@ from __future__ import annotations
 import numpy as np
 
 
-def index8_embedding(
-    indices: np.ndarray,
-    scale: np.ndarray | np.float32,
-    minimum: np.ndarray | np.float32,
-    ids: np.ndarray,
-) -> np.ndarray:
-    """Look rows up in a table of 8-bit indices and dequantise them.
-
-    Parameters
-    ----------
-    indices : ndarray [rows, dim], int8
-        The quantised table.
-    scale, minimum : float32, or ndarray that broadcasts against ``[*ids.shape, dim]``
-        The affine map of the table, or of each looked-up row where tables are stacked.
-    ids : ndarray [...], int
-        Row numbers in ``[0, rows)``.
-
-    Returns
-    -------
-    ndarray [..., dim], float32
-        ``indices[ids] * scale + (minimum + 128 * scale)`` in float32.
-
-    Raises
-    ------
-    IndexError
-        If an id is out of range.
-    """
-    return index8_values(indices.take(ids, axis=0), scale, minimum)
-
-
 def index8_values(
     indices: np.ndarray, scale: np.ndarray | np.float32, minimum: np.ndarray | np.float32
 ) -> np.ndarray:
-    """Return the values of 8-bit indices, float32 of the same shape; see `index8_embedding`."""
+    """Return the values of indices.
+
+    Parameters
+    ----------
+    indices : ndarray, int8
+    scale, minimum : float32, or ndarray that broadcasts against `indices`
+        The affine map of the table, or of each number where tables are stacked.
+
+    Returns
+    -------
+    ndarray, float32, of the shape of `indices`
+        ``indices * scale + (minimum + 128 * scale)`` in float32.
+    """
     scale = np.asarray(scale, dtype=np.float32)
     values = indices.astype(np.float32)
     values *= scale

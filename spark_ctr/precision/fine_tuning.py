@@ -106,7 +106,7 @@ def fine_tune(
     tolerance: float,
     loss_tolerance: float,
     activations: bool,
-    coarse_share: float = 0.0,
+    coarse_share: float,
     objective: Objective,
     run: Callable[[TrainingRun], TrainedNetwork],
     targets: Targets | None = None,

@@ -13,6 +13,7 @@ from benchmarks.model_zoo_logs import Log, Rows
 from benchmarks.quantisation_coarse import coarse_rows
 from benchmarks.quantisation_table import STUDENT, quantisation_table
 from spark_ctr.networks import Inputs, Table, build_network
+from spark_ctr.precision.rare_rows import rare_rows
 
 INPUTS = Inputs((Table("user", 90, 8), Table("ad", 70, 8)), ("age",))
 
@@ -59,28 +60,26 @@ def test_the_table_has_a_row_a_system(monkeypatch):
     assert len(lines) == 4 and "0.9050" in lines[2] and "1,000" in lines[3]
 
 
+@pytest.mark.parametrize("by_row", [False, True])
 @pytest.mark.parametrize("bits", [2, 4])
 @pytest.mark.parametrize("share", [0.1, 1.0])
-def test_rare_rows_are_coarse(bits, share):
+def test_rare_rows_are_coarse(bits, share, by_row):
     network = build_network("dnn", INPUTS, {"hidden_layers": [4]}, seed=0)
-    ids = rows(2000, 3).ids
-    made, saved = coarse_rows(network, ids, bits, share)
+    ranges = rare_rows(network, [torch.from_numpy(rows(2000, 3).ids)], share)
+    made, saved = coarse_rows(network, ranges, bits, by_row)
     (before,), (after,) = (
         [w for name, w in n.state_dict().items() if "embedding" in name] for n in (network, made)
     )
     changed = (before != after).any(1)
-    count = np.concatenate(
-        [np.bincount(ids[:, c], minlength=t.rows) for c, t in enumerate(INPUTS.tables)]
-    )
-    if share == 1.0:
-        assert changed.all()
-    else:
-        assert 0 < count[changed].sum() <= share * count.sum()
-        assert count[changed[:90].nonzero()[:, 0]].max() <= count[:90][~changed[:90]].min()
-    assert saved == changed.sum() * 8 * (8 - bits) / 8
-    for start, stop in ((0, 90), (90, 160)):
-        values = after[start:stop][changed[start:stop]]
-        assert len(torch.unique(values)) <= 2**bits - 1
+    ((user, ad),) = ranges.values()
+    expected = torch.zeros(160, dtype=torch.bool)
+    expected[user[0] : user[1]] = expected[90 + ad[0] : 90 + ad[1]] = True
+    assert torch.equal(changed, expected) and changed.any()
+    assert saved == changed.sum() * (8 * (8 - bits) / 8 - by_row)
+    for part in (slice(0, 90), slice(90, 160)):
+        values, exact = after[part][changed[part]], before[part][changed[part]]
+        for coarse in values if by_row else values[None]:
+            assert len(torch.unique(coarse)) <= 2**bits - 1
         # No worse than nothing at all, and closer the more bits.
-        gap = (values - before[start:stop][changed[start:stop]]).square().mean()
-        assert gap < (0.5 if bits == 2 else 0.05) * values.square().mean()
+        gap = (values - exact).square().mean()
+        assert gap < (0.5 if bits == 2 else 0.05) * exact.square().mean()

@@ -74,33 +74,33 @@ inline float __int_as_float(int bits) {
 }
 inline float __int2float_rn(int a) { return float(a); }
 
-// In place of mma.h: registers of C from those of all lanes' A and B, by the PTX ISA.
-inline void add_common_bits(int (&sums)[4], const unsigned (&a)[4], unsigned b0, unsigned b1) {
+// In place of mma.h: registers of C from those of all lanes' A and B, by the PTX ISA. `product` is
+// that of a word of A and one of B.
+template <class Product>
+inline void add(int (&sums)[4], const unsigned (&a)[4], unsigned b0, unsigned b1, Product product) {
     const int lane = lane_now;
     const Shown *all = exchange({{a[0], a[1], a[2], a[3], b0, b1}});
     for (int r = 0; r < 4; r++) {
         const int row = lane / 4, lower = r / 2, column = lane % 4 * 2 + r % 2;
         for (int t = 0; t < 4; t++) {
             const unsigned *x = all[4 * row + t].words, *w = all[4 * column + t].words + 4;
-            sums[r] += __popc(x[lower] & w[0]) + __popc(x[lower + 2] & w[1]);
+            sums[r] += product(x[lower], w[0]) + product(x[lower + 2], w[1]);
         }
     }
 }
 
-// The same with bytes: a word of A has 4 levels, one of B 4 indices.
+inline void add_common_bits(int (&sums)[4], const unsigned (&a)[4], unsigned b0, unsigned b1) {
+    add(sums, a, b0, b1, [](unsigned x, unsigned w) { return __popc(x & w); });
+}
+
+// Four levels times four indices.
 inline void add_products(int (&sums)[4], const unsigned (&a)[4], unsigned b0, unsigned b1) {
-    const int lane = lane_now;
-    const Shown *all = exchange({{a[0], a[1], a[2], a[3], b0, b1}});
-    for (int r = 0; r < 4; r++) {
-        const int row = lane / 4, lower = r / 2, column = lane % 4 * 2 + r % 2;
-        for (int t = 0; t < 4; t++) {
-            const unsigned *x = all[4 * row + t].words, *w = all[4 * column + t].words + 4;
-            for (int shift = 0; shift < 32; shift += 8)
-                for (int half = 0; half < 2; half++)
-                    sums[r] += int(x[lower + 2 * half] >> shift & 255) *
-                               static_cast<signed char>(w[half] >> shift & 255);
-        }
-    }
+    add(sums, a, b0, b1, [](unsigned x, unsigned w) {
+        int sum = 0;
+        for (int shift = 0; shift < 32; shift += 8)
+            sum += int(x >> shift & 255) * static_cast<signed char>(w >> shift & 255);
+        return sum;
+    });
 }
 
 inline void run_lane() {

@@ -14,17 +14,16 @@ from spark_ctr.kernels.cuda import (
     FloatLayer,
     SignLayer,
     compile_kernels,
-    embedding_blocks,
     from_device_rows,
     geometry,
     linear_blocks,
     oracle_blocks,
-    pack_blocks,
     row_chunks,
     row_words,
     source_folder,
     sources,
     to_device_rows,
+    warp_blocks,
     weights,
 )
 
@@ -130,19 +129,18 @@ def test_layers_that_do_not_fit_are_refused(kind):
 def test_geometry_by_hand():
     assert [linear_blocks(rows, 64) for rows in (0, 1, 128, 129)] == [0, 1, 1, 2]
     assert [linear_blocks(128, n) for n in (1, 64, 65, 512)] == [1, 1, 2, 8]
-    assert [pack_blocks(rows) for rows in (0, 4, 5)] == [0, 1, 2]
-    assert [embedding_blocks(rows) for rows in (0, 4, 5)] == [0, 1, 2]
+    assert [warp_blocks(rows) for rows in (0, 4, 5)] == [0, 1, 2]
     assert [oracle_blocks(rows, 3) for rows in (0, 1, 43)] == [0, 1, 2]
 
 
 @pytest.mark.parametrize("rows", [2**31, 2**40])
 def test_grids_that_cuda_refuses_are_refused(rows):
-    assert pack_blocks(2**31) == 2**29
+    assert warp_blocks(2**31) == 2**29
     for blocks in (linear_blocks, oracle_blocks):
         with pytest.raises(ValueError, match="row_chunks"):
             blocks(rows * 64, 512)
     with pytest.raises(ValueError, match="row_chunks"):
-        pack_blocks(rows * 4)
+        warp_blocks(rows * 4)
 
 
 def test_impossible_sizes_are_refused():
@@ -173,7 +171,7 @@ def test_chunks_beyond_32_bits_fit_the_grid():
     assert chunks[0][0] == 0 and chunks[-1][1] == 2**40
     for start, stop in (chunks[0], chunks[-1]):
         assert 0 < linear_blocks(stop - start, 4096) <= geometry.MAX_BLOCKS
-        assert 0 < pack_blocks(stop - start) <= geometry.MAX_BLOCKS
+        assert 0 < warp_blocks(stop - start) <= geometry.MAX_BLOCKS
 
 
 def test_sources_are_found():

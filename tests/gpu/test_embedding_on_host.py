@@ -12,11 +12,11 @@ from spark_ctr.kernels import pack_index4, quantise
 from spark_ctr.kernels.cuda import (
     COLUMN,
     EmbeddingColumn,
-    embedding_blocks,
     embedding_columns,
     level_inverse,
     level_row_words,
     levels_to_device_rows,
+    warp_blocks,
 )
 from spark_ctr.runtime.lookup import Lookup, blocks_of
 from spark_ctr.runtime.stacked_rows import Coarse, StackedRows
@@ -135,7 +135,7 @@ def test_embeddings_have_the_bits_of_the_runtime(host, rows, dim, count, coarse,
     case = Case(dim, seed, count=count, coarse=coarse)
     ids = case.ids(rows)
     y = np.full((rows, case.width), -7.25, np.float32)
-    launch(host, "embedding_float32", embedding_blocks(rows), *case.arguments(ids), y)
+    launch(host, "embedding_float32", warp_blocks(rows), *case.arguments(ids), y)
     same_bits(y, case.expected(ids, -7.25))
 
 
@@ -149,7 +149,7 @@ def test_levels_are_those_of_the_runtime(host, rows, dim, zero, one, seed):
     # What others wrote stays, the padding becomes 0.
     y = np.full((rows, level_row_words(case.width)), 0xEEEEEEEE, "<u4")
     arguments = (*case.arguments(ids), inverse, zero, y)
-    launch(host, "embedding_levels", embedding_blocks(rows), *arguments)
+    launch(host, "embedding_levels", warp_blocks(rows), *arguments)
     with np.errstate(all="ignore"):
         expected = quantise(case.expected(ids, 0), steps, zero)
     expected[:, : case.before] = expected[:, -1:] = 0xEE
@@ -165,7 +165,7 @@ def test_nothing_beyond_the_buffers_is_touched(host, dim, rows):
         y = guarded(np.zeros((len(ids), case.width), np.float32))
         levels = guarded(np.zeros((len(ids), level_row_words(case.width)), "<u4"))
         inverse = guarded(level_inverse(np.ones(1, np.float32), case.width))
-        blocks = embedding_blocks(len(ids))
+        blocks = warp_blocks(len(ids))
 
         def run(blocks=blocks, arguments=arguments, inverse=inverse, levels=levels, y=y):
             launch(host, "embedding_float32", blocks, *arguments, y)
@@ -197,7 +197,7 @@ def test_tables_and_rows_beyond_32_bits(host):
     assert min(len(index), len(y), len(levels)) > 2**32
     # Nibbles 15, 0, 1, 8 of factor 2.
     expected = [1, -2, 3, -4, 30, -30, -26, 2]
-    first, arguments = embedding_blocks(rows) - 1, (ids, 2, columns, 2, dim, index, nibbles, rows)
+    first, arguments = warp_blocks(rows) - 1, (ids, 2, columns, 2, dim, index, nibbles, rows)
     launch(host, "embedding_float32", 1, *arguments, 8, y, first=first)
     assert y[-8:].tolist() == expected
     inverse = level_inverse(np.ones(1, np.float32), 8)

@@ -11,9 +11,9 @@ from spark_ctr.kernels.cuda import (
     SignLayer,
     from_device_rows,
     linear_blocks,
-    pack_blocks,
     row_words,
     to_device_rows,
+    warp_blocks,
 )
 from tests.gpu import software_model
 
@@ -90,14 +90,14 @@ def test_activations_are_packed_as_on_the_cpu(rows, inputs, seed, dtype):
     x[chosen] = np.resize(special, chosen.sum())
     flat = x.reshape(-1)
     y = software_model.pack_signs(
-        pack_blocks(rows), flat.view(np.uint16) if dtype == np.float16 else flat, rows, inputs
+        warp_blocks(rows), flat.view(np.uint16) if dtype == np.float16 else flat, rows, inputs
     )
     np.testing.assert_array_equal(y, device_rows(x))
 
 
 def test_every_float16_has_its_sign():
     halves = np.arange(2**16, dtype=np.uint16)
-    y = software_model.pack_signs(pack_blocks(64), halves, 64, 1024)
+    y = software_model.pack_signs(warp_blocks(64), halves, 64, 1024)
     np.testing.assert_array_equal(y, device_rows(halves.view(np.float16).reshape(64, 1024)))
 
 

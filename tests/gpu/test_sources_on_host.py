@@ -17,9 +17,9 @@ from spark_ctr.kernels.cuda import (
     geometry,
     linear_blocks,
     oracle_blocks,
-    pack_blocks,
     row_words,
     to_device_rows,
+    warp_blocks,
 )
 from tests.gpu import software_model
 from tests.gpu.host import guarded, launch, survives, unbacked
@@ -73,7 +73,7 @@ def test_activations_are_packed_as_on_the_cpu(host, rows, inputs, seed, dtype):
     chosen = np.random.default_rng(seed).random(x.shape) < 0.3
     x[chosen] = np.resize(special, chosen.sum())
     y = np.full(rows * row_words(inputs), 0xDEADBEEF, np.uint32)
-    launch(host, f"pack_signs_{dtype}", pack_blocks(rows), x, rows, inputs, y)
+    launch(host, f"pack_signs_{dtype}", warp_blocks(rows), x, rows, inputs, y)
     np.testing.assert_array_equal(y, device_rows(x))
 
 
@@ -90,7 +90,7 @@ def test_nothing_beyond_the_buffers_is_touched(host, shape):
     blocks = linear_blocks(rows, outputs)
 
     def run():
-        launch(host, "pack_signs_float32", pack_blocks(rows), x, rows, inputs, words)
+        launch(host, "pack_signs_float32", warp_blocks(rows), x, rows, inputs, words)
         launch(host, "binary_linear_float32", blocks, words, *constants, *shape, y)
         launch(host, "binary_linear_signs", blocks, words, *sign_constants, *shape, packed)
 
@@ -122,7 +122,7 @@ def test_packed_rows_beyond_32_bits(host):
     x, y = unbacked(rows * inputs, np.float32), unbacked(rows * row_words(inputs), np.uint32)
     assert min(len(x), len(y)) > 2**32
     x[-3 * inputs :] = last.reshape(-1)
-    launch(host, "pack_signs_float32", 1, x, rows, inputs, y, first=pack_blocks(rows) - 1)
+    launch(host, "pack_signs_float32", 1, x, rows, inputs, y, first=warp_blocks(rows) - 1)
     np.testing.assert_array_equal(y[-3 * row_words(inputs) :], device_rows(last))
 
 

@@ -1,30 +1,24 @@
 """Layers on 8-bit indices."""
 
 import numpy as np
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spark_ctr.kernels import Index8Linear, index8_embedding
+from spark_ctr.kernels import Index8Linear, index8_values
 
 
-def test_embedding_by_hand():
-    table = np.array([[-128, 127], [0, -128]], np.int8)
-    values = index8_embedding(table, np.float32(2), np.float32(-5), np.array([1, 0, 1]))
+def test_values_by_hand():
+    values = index8_values(
+        np.array([[-128, 127], [0, -128]], np.int8), np.float32(2), np.float32(-5)
+    )
     assert values.dtype == np.float32
-    assert values.tolist() == [[251, -5], [-5, 505], [251, -5]]
+    assert values.tolist() == [[-5, 505], [251, -5]]
 
 
 def test_stacked_tables_have_their_own_maps():
-    table = np.array([[-128], [-127], [-128], [-126]], np.int8)
-    ids = np.array([[0, 2], [1, 3]])
-    values = index8_embedding(table, np.array([[1], [10]]), np.array([[0], [3]]), ids)
+    rows = np.array([[[-128], [-128]], [[-127], [-126]]], np.int8)
+    values = index8_values(rows, np.array([[1], [10]]), np.array([[0], [3]]))
     assert values[..., 0].tolist() == [[0, 3], [1, 23]]
-
-
-def test_embedding_refuses_an_id_out_of_range():
-    with pytest.raises(IndexError):
-        index8_embedding(np.zeros((3, 2), np.int8), np.float32(1), np.float32(0), np.array([3]))
 
 
 def test_linear_by_hand():

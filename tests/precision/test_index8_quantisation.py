@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from spark_ctr.kernels import index8_embedding
+from spark_ctr.kernels import index8_values
 from spark_ctr.precision.index8 import index8_fake_quantise, index8_quantise, index8_scale
 
 floats = st.floats(-1e6, 1e6, width=32)
@@ -43,7 +43,7 @@ def test_kernel_and_fake_quantisation_are_bit_identical(array):
     weight = torch.from_numpy(array)
     scale = index8_scale(weight)
     index = index8_quantise(weight, scale).numpy()
-    kernel = index8_embedding(index, scale.numpy(), -128 * scale.numpy(), np.arange(len(index)))
+    kernel = index8_values(index, scale.numpy(), -128 * scale.numpy())
     np.testing.assert_array_equal(kernel, index8_fake_quantise(weight, scale).numpy())
 
 

@@ -64,6 +64,7 @@ class Tuning:
             tolerance=0.0,
             loss_tolerance=0.1,
             activations=True,
+            coarse_share=0.0,
             objective=objective,
             run=self._run,
             targets=Targets(**targets),

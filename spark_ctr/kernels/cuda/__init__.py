@@ -14,11 +14,10 @@ from spark_ctr.kernels.cuda.compiler import (
 from spark_ctr.kernels.cuda.embedding import COLUMN, EmbeddingColumn, embedding_columns
 from spark_ctr.kernels.cuda.geometry import (
     THREADS,
-    embedding_blocks,
     linear_blocks,
     oracle_blocks,
-    pack_blocks,
     row_chunks,
+    warp_blocks,
 )
 from spark_ctr.kernels.cuda.integer_weights import IntegerLayer, level_inverse
 from spark_ctr.kernels.cuda.rows import (
@@ -44,7 +43,6 @@ __all__ = [
     "IntegerLayer",
     "SignLayer",
     "compile_kernels",
-    "embedding_blocks",
     "embedding_columns",
     "from_device_rows",
     "level_inverse",
@@ -53,9 +51,9 @@ __all__ = [
     "levels_to_device_rows",
     "linear_blocks",
     "oracle_blocks",
-    "pack_blocks",
     "row_chunks",
     "row_words",
     "source_folder",
     "to_device_rows",
+    "warp_blocks",
 ]

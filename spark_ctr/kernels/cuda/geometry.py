@@ -44,29 +44,11 @@ def linear_blocks(rows: int, outputs: int) -> int:
     return _blocks(rows, BLOCK_ROWS, tiles(_positive("outputs", outputs), BLOCK_COLUMNS))
 
 
-def pack_blocks(rows: int) -> int:
-    """Return the blocks of the kernels of ``pack_signs``.
+def warp_blocks(rows: int) -> int:
+    """Return the blocks of kernels with a warp a row, those of ``pack_signs`` and ``embedding``.
 
-    Parameters
-    ----------
-    rows : int
-        Rows of activations.
-
-    Returns
-    -------
-    int
-        Blocks of `THREADS` threads; 0 for no rows, which is not to be launched.
-
-    Raises
-    ------
-    ValueError
-        If there are negative rows or more blocks than CUDA takes.
+    Parameters, result and errors are those of `linear_blocks`, without the outputs.
     """
-    return _blocks(rows, WARPS, 1)
-
-
-def embedding_blocks(rows: int) -> int:
-    """Return the blocks of the kernels of ``embedding``; as `pack_blocks` otherwise."""
     return _blocks(rows, WARPS, 1)
 
 
