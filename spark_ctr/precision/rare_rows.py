@@ -42,28 +42,28 @@ def rare_rows(network: Network, batches: Iterable[Tensor], share: float) -> Rang
     found: Ranges = {}
     for name, bags in bags_of(network).items():
         ranges = [[0, 0] for _ in bags.rows]
-        dim = network.get_parameter(f"{name}.weight").shape[1]
         for column, block in bags.block_of.items():
-            if row_bytes(dim) < dim:
-                ranges[block] = longest_range(counts[column], share)
+            table = bags.tables[column]  # of a part of the network's columns perhaps
+            if row_bytes(table.dim) < table.dim:
+                ranges[block] = longest_range(counts[table.name], share)
         found[name] = ranges
     return found
 
 
-def look_up_counts(inputs: Inputs, batches: Iterable[Tensor]) -> list[np.ndarray]:
-    """Return how often each row is looked up, int64 [rows] for each column.
+def look_up_counts(inputs: Inputs, batches: Iterable[Tensor]) -> dict[str, np.ndarray]:
+    """Return how often each row is looked up, int64 [rows] by name of the column.
 
     Columns that share rows have the counts of all of them.
     """
     tables = inputs.tables
-    keys = [table.shared or c for c, table in enumerate(tables)]
+    keys: list[str | int] = [table.shared or c for c, table in enumerate(tables)]
     counts = {key: np.zeros(t.rows, np.int64) for key, t in zip(keys, tables, strict=True)}
     slots = [key for key, table in zip(keys, tables, strict=True) for _ in range(table.slots)]
     for batch in batches:
         for key, ids in zip(slots, batch.numpy().T, strict=True):
             ids = ids[ids != PADDING]
             np.add.at(counts[key], np.where(ids < 0, ~ids, ids), 1)
-    return [counts[key] for key in keys]
+    return {table.name: counts[key] for key, table in zip(keys, tables, strict=True)}
 
 
 def longest_range(counts: np.ndarray, share: float) -> list[int]:

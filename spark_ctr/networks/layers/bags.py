@@ -24,6 +24,8 @@ class Bags(nn.Module):
 
     Attributes
     ----------
+    tables : tuple of Table
+        Those of the inputs.
     rows : list of int
         Rows of each block.
     blocks : list of int
@@ -36,7 +38,7 @@ class Bags(nn.Module):
 
     def __init__(self, inputs: Inputs, columns: Sequence[int]) -> None:
         super().__init__()
-        tables = inputs.tables
+        self.tables = tables = inputs.tables
         keys = {c: tables[c].shared or c for c in columns}
         position = {key: i for i, key in enumerate(dict.fromkeys(keys.values()))}
         rows = {position[keys[c]]: tables[c].rows for c in columns}
