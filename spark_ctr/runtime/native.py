@@ -8,7 +8,8 @@ import logging
 import numpy as np
 
 from spark_ctr.kernels.native.library import NativeProgram, library
-from spark_ctr.runtime.native_plan import NotNative, native_words
+from spark_ctr.runtime.native_words import native_words
+from spark_ctr.runtime.planner import NotNative, plan_of
 from spark_ctr.runtime.program import Program
 
 logger = logging.getLogger("spark_ctr")
@@ -32,8 +33,8 @@ class NativeExecution:
     """
 
     def __init__(self, program: Program, tasks: int, instruction_set: str | None = None) -> None:
-        words, arrays = native_words(program, tasks)
         inputs = program.inputs
+        words, arrays = native_words(plan_of(program), inputs, tasks)
         widths = inputs.ids_width, len(inputs.numeric), tasks
         try:
             self._program = NativeProgram(words, arrays, widths, instruction_set)

@@ -12,7 +12,8 @@ from random_programs import RandomProgram
 from spark_ctr.kernels.native import library
 from spark_ctr.runtime.header import read_program
 from spark_ctr.runtime.native import NativeExecution
-from spark_ctr.runtime.native_plan import native_words
+from spark_ctr.runtime.native_words import native_words
+from spark_ctr.runtime.planner import plan_of
 
 ODD = [-(2**63), -(2**31), -1, 0, 1, 2, 3, 7, 31, 64, 255, 256, 2**15, 2**22, 2**31, 2**63 - 1]
 
@@ -53,7 +54,8 @@ def widths_of(words):
 
 def run_changed(made: RandomProgram, draw: random.Random) -> bool:
     """Change a program behind the back of all checks of Python; returns whether it still ran."""
-    words, arrays = native_words(read_program(made.header, made.arrays), made.tasks)
+    program = read_program(made.header, made.arrays)
+    words, arrays = native_words(plan_of(program), program.inputs, made.tasks)
     arrays = list(map(apart, arrays))
     for _ in range(draw.choice([1, 1, 2, 3])):
         at = draw.randrange(len(words))

@@ -101,7 +101,7 @@ def test_weights_may_lie_anywhere():
 def test_tables_are_read_where_they_are():
     made = next(m for m in map(RandomProgram, range(99)) if any("embed" in k for k in m.arrays))
     program = read_program(made.header, made.arrays)
-    _, arrays = native.native_words(program, made.tasks)
+    _, arrays = native.native_words(native.plan_of(program), program.inputs, made.tasks)
     tables = [a for name, a in made.arrays.items() if "embed" in name and a.dtype == np.int8]
     assert all(any(used is table for used in arrays) for table in tables)
 

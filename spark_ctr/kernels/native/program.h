@@ -1,4 +1,4 @@
-/* A program: operations on blocks of rows. spark_ctr/runtime/native_plan.py writes it, as a list of
+/* A program: operations on blocks of rows. spark_ctr/runtime/native_words.py writes it, as a list of
    whole numbers whose order is that of read.c; nothing in it is trusted. */
 #ifndef CTR_PROGRAM_H
 #define CTR_PROGRAM_H

@@ -1,4 +1,4 @@
-"""Programs for the native kernels: operations are joined where the bits stay the same.
+"""Programs to plans for kernels: operations are joined where the bits stay the same.
 
 - look-ups, the numbers beside them and `quantise`: no float32 values in between;
 - a layer, its ReLU and `quantise`;
@@ -8,21 +8,38 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from spark_ctr.kernels.index8 import offset_of
 from spark_ctr.runtime.embed import Embed
 from spark_ctr.runtime.kinds import KINDS
-from spark_ctr.runtime.native_words import Finish, Kind, Sort, Words, axes_of, strides_of
 from spark_ctr.runtime.operation import Operation
+from spark_ctr.runtime.plan import (
+    NUMERIC_VALUE,
+    Axes,
+    Copy,
+    EmbedColumn,
+    Finish,
+    Layer,
+    Levels,
+    Pair,
+    Pairing,
+    Plan,
+    Quantise,
+    Relu,
+    Signs,
+    Sort,
+    Sum,
+    Take,
+    Value,
+    strides_of,
+)
+from spark_ctr.runtime.plan import Embed as EmbedStep
 from spark_ctr.runtime.program import FIRST, NUMERIC, Operand, Program
-from spark_ctr.runtime.stacked_rows import StackedRows
 
 _NAMES = {kind: name for name, kind in KINDS.items()}
-_PAIRS = {"add": 0, "subtract": 1, "multiply": 2}
-_LAYERS = ("integer_linear", "binary_linear")
+_PAIRS = {"add": Pairing.ADD, "subtract": Pairing.SUBTRACT, "multiply": Pairing.MULTIPLY}
 _LOGITS = -1  # the operation that reads the logits
 
 
@@ -30,33 +47,22 @@ class NotNative(Exception):
     """The program has what only NumPy computes; the message says what."""
 
 
-def native_words(program: Program, tasks: int) -> tuple[list[int], list[np.ndarray]]:
-    """Return a program as `spark_ctr.kernels.native.library.NativeProgram` takes it.
-
-    Parameters
-    ----------
-    program : Program
-    tasks : int
-        Logits of a row.
-
-    Returns
-    -------
-    words : list of int
-    arrays : list of ndarray
-        Those of tables are the program's own.
+def plan_of(program: Program) -> Plan:
+    """Return the plan of a program.
 
     Raises
     ------
     NotNative
-        If an operation is of a kind that the kernels do not have.
+        If an operation is of a kind that kernels do not have.
     """
-    return _Planner(program, tasks).plan()
+    return _Planner(program).plan()
 
 
 class _Planner:
-    def __init__(self, program: Program, tasks: int) -> None:
+    def __init__(self, program: Program) -> None:
         self._program = program
-        self._words = Words(program.inputs, tasks)
+        self._plan = Plan()
+        self._plan.add(Value(Sort.NUMBERS, 1, len(program.inputs.numeric)))
         self._kinds = [_NAMES[type(operation)] for operation in program.operations]
         self._users: dict[int, list[int]] = {}
         for i, of in enumerate(program.of):
@@ -64,8 +70,8 @@ class _Planner:
                 if isinstance(operand, int):
                     self._users.setdefault(operand, []).append(i)
         self._users.setdefault(self._last, []).append(_LOGITS)
-        # Native values by the number of the program's value.
-        self._numbers: dict[int, int] = {NUMERIC: 0}
+        # Values of the plan by the number of the program's value.
+        self._numbers: dict[int, int] = {NUMERIC: NUMERIC_VALUE}
         self._levels: dict[int, int] = {}
         self._signs: dict[int, int] = {}
         self._constants: dict[str, int] = {}
@@ -91,14 +97,15 @@ class _Planner:
     def _last(self) -> int:
         return FIRST + len(self._kinds) - 1
 
-    def plan(self) -> tuple[list[int], list[np.ndarray]]:
+    def plan(self) -> Plan:
         missing = sorted(set(self._kinds) - set(self._writers))
         if missing:
             raise NotNative(f"operations {', '.join(missing)}")
         for i, kind in enumerate(self._kinds):
             if FIRST + i not in self._joined:
                 self._writers[kind](i)
-        return self._words.words(self._numbers[self._last]), self._words.arrays
+        self._plan.logits = self._numbers[self._last]
+        return self._plan
 
     # What surrounds an operation.
 
@@ -120,9 +127,14 @@ class _Planner:
     def _made_by(self, value: int, kind: str) -> bool:
         return value >= FIRST and self._kinds[value - FIRST] == kind
 
+    def _value(self, sort: Sort, shape: Sequence[int]) -> int:
+        """Return a new value whose rows have a shape; layers read and write its last axis."""
+        *groups, count = shape or (1,)
+        return self._plan.add(Value(sort, math.prod(groups), count))
+
     def _new(self, i: int) -> int:
         """Return a new value of numbers, that of an operation."""
-        value = self._words.value(Sort.NUMBERS, math.prod(self._operation(i).shape[1:]))
+        value = self._value(Sort.NUMBERS, self._operation(i).shape[1:])
         self._numbers[FIRST + i] = value
         return value
 
@@ -132,7 +144,8 @@ class _Planner:
             return self._numbers[operand]
         if operand not in self._constants:
             array = self._program.weights.get(operand, np.float32)
-            self._constants[operand] = self._words.constant(array)
+            value = Value(Sort.CONSTANT, 1, array.size, array)
+            self._constants[operand] = self._plan.add(value)
         return self._constants[operand]
 
     def _value_of(self, i: int, position: int = 0) -> int:
@@ -145,9 +158,7 @@ class _Planner:
 
     def _embed(self, i: int) -> None:
         if not self._is_quantised(FIRST + i):
-            width = self._operation(i).shape[1]
-            value = self._new(i)
-            self._look_up(i, value, 0, [0, width])
+            self._look_up(i, self._new(i), 0, None)
 
     def _is_quantised(self, value: int) -> bool:
         """Return whether a value [B, n] is read by `quantise` alone, next to others perhaps."""
@@ -160,57 +171,38 @@ class _Planner:
         operation = self._operation(concat)
         return bool(operation.arguments["axis"] == len(operation.shape) - 1)
 
-    def _look_up(self, i: int, value: int, start: int, head: list[int]) -> None:
+    def _look_up(self, i: int, value: int, at: int, levels: Levels | None) -> None:
         """Add the look-up of an operation whose columns go to a value from an element on."""
         operation = self._operation(i)
         assert isinstance(operation, Embed)
         columns, layers = operation.arguments["columns"], operation.arguments["layers"]
-        words = [*head[:1], head[1], value, *head[2:], len(columns)]
-        maps: dict[tuple[str, int], np.ndarray] = {}
-        at = start
+        found = []
         for column, layer in zip(columns, layers, strict=True):
             part = operation.parts[layer]
             block = part.blocks[part.columns.index(column)]
-            if (layer, block) not in maps:
-                scale, minimum = part.scale[block], part.minimum[block]
-                maps[layer, block] = np.array([scale, offset_of(scale, minimum)], np.float32)
-            pair = self._words.array(maps[layer, block])
-            words += [column, part.rows.dim, at, pair, *self._rows(part.rows, block)]
+            scale, minimum = part.scale[block], part.minimum[block]
+            found.append(EmbedColumn(column, at, scale, minimum, part.rows, block))
             at += part.rows.dim
-        self._words.add(Kind.EMBED, words, [value])
+        self._plan.steps.append(EmbedStep(tuple(found), levels, value))
 
-    def _rows(self, rows: StackedRows, block: int) -> list[int]:
-        """Return the words of the rows of a block: those of 4 bits, and those of 8."""
-        coarse, words = rows.coarse[block], [0]
-        if coarse.rows:
-            assert rows.nibbles is not None
-            words = [1, coarse.first, coarse.last, len(rows.nibbles)]
-            words += [rows.coarse_starts[block], self._words.array(rows.nibbles)]
-        return [*words, len(rows.index), rows.starts[block], self._words.array(rows.index)]
-
-    def _inverse(self, quantise: int) -> list[int]:
-        """Return the words of the zero and the steps of an operation."""
+    def _levels_of(self, quantise: int) -> Levels:
         operation = self._operation(quantise)
         inverse = self._program.weights.get(f"{operation.name('layer')}.inverse", np.float32, None)
-        return [operation.arguments["zero"], len(inverse) == 1, self._words.array(inverse)]
+        return Levels(operation.arguments["zero"], inverse)
 
     def _quantise(self, i: int) -> None:
-        shape, source = self._operation(i).shape, self._value_of(i)
-        *groups, width = shape[1:]
-        levels = self._words.value(Sort.LEVELS, math.prod(shape[1:]))
-        self._levels[FIRST + i] = levels
+        source = self._value_of(i)
+        self._levels[FIRST + i] = value = self._value(Sort.LEVELS, self._operation(i).shape[1:])
         parts = [source]
         if self._made_by(source, "concat") and self._is_quantised_concat(source - FIRST):
             parts = [self._value_of(source - FIRST, j) for j in self._positions(source - FIRST)]
-        at, inverse = 0, self._inverse(i)
+        at, levels = 0, self._levels_of(i)
         for part in parts:
             count = self._parts(part)[-1]
             if self._made_by(part, "embed") and part not in self._numbers:
-                self._look_up(part - FIRST, levels, at, [1, width, *inverse])
+                self._look_up(part - FIRST, value, at, levels)
             else:
-                number = self._numbers[part]
-                words = [math.prod(groups), width, count, at, number, levels, *inverse]
-                self._words.add(Kind.QUANTISE, words, [number, levels])
+                self._plan.steps.append(Quantise(count, at, levels, self._numbers[part], value))
             at += count
 
     def _positions(self, i: int) -> range:
@@ -224,24 +216,29 @@ class _Planner:
 
     def _layer(self, i: int) -> None:
         operation, source = self._operation(i), self._value_of(i)
-        *groups, inputs = self._parts(source)
         binary = self._kinds[i] == "binary_linear"
         outputs, name = operation.shape[-1], operation.name("layer")
         x = self._signs_of(source) if binary else self._levels[source]
-        finish, result, tail = self._finish(i)
+        finish, rectified, levels, result = self._finish(i)
         weight = ("signs", np.uint8) if binary else ("index", np.int8)
         get = self._program.weights.get
-        arrays = [get(f"{name}.{weight[0]}", weight[1], outputs, None)]
-        arrays += [get(f"{name}.{part}", np.float32, outputs) for part in ("scale", "bias")]
-        words = [binary, finish, math.prod(groups), inputs, outputs, x, result]
-        words += map(self._words.array, arrays)
-        if not binary:
-            words.append(operation.arguments["zero"])
-        self._words.add(Kind.LAYER, [*words, *tail], [x, result])
+        layer = Layer(
+            binary,
+            finish,
+            rectified,
+            weight=get(f"{name}.{weight[0]}", weight[1], outputs, None),
+            scale=get(f"{name}.scale", np.float32, outputs),
+            bias=get(f"{name}.bias", np.float32, outputs),
+            zero=0 if binary else operation.arguments["zero"],
+            levels=levels,
+            x=x,
+            result=result,
+        )
+        self._plan.steps.append(layer)
 
-    def _finish(self, i: int) -> tuple[Finish, int, list[int]]:
-        """Return what becomes of the sums of a layer, the value that holds it, and more words."""
-        last, size = FIRST + i, math.prod(self._operation(i).shape[1:])
+    def _finish(self, i: int) -> tuple[Finish, bool, Levels | None, int]:
+        """Return what becomes of the sums of a layer, and the value that holds it."""
+        last, shape = FIRST + i, self._operation(i).shape[1:]
         relu = self._only_user_of_kind(last, "relu")
         if relu is not None:
             last = FIRST + relu
@@ -249,42 +246,33 @@ class _Planner:
         quantise = self._only_user_of_kind(last, "quantise")
         if quantise is not None:
             self._joined.add(FIRST + quantise)
-            self._levels[FIRST + quantise] = result = self._words.value(Sort.LEVELS, size)
-            return Finish.LEVELS, result, [relu is not None, *self._inverse(quantise)]
+            self._levels[FIRST + quantise] = result = self._value(Sort.LEVELS, shape)
+            return Finish.LEVELS, relu is not None, self._levels_of(quantise), result
         users = self._users[last]
         if all(user != _LOGITS and self._kinds[user] == "binary_linear" for user in users):
-            self._signs[last] = result = self._words.value(Sort.SIGNS, self._sign_words(last))
-            return Finish.SIGNS, result, []
-        self._numbers[last] = result = self._words.value(Sort.NUMBERS, size)
-        return Finish.NUMBERS if relu is None else Finish.RELU, result, []
-
-    def _sign_words(self, value: int) -> int:
-        *groups, count = self._parts(value)
-        return math.prod(groups) * -(-count // 32)
+            self._signs[last] = result = self._value(Sort.SIGNS, shape)
+            return Finish.SIGNS, False, None, result
+        self._numbers[last] = result = self._value(Sort.NUMBERS, shape)
+        return Finish.NUMBERS if relu is None else Finish.RELU, False, None, result
 
     def _signs_of(self, value: int) -> int:
         """Return the signs of a value, worked out once."""
         if value not in self._signs:
-            *groups, count = self._parts(value)
-            self._signs[value] = signs = self._words.value(Sort.SIGNS, self._sign_words(value))
-            number = self._numbers[value]
-            words = [math.prod(groups), count, number, signs]
-            self._words.add(Kind.SIGNS, words, [number, signs])
+            self._signs[value] = signs = self._value(Sort.SIGNS, self._parts(value))
+            self._plan.steps.append(Signs(self._numbers[value], signs))
         return self._signs[value]
 
     # Arithmetic.
 
     def _relu(self, i: int) -> None:
-        x, result = self._operand(i), self._new(i)
-        size = math.prod(self._operation(i).shape[1:])
-        self._words.add(Kind.RELU, [size, x, result], [x, result])
+        self._plan.steps.append(Relu(self._operand(i), self._new(i)))
 
     def _pair(self, i: int) -> None:
         lengths = self._operation(i).shape[1:]
         a, b, result = self._operand(i, 0), self._operand(i, 1), self._new(i)
         strides = [self._broadcast(operand, lengths) for operand in self._program.of[i]]
-        words = [_PAIRS[self._kinds[i]], *axes_of(lengths, *strides), a, b, result]
-        self._words.add(Kind.PAIR, words, [a, b, result])
+        pairing, axes = _PAIRS[self._kinds[i]], Axes.of(lengths, *strides)
+        self._plan.steps.append(Pair(pairing, axes, a, b, result))
 
     def _broadcast(self, operand: Operand, lengths: tuple[int, ...]) -> list[int]:
         """Return the strides of an operand along the axes of the result; 0 where it repeats."""
@@ -296,10 +284,13 @@ class _Planner:
         return [0 if length == 1 else stride for stride, length in pairs]
 
     def _sum(self, i: int) -> None:
+        around = self._around(i)
+        self._plan.steps.append(Sum(*around, self._operand(i), self._new(i)))
+
+    def _around(self, i: int) -> tuple[int, int, int]:
+        """Return the elements before an axis of an operand, of the axis, and behind it."""
         shape, axis = self._parts(self._value_of(i)), self._operation(i).arguments["axis"] - 1
-        x, result = self._operand(i), self._new(i)
-        words = [math.prod(shape[:axis]), shape[axis], math.prod(shape[axis + 1 :]), x, result]
-        self._words.add(Kind.SUM, words, [x, result])
+        return math.prod(shape[:axis]), shape[axis], math.prod(shape[axis + 1 :])
 
     # Arrangement.
 
@@ -312,8 +303,8 @@ class _Planner:
         for position in self._positions(i):
             shape = self._parts(self._value_of(i, position))
             x = self._operand(i, position)
-            axes = axes_of(shape, strides_of(shape), strides)
-            self._words.add(Kind.COPY, [0, to, *axes, x, result], [x, result])
+            axes = Axes.of(shape, strides_of(shape), strides)
+            self._plan.steps.append(Copy(0, to, axes, x, result))
             to += shape[axis] * strides[axis]
 
     def _reshape(self, i: int) -> None:
@@ -331,15 +322,10 @@ class _Planner:
 
     def _rearranged(self, i: int, start: int, strides: list[int]) -> None:
         lengths = self._operation(i).shape[1:]
-        x, result = self._operand(i), self._new(i)
-        words = [start, 0, *axes_of(lengths, strides, strides_of(lengths)), x, result]
-        self._words.add(Kind.COPY, words, [x, result])
+        axes = Axes.of(lengths, strides, strides_of(lengths))
+        self._plan.steps.append(Copy(start, 0, axes, self._operand(i), self._new(i)))
 
     def _take(self, i: int) -> None:
-        operation = self._operation(i)
-        shape, axis = self._parts(self._value_of(i)), operation.arguments["axis"] - 1
-        positions = operation.arguments["positions"]
+        positions = tuple(self._operation(i).arguments["positions"])
         x, result = self._operand(i), self._new(i)
-        words = [math.prod(shape[:axis]), shape[axis], math.prod(shape[axis + 1 :])]
-        words += [len(positions), x, result, *positions]
-        self._words.add(Kind.TAKE, words, [x, result])
+        self._plan.steps.append(Take(*self._around(i), positions, x, result))
