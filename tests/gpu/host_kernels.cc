@@ -16,8 +16,14 @@
 
 LAUNCH(binary_linear_float32,
        (unsigned first, unsigned blocks, const unsigned *x, const unsigned *w, const int *offset,
-        const float *scale, const float *bias, long long rows, int inputs, int outputs, float *y),
-       (x, w, offset, scale, bias, rows, inputs, outputs, y))
+        const float *scale, const float *bias, long long rows, int inputs, int outputs, int relu,
+        float *y),
+       (x, w, offset, scale, bias, rows, inputs, outputs, relu, y))
+LAUNCH(binary_linear_levels,
+       (unsigned first, unsigned blocks, const unsigned *x, const unsigned *w, const int *offset,
+        const float *scale, const float *bias, long long rows, int inputs, int outputs, int relu,
+        const float *inverse, int zero, unsigned *y),
+       (x, w, offset, scale, bias, rows, inputs, outputs, relu, inverse, zero, y))
 LAUNCH(binary_linear_signs,
        (unsigned first, unsigned blocks, const unsigned *x, const unsigned *w,
         const int *threshold, long long rows, int inputs, int outputs, unsigned *y),

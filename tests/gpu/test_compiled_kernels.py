@@ -16,7 +16,7 @@ from spark_ctr.kernels.cuda import (
 from tests.gpu.sass import disassembler, kernels_of, registers_and_memory
 
 KERNELS = {
-    "binary_linear": ("binary_linear_float32", "binary_linear_signs"),
+    "binary_linear": ("binary_linear_float32", "binary_linear_levels", "binary_linear_signs"),
     "binary_oracle": ("binary_oracle",),
     "embedding": ("embedding_float32", "embedding_levels"),
     "integer_linear": ("integer_linear_float32", "integer_linear_levels", "integer_linear_signs"),
@@ -33,6 +33,7 @@ PRODUCTS = {
 # Multiplications, and as many additions: a lane has 2 x 8 x 4 outputs, levels take one more.
 ROUNDED = {
     "binary_linear_float32": 64,
+    "binary_linear_levels": 128,
     "integer_linear_float32": 64,
     "integer_linear_levels": 128,
     "integer_linear_signs": 64,

@@ -108,7 +108,7 @@ def test_layers_in_a_row_need_nothing_between_them(host):
     launch(host, "integer_linear_signs", 3, between, *constants, rows, 90, 130, signs)
     last = FloatLayer(*third)
     constants = (last.weight, last.offset, last.scale, last.bias)
-    launch(host, "binary_linear_float32", 1, signs, *constants, rows, 130, 5, y)
+    launch(host, "binary_linear_float32", 1, signs, *constants, rows, 130, 5, 0, y)
     with np.errstate(over="ignore"):
         x = quantise(expected_outputs(first, levels, True), inverse, 7)
     same_bits(y, BinaryLinear(*third)(expected_outputs(second, x, False)))

@@ -10,11 +10,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spark_ctr.kernels import BinaryLinear, pack_signs
+from spark_ctr.kernels import BinaryLinear, pack_signs, quantise
 from spark_ctr.kernels.cuda import (
     FloatLayer,
     SignLayer,
     geometry,
+    level_inverse,
+    level_row_words,
+    levels_to_device_rows,
     linear_blocks,
     oracle_blocks,
     row_words,
@@ -44,13 +47,33 @@ def test_linear_kernels_have_the_bits_of_the_cpu(host, rows, inputs, outputs, se
     layer = FloatLayer(*arguments)
     y = np.full((rows, outputs), np.nan, np.float32)
     constants = (layer.weight, layer.offset, layer.scale, layer.bias)
-    launch(host, "binary_linear_float32", blocks, words, *constants, *size, y)
+    launch(host, "binary_linear_float32", blocks, words, *constants, *size, 0, y)
     same_bits(y, expected)
+    launch(host, "binary_linear_float32", blocks, words, *constants, *size, 1, y)
+    # The sign of a zero is left to the CPU's compiler.
+    same_bits(y + np.float32(0), np.maximum(expected, np.float32(0)) + np.float32(0))
     signs = SignLayer(*arguments)
     packed = np.full((rows, row_words(outputs)), 0xDEADBEEF, np.uint32)
     constants = (signs.weight, signs.threshold)
     launch(host, "binary_linear_signs", blocks, words, *constants, *size, packed)
     np.testing.assert_array_equal(packed, to_device_rows(pack_signs(expected), outputs))
+
+
+@settings(max_examples=20)
+@given(rows_, inputs_, outputs_, st.integers(0, 255), st.booleans(), seeds)
+def test_levels_are_those_of_the_cpu(host, rows, inputs, outputs, zero, relu, seed):
+    arguments, x = layer_of(inputs, outputs, seed), activations(rows, inputs, seed)
+    inverse = np.random.default_rng(seed).choice(np.float32([0.5, 1, 3, 100, 1e-30]), outputs)
+    expected = BinaryLinear(*arguments)(x)
+    if relu:
+        expected = np.maximum(expected, np.float32(0))
+    layer = FloatLayer(*arguments)
+    constants = (layer.weight, layer.offset, layer.scale, layer.bias)
+    y = np.full((rows, level_row_words(outputs)), 0xDEADBEEF, np.uint32)
+    after = (int(relu), level_inverse(inverse, outputs), zero, y)
+    blocks, size = linear_blocks(rows, outputs), (rows, inputs, outputs)
+    launch(host, "binary_linear_levels", blocks, device_rows(x), *constants, *size, *after)
+    np.testing.assert_array_equal(y, levels_to_device_rows(quantise(expected, inverse, zero)))
 
 
 @settings(max_examples=20)
@@ -87,11 +110,15 @@ def test_nothing_beyond_the_buffers_is_touched(host, shape):
     words = guarded(np.zeros((rows, row_words(inputs)), np.uint32))
     y = guarded(np.zeros((rows, outputs), np.float32))
     packed = guarded(np.zeros((rows, row_words(outputs)), np.uint32))
+    levels = guarded(np.zeros((rows, level_row_words(outputs)), np.uint32))
+    inverse = guarded(level_inverse(np.ones(1, np.float32), outputs))
     blocks = linear_blocks(rows, outputs)
 
     def run():
         launch(host, "pack_signs_float32", warp_blocks(rows), x, rows, inputs, words)
-        launch(host, "binary_linear_float32", blocks, words, *constants, *shape, y)
+        launch(host, "binary_linear_float32", blocks, words, *constants, *shape, 0, y)
+        after = (*shape, 0, inverse, 5, levels)
+        launch(host, "binary_linear_levels", blocks, words, *constants, *after)
         launch(host, "binary_linear_signs", blocks, words, *sign_constants, *shape, packed)
 
     assert survives(run)
@@ -107,7 +134,7 @@ def test_linear_rows_beyond_32_bits(host):
     blocks, size = linear_blocks(rows, outputs), (rows, inputs, outputs)
     layer, y = FloatLayer(*arguments), unbacked(rows * outputs, np.float32)
     constants = (layer.weight, layer.offset, layer.scale, layer.bias)
-    launch(host, "binary_linear_float32", 2, words, *constants, *size, y, first=blocks - 2)
+    launch(host, "binary_linear_float32", 2, words, *constants, *size, 0, y, first=blocks - 2)
     same_bits(y[-5 * outputs :].reshape(5, outputs), expected)
     signs, packed = SignLayer(*arguments), unbacked(rows * row_words(outputs), np.uint32)
     constants = (signs.weight, signs.threshold)
