@@ -10,11 +10,13 @@ import numpy as np
 
 from spark_ctr.kernels.index8 import offset_of
 from spark_ctr.runtime import plan as p
-from spark_ctr.runtime.native_memory import Room
+from spark_ctr.runtime.memory import places
 from spark_ctr.runtime.stacked_rows import StackedRows
 from spark_ctr.tables import Inputs
 
 _FORMAT = 2
+# What `simd.h` and `memory.h` have: elements behind each row that kernels may write, and a line.
+_SLACK, _LINE = 32, 64
 
 
 class Kind(IntEnum):
@@ -75,7 +77,7 @@ class _Words:
             mean = table.pooling == "mean"
             words += [table.rows, table.slots, table.signed, table.padded, mean]
         words += [len(self._inputs.numeric), self._tasks, len(values) - 1]
-        offsets = self._offsets()
+        offsets, _ = places(self._plan, self._size)
         for number, value in enumerate(values[1:], start=1):
             constant = value.constant
             place = offsets[number] if constant is None else self._array(constant)
@@ -100,32 +102,10 @@ class _Words:
         signs = value.sort == p.Sort.SIGNS
         return value.groups * (-(-value.count // 32) if signs else value.count)
 
-    def _offsets(self) -> dict[int, int]:
-        """Return where each value lies."""
-        starts: dict[int, list[int]] = {}
-        ends: dict[int, list[int]] = {}
-        first: dict[int, int] = {}
-        last: dict[int, int] = {}
-        for i, step in enumerate(self._plan.steps):
-            for number in (*p.operands_of(step), step.result):
-                first.setdefault(number, i)
-                last[number] = i
-        last[self._plan.logits] = len(self._plan.steps)
-        sizes = {}
-        for number in sorted(first):
-            value = self._plan.values[number]
-            if number != p.NUMERIC_VALUE and value.sort != p.Sort.CONSTANT:
-                bytes_each = 1 if value.sort == p.Sort.LEVELS else 4
-                sizes[number] = Room.size(self._elements(number), bytes_each)
-                starts.setdefault(first[number], []).append(number)
-                ends.setdefault(last[number], []).append(number)
-        room, offsets = Room(), {}
-        for i in range(len(self._plan.steps) + 1):
-            for number in starts.get(i, ()):
-                offsets[number] = room.take(sizes[number])
-            for number in ends.get(i, ()):
-                room.give_back(sizes[number], offsets[number])
-        return offsets
+    def _size(self, number: int) -> int:
+        """Return the bytes that a row of a value takes."""
+        element_bytes = 1 if self._plan.values[number].sort == p.Sort.LEVELS else 4
+        return -(-(self._elements(number) + _SLACK) * element_bytes // _LINE) * _LINE
 
     def _levels(self, levels: p.Levels) -> list[int]:
         return [levels.zero, len(levels.inverse) == 1, self._array(levels.inverse)]

@@ -1,0 +1,296 @@
+"""Plans as launches of CUDA kernels.
+
+The launches know the number of rows and where values lie only when they are made, so their arguments
+may be stand-ins for both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from spark_ctr.kernels import cuda
+from spark_ctr.runtime import plan as p
+from spark_ctr.runtime.planner import NotNative
+from spark_ctr.runtime.stacked_rows import StackedRows
+from spark_ctr.tables import Inputs
+
+# In place of a value's number: the ids, and the first row that has an id which is not valid.
+IDS, FIRST_BAD = -1, -2
+
+
+@dataclass(frozen=True)
+class At:
+    """The address of a value."""
+
+    value: int
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The number of rows times a factor, 64 bits."""
+
+    factor: int = 1
+
+
+Argument = At | Rows | cuda.Argument
+
+
+@dataclass(frozen=True)
+class Call:
+    """A launch.
+
+    Attributes
+    ----------
+    source, kernel : str
+    blocks : callable
+        From the number of rows to that of blocks; 0 is not to be launched.
+    arguments : tuple
+    """
+
+    source: str
+    kernel: str
+    blocks: Callable[[int], int]
+    arguments: tuple[Argument, ...]
+
+
+def row_bytes(value: p.Value) -> int:
+    """Return the bytes that a row of a value takes on a device, in whole words."""
+    if value.sort == p.Sort.SIGNS:
+        return 4 * value.groups * cuda.row_words(value.count)
+    if value.sort == p.Sort.LEVELS:
+        return 4 * value.groups * cuda.level_row_words(value.count)
+    return 4 * value.elements
+
+
+def calls_of(plan: p.Plan, inputs: Inputs, upload: Callable[[np.ndarray], int]) -> list[Call]:
+    """Return the launches of a plan.
+
+    Parameters
+    ----------
+    plan : Plan
+    inputs : Inputs
+    upload : callable
+        Copies an array to the device and returns its address.
+
+    Raises
+    ------
+    NotNative
+        If the kernels do not take a layer or a look-up; the message says why.
+    """
+    try:
+        return _Calls(plan, inputs, upload).calls()
+    except ValueError as error:
+        raise NotNative(str(error)) from None
+
+
+class _Calls:
+    def __init__(self, plan: p.Plan, inputs: Inputs, upload: Callable[[np.ndarray], int]) -> None:
+        self._plan, self._inputs, self._upload = plan, inputs, upload
+        self._made: list[Call] = []
+        # Tables and constants that several steps read; the array is kept so that its id stays its.
+        self._known: dict[int, tuple[np.ndarray, int]] = {}
+        self._slots = np.cumsum([0, *(table.slots for table in inputs.tables)]).tolist()
+        self._writers: dict[type, Callable[[Any], None]] = {
+            p.Embed: self._embed,
+            p.Layer: self._layer,
+            p.Quantise: self._quantise,
+            p.Signs: self._signs,
+            p.Relu: self._relu,
+            p.Pair: self._pair,
+            p.Sum: self._sum,
+            p.Copy: self._copy,
+            p.Take: self._take,
+        }
+
+    def calls(self) -> list[Call]:
+        if self._slots[-1]:
+            self._check_ids()
+        for step in self._plan.steps:
+            self._writers[type(step)](step)
+        return self._made
+
+    def _add(
+        self, source: str, kernel: str, blocks: Callable[[int], int], *arguments: Argument
+    ) -> None:
+        self._made.append(Call(source, kernel, blocks, arguments))
+
+    def _value(self, number: int) -> p.Value:
+        return self._plan.values[number]
+
+    def _shared(self, array: np.ndarray) -> int:
+        """Return the address of an array that is uploaded once."""
+        if id(array) not in self._known:
+            self._known[id(array)] = array, self._upload(array)
+        return self._known[id(array)][1]
+
+    def _operand(self, number: int) -> tuple[Argument, np.int64]:
+        """Return where numbers are, and the elements from row to row."""
+        value = self._value(number)
+        if value.constant is not None:
+            return self._shared(value.constant), np.int64(0)
+        return At(number), np.int64(value.elements)
+
+    def _levels(self, levels: p.Levels, width: int) -> tuple[int, np.int32]:
+        """Return the address of the steps of a width, and the zero."""
+        return self._upload(cuda.level_inverse(levels.inverse, width)), np.int32(levels.zero)
+
+    def _check_ids(self) -> None:
+        ranges = cuda.id_ranges(self._inputs.tables)
+        slots = self._slots[-1]
+        limits = map(self._upload, (ranges.lowest, ranges.counts, ranges.padded))
+        self._add(
+            *("elements", "check_ids", lambda rows: cuda.element_blocks(rows, slots)),
+            *(At(IDS), np.int32(slots), *limits, Rows(), At(FIRST_BAD)),
+        )
+
+    def _embed(self, step: p.Embed) -> None:
+        layers: dict[int, list[p.EmbedColumn]] = {}
+        for column in step.columns:
+            layers.setdefault(id(column.rows), []).append(column)
+        for columns in layers.values():
+            self._look_up(step, columns, columns[0].rows)
+
+    def _look_up(self, step: p.Embed, columns: list[p.EmbedColumn], stacked: StackedRows) -> None:
+        """Add the look-up of the columns of one layer."""
+        width = self._value(step.result).count
+        nibbles = stacked.nibbles
+        prepared = cuda.embedding_columns(
+            [self._column(column, stacked) for column in columns],
+            stacked.dim,
+            ids_width=self._slots[-1],
+            width=width,
+            index_rows=len(stacked.index),
+            nibble_rows=0 if nibbles is None else len(nibbles),
+        )
+        kernel, tail = "embedding_float32", ()
+        if step.levels is not None:
+            kernel, tail = "embedding_levels", self._levels(step.levels, width)
+        self._add(
+            *("embedding", kernel, cuda.warp_blocks),
+            *(At(IDS), np.int32(self._slots[-1]), self._upload(prepared)),
+            *(np.int32(len(columns)), np.int32(stacked.dim), self._shared(stacked.index)),
+            0 if nibbles is None else self._shared(nibbles),
+            *(Rows(), np.int32(width), *tail, At(step.result)),
+        )
+
+    def _column(self, column: p.EmbedColumn, stacked: StackedRows) -> cuda.EmbeddingColumn:
+        table, block = self._inputs.tables[column.column], column.block
+        coarse = stacked.coarse[block]
+        return cuda.EmbeddingColumn(
+            rows=table.rows,
+            start=stacked.starts[block],
+            scale=column.scale,
+            minimum=column.minimum,
+            slot=self._slots[column.column],
+            at=column.at,
+            slots=table.slots,
+            mean=table.pooling == "mean",
+            padded=table.padded,
+            first=coarse.first,
+            last=coarse.last,
+            coarse_start=stacked.coarse_starts[block],
+        )
+
+    def _layer(self, step: p.Layer) -> None:
+        x, outputs = self._value(step.x), self._value(step.result).count
+        kind = "binary_linear" if step.binary else "integer_linear"
+        signs = step.finish == p.Finish.SIGNS
+        prepared: cuda.SignLayer | cuda.FloatLayer | cuda.IntegerLayer
+        if not step.binary:
+            prepared = cuda.IntegerLayer(step.weight, step.scale, step.bias, step.zero)
+            arrays = [prepared.weight, prepared.start, prepared.scale, prepared.bias]
+        elif signs:
+            prepared = cuda.SignLayer(step.weight, x.count, step.scale, step.bias)
+            arrays = [prepared.weight, prepared.threshold]
+        else:
+            prepared = cuda.FloatLayer(step.weight, x.count, step.scale, step.bias)
+            arrays = [prepared.weight, prepared.offset, prepared.scale, prepared.bias]
+        relu = np.int32(step.rectified or step.finish == p.Finish.RELU)
+        finish: tuple[str, tuple[Argument, ...]] = ("float32", (relu,))
+        if signs:
+            finish = "signs", ()
+        elif step.levels is not None:
+            finish = "levels", (relu, *self._levels(step.levels, outputs))
+        self._add(
+            *(kind, f"{kind}_{finish[0]}"),
+            lambda rows: cuda.linear_blocks(rows * x.groups, outputs),
+            *(At(step.x), *map(self._upload, arrays), Rows(x.groups)),
+            *(np.int32(x.count), np.int32(outputs), *finish[1], At(step.result)),
+        )
+
+    def _quantise(self, step: p.Quantise) -> None:
+        result = self._value(step.result)
+        inverse, zero = self._levels(step.levels, result.count)
+        self._add(
+            *("elements", "quantise_levels", lambda rows: cuda.warp_blocks(rows * result.groups)),
+            *(At(step.x), np.int32(step.count), Rows(result.groups)),
+            *(np.int32(step.at), np.int32(result.count), inverse, zero, np.int32(0)),
+            At(step.result),
+        )
+
+    def _signs(self, step: p.Signs) -> None:
+        result = self._value(step.result)
+        self._add(
+            *("pack_signs", "pack_signs_float32"),
+            lambda rows: cuda.warp_blocks(rows * result.groups),
+            *(At(step.x), Rows(result.groups), np.int32(result.count), At(step.result)),
+        )
+
+    def _relu(self, step: p.Relu) -> None:
+        size = self._value(step.result).elements
+        self._add(
+            *("elements", "relu_float32", lambda rows: cuda.element_blocks(rows, size)),
+            *(At(step.x), Rows(size), At(step.result)),
+        )
+
+    def _pair(self, step: p.Pair) -> None:
+        a, b, result = map(self._value, (step.a, step.b, step.result))
+        axes = cuda.pair_axes(
+            *(step.axes.lengths, step.axes.a, step.axes.b),
+            a_elements=a.elements,
+            b_elements=b.elements,
+        )
+        self._add(
+            *("elements", "pair_float32", lambda rows: cuda.element_blocks(rows, result.elements)),
+            *(np.int32(step.pairing), *self._operand(step.a), *self._operand(step.b)),
+            *(self._upload(axes), Rows(), At(step.result)),
+        )
+
+    def _sum(self, step: p.Sum) -> None:
+        size = self._value(step.result).elements
+        self._add(
+            *("elements", "sum_float32", lambda rows: cuda.sum_blocks(rows, size)),
+            *self._operand(step.x),
+            *map(np.int32, (step.outer, step.count, step.inner)),
+            *(Rows(), At(step.result)),
+        )
+
+    def _copy(self, step: p.Copy) -> None:
+        x, result = self._value(step.x), self._value(step.result)
+        axes = cuda.copy_axes(
+            *(step.axes.lengths, step.axes.a, step.axes.b),
+            a_elements=x.elements,
+            b_elements=result.elements,
+            a_first=step.start,
+            b_first=step.to,
+        )
+        total = int(axes["total"][0])
+        self._add(
+            *("elements", "copy_float32", lambda rows: cuda.element_blocks(rows, total)),
+            *(*self._operand(step.x), self._upload(axes), Rows()),
+            *(At(step.result), np.int64(result.elements)),
+        )
+
+    def _take(self, step: p.Take) -> None:
+        size = self._value(step.result).elements
+        positions = cuda.take_positions(step.positions, step.length)
+        self._add(
+            *("elements", "take_float32", lambda rows: cuda.element_blocks(rows, size)),
+            *self._operand(step.x),
+            *map(np.int32, (step.outer, step.length, step.inner)),
+            *(self._upload(positions), np.int32(len(positions)), Rows(), At(step.result)),
+        )
