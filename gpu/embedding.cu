@@ -2,6 +2,7 @@
 #include "arithmetic.h"
 #include "embedding.h"
 #include "layout.h"
+#include "warp_row.h"
 
 namespace {
 
@@ -56,10 +57,6 @@ __device__ __forceinline__ void look_up(const Rows &table, const int *ids, int i
         const int d = i % table.dim;
         store(column.at + d, embedding_of(table, column, ids + column.slot, d));
     }
-}
-
-__device__ inline long long row_of_warp() {
-    return (long long)blockIdx.x * WARPS + threadIdx.x / LANES;
 }
 
 }  // namespace

@@ -1,5 +1,6 @@
 // Signs of activations: 1 where x > 0, so not for zero and NaN.
 #include "layout.h"
+#include "warp_row.h"
 
 namespace {
 
@@ -12,7 +13,7 @@ __device__ bool positive(unsigned short half) { return half > 0 && half <= 0x7c0
 template <class Value>
 __device__ void pack(const Value *x, long long rows, int inputs, unsigned *y) {
     const int lane = threadIdx.x % LANES;
-    const long long row = (long long)blockIdx.x * WARPS + threadIdx.x / LANES;
+    const long long row = row_of_warp();
     if (row >= rows) return;
     x += row * inputs;
     y += row_offset(row, inputs);

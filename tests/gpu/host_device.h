@@ -66,6 +66,7 @@ inline unsigned __ballot_sync(unsigned, bool value) {
 inline int __popc(unsigned bits) { return __builtin_popcount(bits); }
 inline float __fmul_rn(float a, float b) { return a * b; }
 inline float __fadd_rn(float a, float b) { return a + b; }
+inline float __fsub_rn(float a, float b) { return a - b; }
 inline float __fdiv_rn(float a, float b) { return a / b; }
 inline float __int_as_float(int bits) {
     float x;
@@ -73,6 +74,10 @@ inline float __int_as_float(int bits) {
     return x;
 }
 inline float __int2float_rn(int a) { return float(a); }
+// Lanes take turns, so nothing comes between.
+inline void atomicMin(unsigned long long *least, unsigned long long value) {
+    if (value < *least) *least = value;
+}
 
 // In place of mma.h: registers of C from those of all lanes' A and B, by the PTX ISA. `product` is
 // that of a word of A and one of B.

@@ -5,6 +5,7 @@
 
 #include "binary_linear.cu"
 #include "binary_oracle.cu"
+#include "elements.cu"
 #include "embedding.cu"
 #include "integer_linear.cu"
 #include "pack_signs.cu"
@@ -65,6 +66,33 @@ LAUNCH(embedding_levels,
         int count, int dim, const signed char *index, const unsigned char *nibbles, long long rows,
         int width, const float *inverse, int zero, unsigned char *y),
        (ids, ids_width, columns, count, dim, index, nibbles, rows, width, inverse, zero, y))
+LAUNCH(relu_float32,
+       (unsigned first, unsigned blocks, const float *x, long long count, float *y), (x, count, y))
+LAUNCH(pair_float32,
+       (unsigned first, unsigned blocks, int kind, const float *a, long long a_row, const float *b,
+        long long b_row, const Axes *axes, long long rows, float *y),
+       (kind, a, a_row, b, b_row, axes, rows, y))
+LAUNCH(copy_float32,
+       (unsigned first, unsigned blocks, const float *x, long long x_row, const Axes *axes,
+        long long rows, float *y, long long y_row),
+       (x, x_row, axes, rows, y, y_row))
+LAUNCH(sum_float32,
+       (unsigned first, unsigned blocks, const float *x, long long x_row, int outer, int count,
+        int inner, long long rows, float *y),
+       (x, x_row, outer, count, inner, rows, y))
+LAUNCH(take_float32,
+       (unsigned first, unsigned blocks, const float *x, long long x_row, int outer, int length,
+        int inner, const int *positions, int count, long long rows, float *y),
+       (x, x_row, outer, length, inner, positions, count, rows, y))
+LAUNCH(quantise_levels,
+       (unsigned first, unsigned blocks, const float *x, int count, long long rows, int at,
+        int width, const float *inverse, int zero, int relu, unsigned char *y),
+       (x, count, rows, at, width, inverse, zero, relu, y))
+LAUNCH(check_ids,
+       (unsigned first, unsigned blocks, const int *ids, int slots, const int *lowest,
+        const unsigned *counts, const unsigned *padded, long long rows,
+        unsigned long long *first_bad),
+       (ids, slots, lowest, counts, padded, rows, first_bad))
 
 // layout.h, to compare with Python's copies.
 extern "C" long long layout(int what, long long a, int b, int c, int d, int e) {
@@ -82,7 +110,8 @@ extern "C" long long layout(int what, long long a, int b, int c, int d, int e) {
 }
 
 extern "C" const int SIZES[] = {LANES,      WARPS,         TILE_INPUTS, TILE_WORDS,
-                                BLOCK_ROWS, BLOCK_COLUMNS, BLOCK_WORDS, PAIR_WORDS};
+                                BLOCK_ROWS, BLOCK_COLUMNS, BLOCK_WORDS, PAIR_WORDS,
+                                THREADS,    BLOCK_ELEMENTS};
 
 // level_of, number by number.
 extern "C" void host_levels(const float *x, const float *inverse, int zero, int count,
@@ -95,3 +124,8 @@ extern "C" const int COLUMN_LAYOUT[] = {
     offsetof(Column, first),  offsetof(Column, last),  offsetof(Column, slot),
     offsetof(Column, slots),  offsetof(Column, at),    offsetof(Column, pooling),
     offsetof(Column, scale),  offsetof(Column, offset)};
+
+extern "C" const int AXES_LAYOUT[] = {
+    sizeof(Axes),           offsetof(Axes, count),   offsetof(Axes, total),
+    offsetof(Axes, a_first), offsetof(Axes, b_first), offsetof(Axes, length),
+    offsetof(Axes, a),       offsetof(Axes, b)};

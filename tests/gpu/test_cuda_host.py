@@ -14,6 +14,7 @@ from spark_ctr.kernels.cuda import (
     FloatLayer,
     SignLayer,
     compile_kernels,
+    element_blocks,
     from_device_rows,
     geometry,
     linear_blocks,
@@ -22,6 +23,7 @@ from spark_ctr.kernels.cuda import (
     row_words,
     source_folder,
     sources,
+    sum_blocks,
     to_device_rows,
     warp_blocks,
     weights,
@@ -131,12 +133,15 @@ def test_geometry_by_hand():
     assert [linear_blocks(128, n) for n in (1, 64, 65, 512)] == [1, 1, 2, 8]
     assert [warp_blocks(rows) for rows in (0, 4, 5)] == [0, 1, 2]
     assert [oracle_blocks(rows, 3) for rows in (0, 1, 43)] == [0, 1, 2]
+    assert [element_blocks(rows, 8) for rows in (0, 1, 64, 65)] == [0, 1, 1, 2]
+    assert [sum_blocks(rows, 8) for rows in (0, 1, 16, 17)] == [0, 1, 1, 2]
+    assert element_blocks(5, 0) == sum_blocks(5, 0) == 0
 
 
 @pytest.mark.parametrize("rows", [2**31, 2**40])
 def test_grids_that_cuda_refuses_are_refused(rows):
     assert warp_blocks(2**31) == 2**29
-    for blocks in (linear_blocks, oracle_blocks):
+    for blocks in (linear_blocks, oracle_blocks, element_blocks, sum_blocks):
         with pytest.raises(ValueError, match="row_chunks"):
             blocks(rows * 64, 512)
     with pytest.raises(ValueError, match="row_chunks"):
@@ -149,6 +154,11 @@ def test_impossible_sizes_are_refused():
             blocks(1, 0)
         with pytest.raises(ValueError, match="not in"):
             blocks(-200, 5)
+    for blocks in (element_blocks, sum_blocks):
+        with pytest.raises(ValueError, match="not in"):
+            blocks(-200, 5)
+        with pytest.raises(ValueError, match="elements must not be negative"):
+            blocks(-1, -1)
     with pytest.raises(ValueError, match="row_bytes"):
         row_chunks(1, 0, 100)
     for rows, memory in ((-1, 10**6), (5, 127 * 10)):
@@ -178,7 +188,7 @@ def test_sources_are_found():
     names = {file.name for file in source_folder().iterdir()}
     assert {"arithmetic.h", "embedding.cu", "embedding.h", "integer_linear.cu"} <= names
     assert {"binary_linear.cu", "binary_oracle.cu", "layout.h", "mma.h", "pack_signs.cu"} <= names
-    assert "warp_tile.h" in names
+    assert {"axes.h", "elements.cu", "span.h", "warp_row.h", "warp_tile.h"} <= names
 
 
 def test_missing_sources_are_said(monkeypatch, tmp_path):

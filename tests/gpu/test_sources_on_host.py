@@ -154,12 +154,13 @@ def test_packed_rows_beyond_32_bits(host):
 
 
 def test_sizes_are_those_of_python(host):
-    sizes = list((ctypes.c_int * 8).in_dll(host, "SIZES"))
+    *sizes, threads, elements = (ctypes.c_int * 10).in_dll(host, "SIZES")
     model, own = software_model, geometry
     expected = [32, model.WARPS, model.TILE_INPUTS, model.TILE_WORDS, model.BLOCK_ROWS]
     assert sizes == [*expected, model.BLOCK_COLUMNS, model.BLOCK_WORDS, model.PAIR_WORDS]
     expected = [own.LANES, own.WARPS, own.TILE_INPUTS, own.TILE_WORDS, own.BLOCK_ROWS]
     assert sizes[:6] == [*expected, own.BLOCK_COLUMNS]
+    assert (threads, elements) == (own.THREADS, own.BLOCK_ELEMENTS)
 
 
 def test_offsets_are_those_of_the_model(host):

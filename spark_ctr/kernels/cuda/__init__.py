@@ -1,9 +1,10 @@
-"""Layers and look-up on CUDA devices: compiling the sources in ``gpu/``, buffers, launch geometry.
+"""Programs on CUDA devices: compiling the sources in ``gpu/``, buffers, launch geometry.
 
 Linux only. Nothing here needs a device, and only `compile_kernels` imports ``cuda.core`` (the
 ``gpu`` extra); the rest is NumPy. ``gpu/NOTES.md`` has the layout of the buffers.
 """
 
+from spark_ctr.kernels.cuda.axes import AXES, copy_axes, pair_axes, take_positions
 from spark_ctr.kernels.cuda.compiler import (
     ARCHITECTURES,
     CompiledKernels,
@@ -14,11 +15,14 @@ from spark_ctr.kernels.cuda.compiler import (
 from spark_ctr.kernels.cuda.embedding import COLUMN, EmbeddingColumn, embedding_columns
 from spark_ctr.kernels.cuda.geometry import (
     THREADS,
+    element_blocks,
     linear_blocks,
     oracle_blocks,
     row_chunks,
+    sum_blocks,
     warp_blocks,
 )
+from spark_ctr.kernels.cuda.ids import IdColumn, IdRanges, id_ranges
 from spark_ctr.kernels.cuda.integer_weights import IntegerLayer, level_inverse
 from spark_ctr.kernels.cuda.rows import (
     from_device_rows,
@@ -33,6 +37,7 @@ from spark_ctr.kernels.cuda.weights import FloatLayer, SignLayer
 
 __all__ = [
     "ARCHITECTURES",
+    "AXES",
     "COLUMN",
     "THREADS",
     "CompileError",
@@ -40,20 +45,28 @@ __all__ = [
     "CompilerMissingError",
     "EmbeddingColumn",
     "FloatLayer",
+    "IdColumn",
+    "IdRanges",
     "IntegerLayer",
     "SignLayer",
     "compile_kernels",
+    "copy_axes",
+    "element_blocks",
     "embedding_columns",
     "from_device_rows",
+    "id_ranges",
     "level_inverse",
     "level_row_words",
     "levels_from_device_rows",
     "levels_to_device_rows",
     "linear_blocks",
     "oracle_blocks",
+    "pair_axes",
     "row_chunks",
     "row_words",
     "source_folder",
+    "sum_blocks",
+    "take_positions",
     "to_device_rows",
     "warp_blocks",
 ]

@@ -14,6 +14,8 @@ TILE_INPUTS = 256
 TILE_WORDS = TILE_INPUTS // 32
 BLOCK_ROWS = 128
 BLOCK_COLUMNS = 64
+# Of the kernels that go element by element, gpu/span.h.
+BLOCK_ELEMENTS = 4 * THREADS
 # The most blocks that CUDA takes in the first dimension.
 MAX_BLOCKS = 2**31 - 1
 
@@ -45,11 +47,42 @@ def linear_blocks(rows: int, outputs: int) -> int:
 
 
 def warp_blocks(rows: int) -> int:
-    """Return the blocks of kernels with a warp a row, those of ``pack_signs`` and ``embedding``.
+    """Return the blocks of kernels with a warp a row.
+
+    Those are the kernels of ``pack_signs`` and ``embedding``, and ``quantise_levels``.
 
     Parameters, result and errors are those of `linear_blocks`, without the outputs.
     """
     return _blocks(rows, WARPS, 1)
+
+
+def element_blocks(rows: int, elements: int) -> int:
+    """Return the blocks of the kernels of ``elements`` that have some elements a thread.
+
+    Those are ``relu_float32`` (of one row of all elements), ``pair_float32``, ``copy_float32``,
+    ``take_float32`` and ``check_ids``.
+
+    Parameters
+    ----------
+    rows, elements : int
+        Rows, and elements of each: of the result, or what is copied or checked.
+
+    Returns
+    -------
+    int
+        Blocks of `THREADS` threads; 0 for no elements, which is not to be launched.
+
+    Raises
+    ------
+    ValueError
+        If rows or elements are negative, or there are more blocks than CUDA takes.
+    """
+    return _element_blocks(rows, elements, BLOCK_ELEMENTS)
+
+
+def sum_blocks(rows: int, elements: int) -> int:
+    """Return the blocks of ``sum_float32``, with a thread a sum; as `element_blocks` otherwise."""
+    return _element_blocks(rows, elements, THREADS)
 
 
 def oracle_blocks(rows: int, outputs: int) -> int:
@@ -101,6 +134,12 @@ def _positive(name: str, value: int) -> int:
     if value < 1:
         raise ValueError(f"{name} must be at least 1, got {value}")
     return value
+
+
+def _element_blocks(rows: int, elements: int, size: int) -> int:
+    if elements < 0:
+        raise ValueError(f"elements must not be negative, got {elements}")
+    return _blocks(rows * elements, size, 1)
 
 
 def _blocks(rows: int, size: int, columns: int) -> int:
