@@ -113,36 +113,39 @@ extern "C" __global__ void __launch_bounds__(WARPS *LANES)
 }
 
 // Levels at, ..., at + count - 1 of rows of row_words(level_bits(width)) words, of x [rows, count]
-// without padding, after ReLU or not; inverse is [width]. The padding becomes 0, other levels are
-// left as they are. A warp has a row.
+// without padding; inverse is [width]. The padding becomes 0, other levels are left as they are. A
+// warp has a row.
 extern "C" __global__ void __launch_bounds__(WARPS *LANES)
     quantise_levels(const float *x, int count, long long rows, int at, int width,
-                    const float *inverse, int zero, int relu, unsigned char *y) {
+                    const float *inverse, int zero, unsigned char *y) {
     const long long row = row_of_warp();
     if (row >= rows) return;
     x += row * count;
     y += row_offset(row, level_bits(width)) * 4;
-    const float least = least_output(relu);
     const int lane = threadIdx.x % LANES;
 #pragma unroll 4
     for (int i = lane; i < count; i += LANES)
-        y[at + i] = level_of(rectified(x[i], least), inverse[at + i], zero);
+        y[at + i] = level_of(x[i], inverse[at + i], zero);
     const int behind = width + lane;
     if (behind < row_words(level_bits(width)) * 4) y[behind] = 0;
 }
 
 // The first of the dense rows [rows, slots] that has an id which is not valid, if it is before
-// *first_bad. Valid are `counts` ids from the lowest one on, and PADDING where `padded` is not 0.
+// *first_bad. Valid are `counts` ids from the lowest one on, and PADDING where `padded` is not 0;
+// others become 0, so that no look-up leaves its table.
 extern "C" __global__ void __launch_bounds__(WARPS *LANES)
-    check_ids(const int *ids, int slots, const int *lowest, const unsigned *counts,
+    check_ids(int *ids, int slots, const int *lowest, const unsigned *counts,
               const unsigned *padded, long long rows, unsigned long long *first_bad) {
     const Span span = span_of_thread(rows, slots);
 #pragma unroll
     for (int k = 0; k < THREAD_ELEMENTS; k++) {
+        if (!span.has(k)) continue;
         const int slot = span.element[k];
-        const int id = ids[span.row[k] * slots + slot];
+        int &id = ids[span.row[k] * slots + slot];
         const bool inside = unsigned(id) - unsigned(lowest[slot]) < counts[slot];
         const bool padding = id == PADDING && padded[slot] != 0;
-        if (!inside && !padding) atomicMin(first_bad, (unsigned long long)span.row[k]);
+        if (inside || padding) continue;
+        id = 0;
+        atomicMin(first_bad, (unsigned long long)span.row[k]);
     }
 }

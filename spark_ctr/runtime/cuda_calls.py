@@ -1,12 +1,12 @@
 """Plans as launches of CUDA kernels.
 
-The launches know the number of rows and where values lie only when they are made, so their arguments
-may be stand-ins for both.
+The number of rows and where values lie are known only when a launch is made, so its arguments may
+be stand-ins for both.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -114,9 +114,19 @@ class _Calls:
         return self._made
 
     def _add(
-        self, source: str, kernel: str, blocks: Callable[[int], int], *arguments: Argument
+        self,
+        source: str,
+        kernel: str,
+        blocks: Callable[[int], int],
+        arguments: Iterable[Argument],
     ) -> None:
-        self._made.append(Call(source, kernel, blocks, arguments))
+        self._made.append(Call(source, kernel, blocks, tuple(arguments)))
+
+    def _element_by_element(self, kernel: str, elements: int, *arguments: Argument) -> None:
+        def blocks(rows: int) -> int:
+            return cuda.element_blocks(rows, elements)
+
+        self._add("elements", kernel, blocks, arguments)
 
     def _value(self, number: int) -> p.Value:
         return self._plan.values[number]
@@ -134,18 +144,15 @@ class _Calls:
             return self._shared(value.constant), np.int64(0)
         return At(number), np.int64(value.elements)
 
-    def _levels(self, levels: p.Levels, width: int) -> tuple[int, np.int32]:
-        """Return the address of the steps of a width, and the zero."""
-        return self._upload(cuda.level_inverse(levels.inverse, width)), np.int32(levels.zero)
+    def _levels(self, levels: p.Levels, width: int) -> list[Argument]:
+        """Return the steps of a width, and the zero."""
+        return [self._upload(cuda.level_inverse(levels.inverse, width)), np.int32(levels.zero)]
 
     def _check_ids(self) -> None:
-        ranges = cuda.id_ranges(self._inputs.tables)
-        slots = self._slots[-1]
+        ranges, slots = cuda.id_ranges(self._inputs.tables), self._slots[-1]
         limits = map(self._upload, (ranges.lowest, ranges.counts, ranges.padded))
-        self._add(
-            *("elements", "check_ids", lambda rows: cuda.element_blocks(rows, slots)),
-            *(At(IDS), np.int32(slots), *limits, Rows(), At(FIRST_BAD)),
-        )
+        arguments: list[Argument] = [At(IDS), np.int32(slots), *limits, Rows(), At(FIRST_BAD)]
+        self._element_by_element("check_ids", slots, *arguments)
 
     def _embed(self, step: p.Embed) -> None:
         layers: dict[int, list[p.EmbedColumn]] = {}
@@ -156,26 +163,24 @@ class _Calls:
 
     def _look_up(self, step: p.Embed, columns: list[p.EmbedColumn], stacked: StackedRows) -> None:
         """Add the look-up of the columns of one layer."""
-        width = self._value(step.result).count
-        nibbles = stacked.nibbles
+        ids, width, nibbles = self._slots[-1], self._value(step.result).count, stacked.nibbles
         prepared = cuda.embedding_columns(
             [self._column(column, stacked) for column in columns],
             stacked.dim,
-            ids_width=self._slots[-1],
+            ids_width=ids,
             width=width,
             index_rows=len(stacked.index),
             nibble_rows=0 if nibbles is None else len(nibbles),
         )
-        kernel, tail = "embedding_float32", ()
+        arguments: list[Argument] = [At(IDS), np.int32(ids), self._upload(prepared)]
+        arguments += map(np.int32, (len(columns), stacked.dim))
+        arguments += [self._shared(stacked.index)]
+        arguments += [0 if nibbles is None else self._shared(nibbles), Rows(), np.int32(width)]
+        kernel = "embedding_float32"
         if step.levels is not None:
-            kernel, tail = "embedding_levels", self._levels(step.levels, width)
-        self._add(
-            *("embedding", kernel, cuda.warp_blocks),
-            *(At(IDS), np.int32(self._slots[-1]), self._upload(prepared)),
-            *(np.int32(len(columns)), np.int32(stacked.dim), self._shared(stacked.index)),
-            0 if nibbles is None else self._shared(nibbles),
-            *(Rows(), np.int32(width), *tail, At(step.result)),
-        )
+            kernel = "embedding_levels"
+            arguments += self._levels(step.levels, width)
+        self._add("embedding", kernel, cuda.warp_blocks, [*arguments, At(step.result)])
 
     def _column(self, column: p.EmbedColumn, stacked: StackedRows) -> cuda.EmbeddingColumn:
         table, block = self._inputs.tables[column.column], column.block
@@ -198,99 +203,91 @@ class _Calls:
     def _layer(self, step: p.Layer) -> None:
         x, outputs = self._value(step.x), self._value(step.result).count
         kind = "binary_linear" if step.binary else "integer_linear"
-        signs = step.finish == p.Finish.SIGNS
-        prepared: cuda.SignLayer | cuda.FloatLayer | cuda.IntegerLayer
+        arguments: list[Argument] = [At(step.x), *map(self._upload, self._weights(step))]
+        arguments += [Rows(x.groups), np.int32(x.count), np.int32(outputs)]
+        finish = "signs"
+        if step.finish != p.Finish.SIGNS:
+            finish = "float32"
+            arguments.append(np.int32(step.rectified or step.finish == p.Finish.RELU))
+        if step.levels is not None:
+            finish = "levels"
+            arguments += self._levels(step.levels, outputs)
+
+        def blocks(rows: int) -> int:
+            return cuda.linear_blocks(rows * x.groups, outputs)
+
+        self._add(kind, f"{kind}_{finish}", blocks, [*arguments, At(step.result)])
+
+    def _weights(self, step: p.Layer) -> list[np.ndarray]:
+        """Return the arrays of a layer in the order of its kernels."""
         if not step.binary:
-            prepared = cuda.IntegerLayer(step.weight, step.scale, step.bias, step.zero)
-            arrays = [prepared.weight, prepared.start, prepared.scale, prepared.bias]
-        elif signs:
-            prepared = cuda.SignLayer(step.weight, x.count, step.scale, step.bias)
-            arrays = [prepared.weight, prepared.threshold]
-        else:
-            prepared = cuda.FloatLayer(step.weight, x.count, step.scale, step.bias)
-            arrays = [prepared.weight, prepared.offset, prepared.scale, prepared.bias]
-        relu = np.int32(step.rectified or step.finish == p.Finish.RELU)
-        finish: tuple[str, tuple[Argument, ...]] = ("float32", (relu,))
-        if signs:
-            finish = "signs", ()
-        elif step.levels is not None:
-            finish = "levels", (relu, *self._levels(step.levels, outputs))
-        self._add(
-            *(kind, f"{kind}_{finish[0]}"),
-            lambda rows: cuda.linear_blocks(rows * x.groups, outputs),
-            *(At(step.x), *map(self._upload, arrays), Rows(x.groups)),
-            *(np.int32(x.count), np.int32(outputs), *finish[1], At(step.result)),
-        )
+            whole = cuda.IntegerLayer(step.weight, step.scale, step.bias, step.zero)
+            return [whole.weight, whole.start, whole.scale, whole.bias]
+        inputs = self._value(step.x).count
+        if step.finish == p.Finish.SIGNS:
+            signs = cuda.SignLayer(step.weight, inputs, step.scale, step.bias)
+            return [signs.weight, signs.threshold]
+        layer = cuda.FloatLayer(step.weight, inputs, step.scale, step.bias)
+        return [layer.weight, layer.offset, layer.scale, layer.bias]
+
+    def _by_warps(self, source: str, kernel: str, groups: int, *arguments: Argument) -> None:
+        """Add a kernel that has a warp for each group of each row."""
+        self._add(source, kernel, lambda rows: cuda.warp_blocks(rows * groups), arguments)
 
     def _quantise(self, step: p.Quantise) -> None:
         result = self._value(step.result)
-        inverse, zero = self._levels(step.levels, result.count)
-        self._add(
-            *("elements", "quantise_levels", lambda rows: cuda.warp_blocks(rows * result.groups)),
-            *(At(step.x), np.int32(step.count), Rows(result.groups)),
-            *(np.int32(step.at), np.int32(result.count), inverse, zero, np.int32(0)),
-            At(step.result),
-        )
+        arguments: list[Argument] = [At(step.x), np.int32(step.count), Rows(result.groups)]
+        arguments += map(np.int32, (step.at, result.count))
+        arguments += self._levels(step.levels, result.count)
+        arguments.append(At(step.result))
+        self._by_warps("elements", "quantise_levels", result.groups, *arguments)
 
     def _signs(self, step: p.Signs) -> None:
         result = self._value(step.result)
-        self._add(
-            *("pack_signs", "pack_signs_float32"),
-            lambda rows: cuda.warp_blocks(rows * result.groups),
-            *(At(step.x), Rows(result.groups), np.int32(result.count), At(step.result)),
-        )
+        arguments = (At(step.x), Rows(result.groups), np.int32(result.count), At(step.result))
+        self._by_warps("pack_signs", "pack_signs_float32", result.groups, *arguments)
 
     def _relu(self, step: p.Relu) -> None:
         size = self._value(step.result).elements
-        self._add(
-            *("elements", "relu_float32", lambda rows: cuda.element_blocks(rows, size)),
-            *(At(step.x), Rows(size), At(step.result)),
-        )
+        self._element_by_element("relu_float32", size, At(step.x), Rows(size), At(step.result))
 
     def _pair(self, step: p.Pair) -> None:
-        a, b, result = map(self._value, (step.a, step.b, step.result))
         axes = cuda.pair_axes(
             *(step.axes.lengths, step.axes.a, step.axes.b),
-            a_elements=a.elements,
-            b_elements=b.elements,
+            a_elements=self._value(step.a).elements,
+            b_elements=self._value(step.b).elements,
         )
-        self._add(
-            *("elements", "pair_float32", lambda rows: cuda.element_blocks(rows, result.elements)),
-            *(np.int32(step.pairing), *self._operand(step.a), *self._operand(step.b)),
-            *(self._upload(axes), Rows(), At(step.result)),
-        )
+        operands = (*self._operand(step.a), *self._operand(step.b))
+        arguments = (np.int32(step.pairing), *operands, self._upload(axes), Rows())
+        size = self._value(step.result).elements
+        self._element_by_element("pair_float32", size, *arguments, At(step.result))
 
     def _sum(self, step: p.Sum) -> None:
         size = self._value(step.result).elements
-        self._add(
-            *("elements", "sum_float32", lambda rows: cuda.sum_blocks(rows, size)),
-            *self._operand(step.x),
-            *map(np.int32, (step.outer, step.count, step.inner)),
-            *(Rows(), At(step.result)),
-        )
+        around = map(np.int32, (step.outer, step.count, step.inner))
+        arguments = (*self._operand(step.x), *around, Rows(), At(step.result))
+
+        def blocks(rows: int) -> int:
+            return cuda.sum_blocks(rows, size)
+
+        self._add("elements", "sum_float32", blocks, arguments)
 
     def _copy(self, step: p.Copy) -> None:
-        x, result = self._value(step.x), self._value(step.result)
+        result = self._value(step.result)
         axes = cuda.copy_axes(
             *(step.axes.lengths, step.axes.a, step.axes.b),
-            a_elements=x.elements,
+            a_elements=self._value(step.x).elements,
             b_elements=result.elements,
             a_first=step.start,
             b_first=step.to,
         )
-        total = int(axes["total"][0])
-        self._add(
-            *("elements", "copy_float32", lambda rows: cuda.element_blocks(rows, total)),
-            *(*self._operand(step.x), self._upload(axes), Rows()),
-            *(At(step.result), np.int64(result.elements)),
-        )
+        to = At(step.result), np.int64(result.elements)
+        arguments = (*self._operand(step.x), self._upload(axes), Rows(), *to)
+        self._element_by_element("copy_float32", int(axes["total"][0]), *arguments)
 
     def _take(self, step: p.Take) -> None:
+        positions = self._upload(cuda.take_positions(step.positions, step.length))
+        around = map(np.int32, (step.outer, step.length, step.inner))
+        arguments = (*self._operand(step.x), *around, positions, np.int32(len(step.positions)))
         size = self._value(step.result).elements
-        positions = cuda.take_positions(step.positions, step.length)
-        self._add(
-            *("elements", "take_float32", lambda rows: cuda.element_blocks(rows, size)),
-            *self._operand(step.x),
-            *map(np.int32, (step.outer, step.length, step.inner)),
-            *(self._upload(positions), np.int32(len(positions)), Rows(), At(step.result)),
-        )
+        self._element_by_element("take_float32", size, *arguments, Rows(), At(step.result))

@@ -113,8 +113,7 @@ class CudaExecution:
     def _new_lanes(self) -> list[_Lane]:
         shape = self._inputs.ids_width, len(self._inputs.numeric), self._tasks
         return [
-            _Lane(self._device, self._calls, self._layout, self.chunk, shape)
-            for _ in range(_LANES)
+            _Lane(self._device, self._calls, self._layout, self.chunk, shape) for _ in range(_LANES)
         ]
 
     def __call__(self, ids: np.ndarray, numeric: np.ndarray, logits: np.ndarray) -> None:

@@ -86,10 +86,10 @@ LAUNCH(take_float32,
        (x, x_row, outer, length, inner, positions, count, rows, y))
 LAUNCH(quantise_levels,
        (unsigned first, unsigned blocks, const float *x, int count, long long rows, int at,
-        int width, const float *inverse, int zero, int relu, unsigned char *y),
-       (x, count, rows, at, width, inverse, zero, relu, y))
+        int width, const float *inverse, int zero, unsigned char *y),
+       (x, count, rows, at, width, inverse, zero, y))
 LAUNCH(check_ids,
-       (unsigned first, unsigned blocks, const int *ids, int slots, const int *lowest,
+       (unsigned first, unsigned blocks, int *ids, int slots, const int *lowest,
         const unsigned *counts, const unsigned *padded, long long rows,
         unsigned long long *first_bad),
        (ids, slots, lowest, counts, padded, rows, first_bad))

@@ -23,7 +23,7 @@ from spark_ctr.kernels.cuda import (
     warp_blocks,
 )
 from spark_ctr.runtime.arithmetic import Add, Concat, Multiply, Slice, Subtract, Sum, Take
-from spark_ctr.runtime.native_words import axes_of, strides_of
+from spark_ctr.runtime.plan import Axes, strides_of
 from spark_ctr.runtime.shapes import BATCH
 from spark_ctr.runtime.weights import Weights
 from spark_ctr.tables import PADDING, Inputs, Table
@@ -71,8 +71,8 @@ def with_gap(x, gap):
 
 def merged(lengths, a, b):
     """Axes as the planner has them."""
-    count, *flat = axes_of(lengths, a, b)
-    return tuple(flat[i::3] for i in range(3)) if count else ()
+    axes = Axes.of(lengths, a, b)
+    return axes.lengths, axes.a, axes.b
 
 
 @settings(max_examples=30)
@@ -223,22 +223,21 @@ def test_taken_positions_are_those_of_the_runtime(host, rows, lengths, count, se
 @settings(max_examples=60)
 @given(
     *(rows_, st.integers(0, 70), st.integers(0, 40), st.integers(0, 40)),
-    *(st.integers(0, 255), st.booleans(), st.booleans(), seeds),
+    *(st.integers(0, 255), st.booleans(), seeds),
 )
-def test_levels_are_those_of_the_cpu(host, rows, count, at, behind, zero, relu, one, seed):
+def test_levels_are_those_of_the_cpu(host, rows, count, at, behind, zero, one, seed):
     draw, width = np.random.default_rng(seed), max(at + count + behind, 1)
     x = numbers((rows, count), draw)
     steps = draw.choice(np.float32([0.5, 30, 1e-3, 1e30]), 1 if one else width)
     # What others wrote stays, the padding becomes 0.
     y = np.full((rows, level_row_words(width)), 0xEEEEEEEE, "<u4")
-    arguments = (x, count, rows, at, width, level_inverse(steps, width), zero, int(relu), y)
+    arguments = (x, count, rows, at, width, level_inverse(steps, width), zero, y)
     launch(host, "quantise_levels", warp_blocks(rows), *arguments)
     expected = np.full((rows, width), 0xEE, np.uint8)
     own = steps if one else steps[at : at + count]
     with np.errstate(all="ignore"):
-        rectified = np.maximum(x, np.float32(0)) if relu else x
         if count:
-            expected[:, at : at + count] = quantise(rectified, own, zero)
+            expected[:, at : at + count] = quantise(x, own, zero)
     np.testing.assert_array_equal(y, levels_to_device_rows(expected))
 
 
@@ -267,13 +266,17 @@ def test_the_first_row_of_wrong_ids_is_found(host, rows, columns, seed):
         size, slots = int(draw.choice([1, 7, 2**31 - 1])), int(draw.integers(1, 4))
         tables.append(Table(name=f"c{c}", rows=size, dim=1, slots=slots, **flags))
     ids, valid = random_ids(tables, rows, draw)
-    ranges, slots = id_ranges(tables), ids.shape[1]
+    ranges, slots, before = id_ranges(tables), ids.shape[1], ids.copy()
     first_bad = np.array([2**64 - 1], np.uint64)
     arguments = (ids, slots, ranges.lowest, ranges.counts, ranges.padded, rows, first_bad)
     launch(host, "check_ids", element_blocks(rows, slots), *arguments)
     assert first_bad[0] == (2**64 - 1 if valid.all() else int(valid.argmin()))
+    # What is left is valid.
+    np.testing.assert_array_equal(ids[valid], before[valid])
+    lowest, counts, padding = ids - ranges.lowest.astype(np.int64), ranges.counts, ids == PADDING
+    assert (((lowest >= 0) & (lowest < counts)) | (padding & (ranges.padded > 0))).all()
     # A row before it stays.
-    first_bad[0] = 0
+    first_bad[0], ids[:] = 0, before
     launch(host, "check_ids", element_blocks(rows, slots), *arguments)
     assert first_bad[0] == 0
 
@@ -303,7 +306,7 @@ def test_nothing_beyond_the_buffers_is_touched(host, rows):
         launch(host, "sum_float32", sum_blocks(rows, 5), x, 15, 1, 3, 5, rows, outputs[5])
         take = (x, 15, 3, 5, 1, positions, 2, rows, outputs[6])
         launch(host, "take_float32", element_blocks(rows, 6), *take)
-        quantised = (x, 15, rows, 25, 40, inverse, 9, 1, levels)
+        quantised = (x, 15, rows, 25, 40, inverse, 9, levels)
         launch(host, "quantise_levels", warp_blocks(rows), *quantised)
         launch(host, "check_ids", element_blocks(rows, 6), ids, 6, *limits, rows, first_bad)
 
@@ -333,7 +336,7 @@ def test_rows_beyond_32_bits(host):
     launch(host, "relu_float32", 1, x, rows * 6, y, first=element_blocks(1, rows * 6) - 1)
     np.testing.assert_array_equal(y[-12:].reshape(2, 6), last.clip(0))
     inverse, levels = level_inverse(np.ones(1, np.float32), 6), unbacked(rows * 32, np.uint8)
-    arguments = (x, 6, rows, 0, 6, inverse, 100, 0, levels)
+    arguments = (x, 6, rows, 0, 6, inverse, 100, levels)
     launch(host, "quantise_levels", 1, *arguments, first=warp_blocks(rows) - 1)
     assert levels[-32:].tolist() == [*(last[1] + 100).tolist(), *[0] * 26]
 

@@ -1,8 +1,8 @@
 """A CUDA device: its memory, its streams, and launches of the kernels in ``gpu/``.
 
-What computes on a device takes a `Device` and a `Stream`; `open_device` returns those of CUDA. Tests
-have others, which run the same sources on the host. Linux only, and never before a fork: CUDA does
-not survive one.
+What computes on a device takes a `Device` and a `Stream`; `open_device` returns those of CUDA.
+Tests have others, which run the same sources on the host. Linux only, and never before a fork: CUDA
+does not survive one.
 """
 
 from __future__ import annotations
@@ -176,7 +176,7 @@ class CudaDevice:
         address = int(found)
         held = (ctypes.c_uint8 * size).from_address(address)
         weakref.finalize(held, self._driver.cuMemFreeHost, address)
-        return np.frombuffer(held, np.uint8)[:nbytes]
+        return np.frombuffer(memoryview(held), np.uint8)[:nbytes]
 
     def stream(self) -> CudaStream:
         """See `Device.stream`."""

@@ -1,0 +1,97 @@
+"""A device that is none: the host's memory, and the sources compiled for the host."""
+
+import ctypes
+import mmap
+from dataclasses import dataclass
+
+import numpy as np
+
+from spark_ctr.kernels.cuda import CudaError, Memory, OutOfDeviceMemory
+
+_POISON = 0xA5
+
+
+@dataclass(frozen=True, eq=False)
+class HostMemory(Memory):
+    """Memory of this process."""
+
+    held: object
+
+
+class HostDevice:
+    """Runs kernels when a stream is waited for, and not before: so late is a device at worst.
+
+    Parameters
+    ----------
+    host : CDLL
+        From `compile_for_host`.
+    most : int
+        Bytes of an allocation.
+    """
+
+    name, arch = "the host", "none"
+
+    def __init__(self, host, most=1 << 40):
+        self.host, self.most = host, most
+        self.launched = []
+
+    def enter(self):
+        pass
+
+    def allocate(self, nbytes):
+        if nbytes > self.most:
+            raise OutOfDeviceMemory(f"{nbytes} bytes of {self.name}: CUDA_ERROR_OUT_OF_MEMORY")
+        # Whatever goes beyond by 256 bytes or more ends the process.
+        page, room = mmap.PAGESIZE, -(-nbytes // 256) * 256
+        size = -(-room // page) * page
+        held = np.frombuffer(mmap.mmap(-1, size + page), np.uint8)
+        held[:size] = _POISON
+        address = held.ctypes.data
+        end = ctypes.c_void_p(address + size)
+        assert ctypes.CDLL(None).mprotect(end, ctypes.c_size_t(page), 0) == 0
+        return HostMemory(address + size - room, nbytes, held)
+
+    def pinned(self, nbytes):
+        return np.full(nbytes, _POISON, np.uint8)
+
+    def stream(self):
+        return HostStream(self)
+
+
+class HostStream:
+    def __init__(self, device):
+        self.device, self.waiting = device, []
+
+    def copy_in(self, to, source):
+        assert source.flags.c_contiguous
+        self.waiting.append(lambda: ctypes.memmove(to, source.ctypes.data, source.nbytes))
+
+    def copy_out(self, to, source):
+        assert to.flags.c_contiguous
+        self.waiting.append(lambda: ctypes.memmove(to.ctypes.data, source, to.nbytes))
+
+    def fill(self, to, byte, nbytes):
+        self.waiting.append(lambda: ctypes.memset(to, byte, nbytes))
+
+    def launch(self, source, kernel, blocks, *arguments):
+        assert blocks > 0
+        # cuda.core tells widths by the types of numbers, and takes an int for an address.
+        assert all(type(a) in (int, np.int32, np.int64) for a in arguments)
+        self.device.launched.append((source, kernel))
+        function = getattr(self.device.host, f"host_{kernel}")
+        values = [ctypes.c_longlong(int(a)) for a in arguments]
+        self.waiting.append(lambda: function(ctypes.c_uint(0), ctypes.c_uint(blocks), *values))
+
+    def synchronise(self):
+        waiting, self.waiting = self.waiting, []
+        for run in waiting:
+            run()
+
+
+class FailingStream(HostStream):
+    """A stream whose kernels fail."""
+
+    def synchronise(self):
+        super().synchronise()
+        if self.device.launched:
+            raise CudaError("the host: CUDA_ERROR_ILLEGAL_ADDRESS: an illegal memory access")
