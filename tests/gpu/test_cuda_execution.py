@@ -15,7 +15,7 @@ from spark_ctr.runtime.execution import Execution
 from spark_ctr.runtime.header import read_program
 from spark_ctr.runtime.planner import NotNative
 from spark_ctr.runtime.program import NUMERIC
-from spark_ctr.tables import Inputs
+from spark_ctr.tables import Inputs, Table
 from tests.gpu.stand_in import FailingStream, HostDevice
 from tests.runtime.random_programs import RandomProgram
 
@@ -180,17 +180,29 @@ def test_rows_too_wide_for_the_memory_are_refused(host, made):
         CudaExecution(read_program(made.header, made.arrays), made.tasks, HostDevice(host), 1000)
 
 
-def test_a_program_is_few_launches(host):
-    """A look-up with numbers beside it, layers of both kinds: nothing between them."""
-    made = next(
-        made
-        for made in (RandomProgram(seed, steps=4) for seed in range(400))
-        if [o["kind"] for o in made.header["operations"]][-2:] == ["quantise", "integer_linear"]
-        and len(made.header["operations"]) == 3
-        and made.inputs.ids_width
-    )
-    device = HostDevice(host)
-    logits_of(execution_of(made, device), made, *made.rows(3))
+class Student(RandomProgram):
+    """A look-up of 8-bit rows and numbers, hidden layers of 8 bits and of 1, an output."""
+
+    def __init__(self, seed):
+        self.draw, self.names, self.tasks = np.random.default_rng(seed), 0, 1
+        tables = [Table(f"c{i}", 30, 8, signed=i > 0, padded=i > 1) for i in range(3)]
+        self.inputs = Inputs(tuple(tables), ("x", "y"))
+        self.b = ProgramBuilder(self.inputs, {})
+        value = self.b.concat([self.embed(), NUMERIC], axis=1)
+        for layer, outputs in ((self.integer, 70), (self.binary, 40), (self.binary, 33)):
+            value = self.b.add("relu", layer(value, outputs))
+        header, self.arrays = self.b.build(self.integer(value, 1), ["click"], "dnn")
+        self.header = header
+
+
+def test_a_student_is_as_many_launches_as_it_has_layers_and_its_inputs(host):
+    made, device = Student(0), HostDevice(host)
+    execution, batch = execution_of(made, device), made.rows(200)
+    found = logits_of(execution, made, *batch)
+    np.testing.assert_array_equal(found, expected_logits(made, *batch))
     kernels = [kernel for _, kernel in device.launched]
-    assert kernels[0] == "check_ids" and kernels[-1] == "integer_linear_float32"
-    assert set(kernels[1:-1]) == {"embedding_levels"}
+    layers = ["integer_linear_signs", "binary_linear_signs", "binary_linear_levels"]
+    layers.append("integer_linear_float32")
+    inputs = kernels[: -len(layers)]
+    assert kernels[-len(layers) :] == layers
+    assert inputs[0] == "check_ids" and set(inputs[1:]) == {"embedding_levels", "quantise_levels"}
