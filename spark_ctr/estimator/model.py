@@ -48,6 +48,13 @@ class CTRModel(CTRParams, NetworkSource, PersistentStage, StageModel):
         """Serialise the network as it is saved and sent to executors."""
         raise NotImplementedError
 
+    def _scoring_device(self) -> str:
+        """Return where workers score: "cpu", or what `gpu_of_task` takes; raise where they cannot.
+
+        Another one than "cpu" needs a loader that is told the GPU.
+        """
+        return "cpu"
+
     def _serving(self) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
         """Return what serves: from ids [B, ids_width] and numbers [B, M] to logits [B, T]."""
         raise NotImplementedError

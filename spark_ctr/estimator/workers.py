@@ -56,6 +56,21 @@ def _check_workers(workers: int, batch_size: int, device: str, cache_dir: str | 
         )
 
 
+def check_gpu_tasks() -> None:
+    """Raise ValueError where no task of a cluster would get a GPU; local tasks take what is there.
+
+    Raises
+    ------
+    ValueError
+    """
+    spark = SparkSession.active()
+    if not _has_gpu_tasks(spark) and not _master(spark).startswith("local"):
+        raise ValueError(
+            "device='cuda' needs tasks with GPUs: set spark.executor.resource.gpu.amount and "
+            "spark.task.resource.gpu.amount, or take device='auto'"
+        )
+
+
 def train_on_workers(job: Job, workers: int, device: str) -> dict[str, Any]:
     """Run a job as one barrier stage and return what its first process returned.
 

@@ -20,7 +20,7 @@ from spark_ctr.estimator.run import open_feeds, run_training, summary_of
 from spark_ctr.estimator.serving_time import microseconds_in_batches
 from spark_ctr.estimator.shared_work import SharedWork
 from spark_ctr.estimator.summary import TrainingSummary, saved_summary
-from spark_ctr.estimator.workers import check_run
+from spark_ctr.estimator.workers import check_gpu_tasks, check_run
 from spark_ctr.networks.network import Network
 from spark_ctr.precision.fine_tuning import fine_tune, quantisation
 from spark_ctr.precision.front import Targets
@@ -28,8 +28,9 @@ from spark_ctr.precision.packing import check_packable, pack_network
 from spark_ctr.precision.settings import FINE_TUNING, OBJECTIVE, TARGETS
 from spark_ctr.rows.training_data import TrainingColumns, TrainingData
 from spark_ctr.runtime.packed_model import PackedModel
+from spark_ctr.runtime.planner import NotNative, plan_of
 from spark_ctr.runtime.serialization import packed_from_bytes, packed_to_bytes
-from spark_ctr.stage.base import Stage, param, setting_param
+from spark_ctr.stage.base import Stage, one_of, param, setting_param
 from spark_ctr.stage.meta import MetaStage, stage_of
 from spark_ctr.tables import Inputs
 
@@ -167,7 +168,10 @@ class MixedPrecisionQuantizer(MetaStage, QuantizationParams, CTREstimator):
         summary = summary_of(params, data, trained, packed.predict_logits, extra)
         model = QuantizedCTRClassificationModel()._with(packed, summary)
         model.fullPrecisionModel = full
-        return self._dressed(model, params)
+        dressed = self._dressed(model, params)
+        # Where it was trained says nothing about the executors that score.
+        dressed.clear(dressed.device)
+        return dressed
 
 
 class QuantizedCTRClassificationModel(QuantizationParams, CTRModel):
@@ -175,6 +179,14 @@ class QuantizedCTRClassificationModel(QuantizationParams, CTRModel):
 
     _loader = "spark_ctr.runtime.serialization:predictor_from_bytes"
     _maps_payload = True
+
+    device = param(
+        "device",
+        "where rows are scored: 'cpu', 'cuda', or 'auto' (the GPU that Spark gives the task, if it "
+        "gives one); the scores are the same",
+        one_of("device", "auto", "cpu", "cuda"),
+        "auto",
+    )
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -208,6 +220,19 @@ class QuantizedCTRClassificationModel(QuantizationParams, CTRModel):
     def plan(self) -> dict[str, str]:
         """Precision by layer: 'int8' or 'binary'."""
         return self.summary.extra["plan"]
+
+    def _scoring_device(self) -> str:
+        device = str(self.getDevice())
+        if device == "cuda":
+            check_gpu_tasks()
+            try:
+                plan_of(self.packedModel.program)
+            except NotNative as reason:
+                raise ValueError(
+                    f"device='cuda' cannot score this network: the kernels lack {reason}; use "
+                    "'auto' or 'cpu'"
+                ) from None
+        return device
 
     def _serving(self) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
         return self.packedModel.predict_logits

@@ -7,7 +7,7 @@ loader of the network imports comes on top.
 from __future__ import annotations
 
 import importlib
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 
 from spark_ctr.rows.shared_payload import Payload
+from spark_ctr.rows.task_gpu import gpu_of_task
 from spark_ctr.rows.worker_imports import forget_spark_archives
 from spark_ctr.tables import Inputs
 
@@ -27,15 +28,21 @@ Predictor = Callable[[np.ndarray, np.ndarray], np.ndarray]
 Features = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 _CACHE_SIZE = 3
-_predictors: OrderedDict[tuple[str, str], Predictor] = OrderedDict()
+_predictors: OrderedDict[tuple[str, str, int | None], Predictor] = OrderedDict()
 
 
-def predictor(loader: str, payload: Payload) -> Predictor:
-    """Predictor of this worker process, built once per model and kept for the next tasks."""
-    key, data = (loader, payload.digest), payload.read()
+def predictor(loader: str, payload: Payload, device: str = "cpu") -> Predictor:
+    """Predictor of this worker process, built once per model and kept for the next tasks.
+
+    With another `device` than ``"cpu"``, the loader is told the task's GPU if it has one, and
+    whether nothing else will do.
+    """
+    gpu = gpu_of_task(device)
+    key, data = (loader, payload.digest, gpu), payload.read()
     if key not in _predictors:
         module, name = loader.split(":")
-        _predictors[key] = getattr(importlib.import_module(module), name)(data)
+        load = getattr(importlib.import_module(module), name)
+        _predictors[key] = load(data) if gpu is None else load(data, gpu, device == "cuda")
         if len(_predictors) > _CACHE_SIZE:
             _predictors.popitem(last=False)
     _predictors.move_to_end(key)
@@ -60,6 +67,9 @@ class Scoring:
         "module:function" that makes a predictor from the payload, imported by the worker.
     payload : Payload
         Serialised network; in the plan, since broadcasts do not exist on Connect.
+    device : {"auto", "cpu", "cuda"}
+        Where it is computed; see `spark_ctr.rows.task_gpu.gpu_of_task`. Of a loader of one
+        argument ``"cpu"``.
     """
 
     inputs: Inputs
@@ -68,6 +78,7 @@ class Scoring:
     packed: bool
     loader: str
     payload: Payload
+    device: str = "cpu"
 
     def arrow(self, batches: Iterable[pa.Array]) -> Iterator[pa.Array]:
         """Yield the logits of batches that come as Arrow arrays."""
@@ -89,18 +100,34 @@ class Scoring:
 
     def _scores(self, batches: Iterator[Features]) -> Iterator[np.ndarray]:
         """Logits of each batch, float64 [B, T]; nan for an invalid row under "skip"."""
-        predict = predictor(self.loader, self.payload)
+        predict = predictor(self.loader, self.payload, self.device)
         forget_spark_archives()
-        for ids, numeric, bad in batches:
-            if self.policy == "error" and bad.any():
-                raise ValueError(
-                    f"{bad.sum()} of {len(bad)} rows in a batch have features that are null, of "
-                    "wrong length, out of range or not finite; use handleInvalid='skip' or 'keep'"
-                )
-            scores = predict(ids, numeric).astype(np.float64)
+        under_way: deque[np.ndarray] = deque()
+
+        def checked() -> Iterator[tuple[np.ndarray, np.ndarray]]:
+            for ids, numeric, bad in batches:
+                if self.policy == "error" and bad.any():
+                    raise ValueError(
+                        f"{bad.sum()} of {len(bad)} rows in a batch have features that are null, "
+                        "of wrong length, out of range or not finite; use handleInvalid='skip' or "
+                        "'keep'"
+                    )
+                under_way.append(bad)
+                yield ids, numeric
+
+        for logits in _predictions(predict, checked()):
+            scores, bad = logits.astype(np.float64), under_way.popleft()
             if self.policy == "skip":
                 scores[bad] = np.nan
             yield scores
+
+
+def _predictions(
+    predict: Predictor, batches: Iterator[tuple[np.ndarray, np.ndarray]]
+) -> Iterator[np.ndarray]:
+    """Yield the logits of each batch, by what takes batches ahead where a predictor has it."""
+    ahead = getattr(predict, "batches", None)
+    return ahead(batches) if ahead else (predict(*batch) for batch in batches)
 
 
 def _arrow(values: np.ndarray, kind: pa.DataType) -> pa.Array:

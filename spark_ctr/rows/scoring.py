@@ -61,6 +61,7 @@ def logit_column(dataset: DataFrame, model: Any, payload: bytes) -> Column:
         packed,
         model._loader,
         Payload(payload, shared=model._maps_payload),
+        model._scoring_device(),
     )
     row = packed_features(dataset, model) if packed else F.struct(*feature_elements(model))
     logit = _scored(scoring, row)

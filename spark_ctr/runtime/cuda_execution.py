@@ -69,6 +69,8 @@ class CudaExecution:
     ------
     NotNative
         If only NumPy can run the program; the message says why.
+    CudaError, CompilerMissingError, CompileError
+        If the device cannot run the kernels.
     OutOfDeviceMemory
         If the weights, or halves of the chunks, do not fit.
     """
@@ -91,6 +93,8 @@ class CudaExecution:
             return self._weights[-1].address
 
         self._calls = calls_of(plan, program.inputs, upload)
+        for call in self._calls:
+            device.load(call.source, call.kernel)
         self._layout = _layout(plan, program.inputs)
         self.chunk = self._chunk_of(memory)
         try:

@@ -36,6 +36,7 @@ class PackedModel:
         What each logit is of.
     layers : dict of str to {"int8", "binary"}
         Precision of the quantised layers.
+    program : Program
 
     Raises
     ------
@@ -63,7 +64,7 @@ class PackedModel:
         self.header = {**header, "inputs": self.inputs.to_dict()}
         self.tasks = tuple(header["tasks"])
         self.layers = program.layers()
-        self._arrays = arrays
+        self._arrays, self.program = arrays, program
         self._execution = native_execution(program, len(self.tasks)) or Execution(program)
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -37,7 +37,15 @@ def packed_from_bytes(data: bytes | memoryview) -> PackedModel:
 
 
 def predictor_from_bytes(
-    data: bytes | memoryview,
+    data: bytes | memoryview, gpu: int | None = None, required: bool = False
 ) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
-    """Return a function from ids [B, ids_width] and numbers [B, M] to logits [B, T]."""
-    return packed_from_bytes(data).predict_logits
+    """Return a function from ids [B, ids_width] and numbers [B, M] to logits [B, T].
+
+    With `gpu` it computes on that GPU; see `spark_ctr.runtime.cuda_predictor.cuda_predictor`.
+    """
+    model = packed_from_bytes(data)
+    if gpu is None:
+        return model.predict_logits
+    from spark_ctr.runtime.cuda_predictor import cuda_predictor
+
+    return cuda_predictor(model, gpu, required)

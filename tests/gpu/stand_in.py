@@ -38,6 +38,9 @@ class HostDevice:
     def enter(self):
         pass
 
+    def load(self, source, kernel):
+        getattr(self.host, f"host_{kernel}")
+
     def allocate(self, nbytes):
         if nbytes > self.most:
             raise OutOfDeviceMemory(f"{nbytes} bytes of {self.name}: CUDA_ERROR_OUT_OF_MEMORY")

@@ -107,6 +107,14 @@ class Device(Protocol):
     def stream(self) -> Stream:
         """Return a new stream."""
 
+    def load(self, source: str, kernel: str) -> None:
+        """Make a kernel ready.
+
+        Raises
+        ------
+        CudaError, CompilerMissingError, CompileError
+        """
+
     def enter(self) -> None:
         """Let the calling thread use the device."""
 
@@ -182,14 +190,18 @@ class CudaDevice:
         """See `Device.stream`."""
         return CudaStream(self, self._device.create_stream(), self._driver)
 
+    def load(self, source: str, kernel: str) -> None:
+        """See `Device.load`."""
+        self.kernel(source, kernel)
+
     def kernel(self, source: str, name: str) -> Any:
         """Return a kernel of a source, loaded when it is asked for first."""
         if (source, name) not in self._kernels:
             from cuda.core import ObjectCode
 
+            code = b"" if source in self._modules else machine_code(source, self.arch)
             with _words_of_cuda(f"loading {source} on {self.name}"):
                 if source not in self._modules:
-                    code = machine_code(source, self.arch)
                     self._modules[source] = ObjectCode.from_cubin(code, name=source)
                 self._kernels[source, name] = self._modules[source].get_kernel(name)
         return self._kernels[source, name]
