@@ -17,10 +17,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from multiprocessing.connection import Connection
 from pathlib import Path
-
-from pyspark.sql import SparkSession
+from typing import TYPE_CHECKING
 
 from benchmarks.measure import PeakMemory, cpu_seconds, machine, seconds
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
 
 OURS = "spark_ctr"
 # Quality varies with the seed and is averaged; costs have outliers on one side, so their median.
@@ -243,6 +245,8 @@ def cold_and_warm(
 
 def spark_session(master: str, name: str, more: Mapping[str, str] | None = None) -> SparkSession:
     """Return a session, with ``more`` settings, whose Python workers run this interpreter."""
+    from pyspark.sql import SparkSession
+
     os.environ["PYSPARK_PYTHON"] = os.environ["PYSPARK_DRIVER_PYTHON"] = sys.executable
     settings = {
         "spark.driver.memory": "3g",

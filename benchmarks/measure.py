@@ -7,7 +7,7 @@ import platform
 import threading
 import time
 from collections.abc import Callable
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Self
 
@@ -115,7 +115,7 @@ def _used_bytes(process: psutil.Process) -> int:
 
 def machine() -> list[str]:
     """Lines that say where the numbers come from: versions, CPU, SIMD, cores, load."""
-    libraries = ", ".join(f"{name} {version(name)}" for name in _LIBRARIES)
+    libraries = ", ".join(f"{name} {_version(name)}" for name in _LIBRARIES)
     load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
     return [
         f"python {platform.python_version()}, {libraries}, spark_ctr {__version__}",
@@ -123,6 +123,13 @@ def machine() -> list[str]:
         f"torch threads {torch.get_num_threads()}",
         f"load average before the run (1, 5, 15 minutes): {load}",
     ]
+
+
+def _version(library: str) -> str:
+    try:
+        return version(library)
+    except PackageNotFoundError:
+        return "none"
 
 
 def _cpu_model() -> str:

@@ -36,7 +36,7 @@ logger = logging.getLogger("spark_ctr")
 CHUNK_BYTES = 1 << 28
 # Copies of one chunk overlap the kernels of another.
 _LANES = 2
-_MOST_ROWS = 1 << 16
+CHUNK_ROWS = 1 << 16
 _FLAG_BYTES = 8
 _NONE_BAD = np.iinfo(np.uint64).max
 # Valid for no column: tables have fewer rows.
@@ -59,6 +59,8 @@ class CudaExecution:
     device : Device
     memory : int
         Bytes of the device that the values of the chunks may take together.
+    most_rows : int
+        Of a chunk, whatever the memory.
 
     Attributes
     ----------
@@ -76,7 +78,12 @@ class CudaExecution:
     """
 
     def __init__(
-        self, program: Program, tasks: int, device: Device, memory: int = CHUNK_BYTES
+        self,
+        program: Program,
+        tasks: int,
+        device: Device,
+        memory: int = CHUNK_BYTES,
+        most_rows: int = CHUNK_ROWS,
     ) -> None:
         plan, self._inputs = plan_of(program), program.inputs
         self._tasks, self._device = tasks, device
@@ -96,20 +103,20 @@ class CudaExecution:
         for call in self._calls:
             device.load(call.source, call.kernel)
         self._layout = _layout(plan, program.inputs)
-        self.chunk = self._chunk_of(memory)
+        self.chunk = self._chunk_of(memory, most_rows)
         try:
             self._lanes = self._new_lanes()
         except OutOfDeviceMemory as error:
             self.chunk //= 2
             logger.warning("chunks of %d rows instead of twice as many: %s", self.chunk, error)
             self._lanes = self._new_lanes()
-        self._at_work = False
+        self._at_work, self._last = False, self._lanes[0]
 
-    def _chunk_of(self, memory: int) -> int:
+    def _chunk_of(self, memory: int, most_rows: int) -> int:
         """Return how many rows fit, a multiple of `BLOCK_ROWS`."""
         row_bytes = max(self._layout.row_bytes, 1)
         try:
-            first, last = next(row_chunks(_MOST_ROWS, row_bytes, memory // _LANES))
+            first, last = next(row_chunks(most_rows, row_bytes, memory // _LANES))
         except ValueError as error:
             raise NotNative(str(error)) from None
         return last - first
@@ -155,6 +162,7 @@ class CudaExecution:
                     whole = logits if start == starts[-1] else None
                     under_way.append(_Chunk(lane, ids[rows], logits[rows], whole))
                     lane.start(ids[rows], numeric[rows])
+                    self._last = lane
             while under_way:
                 yield from self._finished(under_way.popleft())
         finally:
@@ -162,6 +170,17 @@ class CudaExecution:
             for chunk in under_way:
                 chunk.lane.abandon()
             self._at_work = False
+
+    def launch_again(self) -> None:
+        """Launch the kernels once more on the rows of the last chunk, which the device still has.
+
+        It returns before they are done; `synchronise` waits. For measurements.
+        """
+        self._last.launch()
+
+    def synchronise(self) -> None:
+        """Wait for `launch_again`."""
+        self._last.synchronise()
 
     def _finished(self, chunk: _Chunk) -> Iterator[np.ndarray]:
         """Wait for a chunk, and yield the logits of its batch if it was the last one."""
@@ -243,20 +262,28 @@ class _Lane:
         stream.copy_in(addresses[IDS], narrow)
         stream.copy_in(addresses[NUMERIC_VALUE], self._numeric[:rows])
         stream.fill(addresses[FIRST_BAD], 255, _FLAG_BYTES)
-        for launch in self._launches:
-            stream.launch(*launch)
+        self.launch()
         stream.copy_out(self._logits[:rows], self._logits_at)
         stream.copy_out(self._first_bad, addresses[FIRST_BAD])
 
+    def launch(self) -> None:
+        """Launch the kernels."""
+        for launch in self._launches:
+            self._stream.launch(*launch)
+
     def finish(self, logits: np.ndarray) -> bool:
         """Wait, store the logits, and return whether all ids were valid."""
+        self.synchronise()
+        logits[:] = self._logits[: len(logits)]
+        return bool(self._first_bad[0] == _NONE_BAD)
+
+    def synchronise(self) -> None:
+        """Wait for what is under way."""
         try:
             self._stream.synchronise()
         except CudaError as error:
-            shape = f"{len(logits)} rows of {self._ids.shape[1]} ids"
+            shape = f"{self._rows} rows of {self._ids.shape[1]} ids"
             raise type(error)(f"{shape} and {self._numeric.shape[1]} numbers: {error}") from error
-        logits[:] = self._logits[: len(logits)]
-        return bool(self._first_bad[0] == _NONE_BAD)
 
     def abandon(self) -> None:
         """Wait for what is under way, whatever becomes of it."""

@@ -4,16 +4,16 @@ import numpy as np
 import pyarrow.parquet as pq
 import torch
 
-from benchmarks import throughput_log, training_throughput
+from benchmarks import dcnv2, throughput_log
 from benchmarks.throughput_log import N_NUMERIC
 
 
 def test_the_plain_loop_trains_the_network_that_ours_is(monkeypatch):
     tables = (5, 3)
-    for module in (throughput_log, training_throughput):
+    for module in (throughput_log, dcnv2):
         monkeypatch.setattr(module, "TABLES", tables)
-    monkeypatch.setattr(training_throughput, "N_IDS", len(tables))
-    ours, plain = training_throughput.our_network(seed=1), training_throughput.PlainDCNv2()
+    monkeypatch.setattr(dcnv2, "N_IDS", len(tables))
+    ours, plain = dcnv2.our_network(seed=1), dcnv2.PlainDCNv2()
     with torch.no_grad():
         ours.embedding.weights[0].weight.copy_(torch.cat([t.weight for t in plain.tables]))
         mine = [*ours.cross.parameters(), *ours.mlp.parameters(), *ours.output.parameters()]

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from spark_ctr.kernels.cuda import source_folder
+from tests.gpu.on_device import DeviceRunner, on_device
 
 HERE = source_folder().parent / "tests" / "gpu"
 
@@ -35,6 +36,9 @@ def compile_for_host(folder):
 
 def launch(host, kernel, blocks, *arguments, first=0):
     """Run blocks of a kernel; arrays are passed by address, rows as the first number."""
+    if isinstance(host, DeviceRunner):
+        host.launch(kernel, blocks, *arguments, first=first)
+        return
     values = [
         ctypes.c_void_p(argument.ctypes.data)
         if isinstance(argument, np.ndarray)
@@ -45,7 +49,9 @@ def launch(host, kernel, blocks, *arguments, first=0):
 
 
 def unbacked(count, dtype):
-    """An array of zeros that takes memory only where it is written."""
+    """An array of zeros that takes memory only where it is written; a device has no such."""
+    if on_device():
+        pytest.skip("more memory than a device is given")
     flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | getattr(mmap, "MAP_NORESERVE", 0x4000)
     try:
         return np.frombuffer(mmap.mmap(-1, count * np.dtype(dtype).itemsize, flags=flags), dtype)
@@ -67,6 +73,8 @@ def guarded(array):
 
 def survives(run):
     """Whether a function ends in a process of its own, which an access behind a buffer ends."""
+    if on_device():
+        pytest.skip("CUDA does not survive a fork; compute-sanitizer looks at that")
     child = os.fork()
     if child == 0:
         run()

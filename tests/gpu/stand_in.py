@@ -5,8 +5,10 @@ import mmap
 from dataclasses import dataclass
 
 import numpy as np
+import pytest
 
 from spark_ctr.kernels.cuda import CudaError, Memory, OutOfDeviceMemory
+from tests.gpu.on_device import DeviceRunner
 
 _POISON = 0xA5
 
@@ -59,6 +61,15 @@ class HostDevice:
 
     def stream(self):
         return HostStream(self)
+
+
+def device_of(host, most=None):
+    """The device of a test: a real one where tests run on it, but with `most` bytes."""
+    if isinstance(host, DeviceRunner):
+        if most is not None:
+            pytest.skip("a device has more memory")
+        return host.device
+    return HostDevice(host) if most is None else HostDevice(host, most)
 
 
 class HostStream:

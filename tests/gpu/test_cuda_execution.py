@@ -16,7 +16,7 @@ from spark_ctr.runtime.header import read_program
 from spark_ctr.runtime.planner import NotNative
 from spark_ctr.runtime.program import NUMERIC
 from spark_ctr.tables import Inputs, Table
-from tests.gpu.stand_in import FailingStream, HostDevice
+from tests.gpu.stand_in import FailingStream, device_of
 from tests.runtime.random_programs import RandomProgram
 
 CHUNK = 128  # the fewest rows of a chunk
@@ -51,7 +51,7 @@ def test_programs_at_random(host, seed, count):
     made = RandomProgram(seed)
     ids, numeric = made.rows(count)
     expected = expected_logits(made, ids, numeric)
-    execution = execution_of(made, HostDevice(host))
+    execution = execution_of(made, device_of(host))
     for rows in (count, count // 2):
         found = logits_of(execution, made, ids[:rows], numeric[:rows])
         np.testing.assert_array_equal(found, expected[:rows])
@@ -72,14 +72,14 @@ def made():
 @pytest.mark.parametrize("count", [CHUNK - 1, CHUNK, CHUNK + 1, 2 * CHUNK, 3 * CHUNK + 5])
 def test_chunks_of_rows_make_no_difference(host, made, count):
     ids, numeric = made.rows(count)
-    execution = execution_of(made, HostDevice(host), CHUNK)
+    execution = execution_of(made, device_of(host), CHUNK)
     found = logits_of(execution, made, ids, numeric)
     np.testing.assert_array_equal(found, expected_logits(made, ids, numeric))
 
 
 def test_batches_come_back_in_order(host, made):
     batches = [made.rows(count) for count in (5, 0, 3 * CHUNK, 1, CHUNK, 0)]
-    execution = execution_of(made, HostDevice(host), CHUNK)
+    execution = execution_of(made, device_of(host), CHUNK)
     found = list(execution.batches(batches))
     assert len(found) == len(batches)
     for logits, batch in zip(found, batches, strict=True):
@@ -89,7 +89,7 @@ def test_batches_come_back_in_order(host, made):
 def test_one_batch_is_taken_ahead(host, made):
     taken = []
     batches = (taken.append(i) or made.rows(3) for i in range(5))
-    scores = execution_of(made, HostDevice(host)).batches(batches)
+    scores = execution_of(made, device_of(host)).batches(batches)
     next(scores)
     # Two are under way before the first one is waited for, which the third one asks for.
     assert taken == [0, 1, 2]
@@ -97,7 +97,7 @@ def test_one_batch_is_taken_ahead(host, made):
 
 
 def test_who_stops_early_may_begin_again(host, made):
-    execution = execution_of(made, HostDevice(host), CHUNK)
+    execution = execution_of(made, device_of(host), CHUNK)
     ids, numeric = made.rows(20)
     scores = execution.batches([made.rows(2 * CHUNK) for _ in range(4)])
     next(scores)
@@ -110,7 +110,7 @@ def test_who_stops_early_may_begin_again(host, made):
 
 @pytest.mark.parametrize("kind", [np.int32, np.int64])
 def test_ids_that_are_not_valid_are_named(host, made, kind):
-    execution = execution_of(made, HostDevice(host), CHUNK)
+    execution = execution_of(made, device_of(host), CHUNK)
     ids, numeric = made.rows(3 * CHUNK)
     ids, tables = ids.astype(kind), made.inputs.slot_tables
     for row, slot in ((0, 0), (CHUNK + 7, len(tables) - 1), (3 * CHUNK - 1, 0)):
@@ -132,10 +132,10 @@ def test_ids_that_are_not_valid_are_named(host, made, kind):
 
 def test_half_the_rows_where_memory_is_short(host, made, caplog):
     program = read_program(made.header, made.arrays)
-    row_bytes = CudaExecution(program, made.tasks, HostDevice(host))._layout.row_bytes
+    row_bytes = CudaExecution(program, made.tasks, device_of(host))._layout.row_bytes
     memory, enough = 2 * 512 * row_bytes, 300 * row_bytes
     with caplog.at_level(logging.WARNING, "spark_ctr"):
-        execution = CudaExecution(program, made.tasks, HostDevice(host, enough), memory)
+        execution = CudaExecution(program, made.tasks, device_of(host, enough), memory)
     assert execution.chunk == 256
     (said,) = [record.message for record in caplog.records]
     assert "256 rows" in said and "OUT_OF_MEMORY" in said
@@ -143,13 +143,12 @@ def test_half_the_rows_where_memory_is_short(host, made, caplog):
     found = logits_of(execution, made, ids, numeric)
     np.testing.assert_array_equal(found, expected_logits(made, ids, numeric))
     with pytest.raises(OutOfDeviceMemory, match="OUT_OF_MEMORY"):
-        CudaExecution(program, made.tasks, HostDevice(host, enough // 2), memory)
+        CudaExecution(program, made.tasks, device_of(host, enough // 2), memory)
 
 
-def test_errors_have_the_words_of_cuda_and_the_shape(host, made):
-    device = HostDevice(host)
-    device.stream = lambda: FailingStream(device)
-    execution = CudaExecution(read_program(made.header, made.arrays), made.tasks, device)
+def test_errors_have_the_words_of_cuda_and_the_shape(stand_in, made):
+    stand_in.stream = lambda: FailingStream(stand_in)
+    execution = CudaExecution(read_program(made.header, made.arrays), made.tasks, stand_in)
     widths = rf"{made.inputs.ids_width} ids and {len(made.inputs.numeric)} numbers"
     with pytest.raises(CudaError, match=rf"17 rows of {widths}.*ILLEGAL_ADDRESS"):
         logits_of(execution, made, *made.rows(17))
@@ -163,7 +162,7 @@ def program_of(kind):
 
 def test_programs_that_only_numpy_runs_are_refused(host):
     with pytest.raises(NotNative, match="tanh"):
-        CudaExecution(program_of("tanh"), 1, HostDevice(host))
+        CudaExecution(program_of("tanh"), 1, device_of(host))
 
 
 def test_a_layer_that_kernels_refuse_is_said(host, made, monkeypatch):
@@ -172,12 +171,12 @@ def test_a_layer_that_kernels_refuse_is_said(host, made, monkeypatch):
 
     monkeypatch.setattr(cuda_calls.cuda, embedding_columns.__name__, refuse)
     with pytest.raises(NotNative, match="too wide"):
-        CudaExecution(read_program(made.header, made.arrays), made.tasks, HostDevice(host))
+        CudaExecution(read_program(made.header, made.arrays), made.tasks, device_of(host))
 
 
 def test_rows_too_wide_for_the_memory_are_refused(host, made):
     with pytest.raises(NotNative, match="cannot be cut"):
-        CudaExecution(read_program(made.header, made.arrays), made.tasks, HostDevice(host), 1000)
+        CudaExecution(read_program(made.header, made.arrays), made.tasks, device_of(host), 1000)
 
 
 class Student(RandomProgram):
@@ -195,12 +194,12 @@ class Student(RandomProgram):
         self.header = header
 
 
-def test_a_student_is_as_many_launches_as_it_has_layers_and_its_inputs(host):
-    made, device = Student(0), HostDevice(host)
-    execution, batch = execution_of(made, device), made.rows(200)
+def test_a_student_is_as_many_launches_as_it_has_layers_and_its_inputs(stand_in):
+    made = Student(0)
+    execution, batch = execution_of(made, stand_in), made.rows(200)
     found = logits_of(execution, made, *batch)
     np.testing.assert_array_equal(found, expected_logits(made, *batch))
-    kernels = [kernel for _, kernel in device.launched]
+    kernels = [kernel for _, kernel in stand_in.launched]
     layers = ["integer_linear_signs", "binary_linear_signs", "binary_linear_levels"]
     layers.append("integer_linear_float32")
     inputs = kernels[: -len(layers)]

@@ -20,7 +20,7 @@ from spark_ctr.rows.shared_payload import Payload
 from spark_ctr.runtime import cuda_predictor
 from spark_ctr.runtime.packed_model import PackedModel
 from spark_ctr.runtime.serialization import packed_to_bytes, predictor_from_bytes
-from tests.gpu.stand_in import FailingStream, HostDevice
+from tests.gpu.stand_in import FailingStream, device_of
 from tests.gpu.test_cuda_execution import Student
 
 LOADER = "spark_ctr.runtime.serialization:predictor_from_bytes"
@@ -63,18 +63,24 @@ def scores(student, batches, on, policy="keep"):
 
 
 def test_arrow_batches_on_a_device_have_the_scores_of_the_cpu(host, device, student):
-    on_device = HostDevice(host)
-    device(on_device)
+    device(device_of(host))
     batches = [packed(*student[0].rows(count)) for count in (70, 0, 3, 130)]
     expected = scores(student, batches, "cpu")
-    assert not on_device.launched
     for found, wanted in zip(scores(student, batches, "cuda"), expected, strict=True):
         np.testing.assert_array_equal(found, wanted)
-    assert on_device.launched
+
+
+def test_only_what_is_to_be_on_a_device_is(stand_in, device, student):
+    device(stand_in)
+    batch = packed(*student[0].rows(3))
+    scores(student, [batch], "cpu")
+    assert not stand_in.launched
+    scores(student, [batch], "cuda")
+    assert stand_in.launched
 
 
 def test_invalid_rows_are_those_of_their_own_batch(host, device, student):
-    device(HostDevice(host))
+    device(device_of(host))
     batches = []
     for wrong in ([1], [], [0, 2]):
         ids, numeric = student[0].rows(3)
@@ -110,8 +116,8 @@ def test_without_a_gpu_the_cpu_scores_and_says_so_once(device, student, caplog, 
         predictor_from_bytes(payload, gpu=0, required=True)
 
 
-def test_kernels_that_cannot_be_loaded_are_found_before_the_first_row(host, device, student):
-    found = HostDevice(host)
+def test_kernels_that_cannot_be_loaded_are_found_before_the_first_row(stand_in, device, student):
+    found = stand_in
 
     def load(source, kernel):
         raise CudaError(f"{source}: CUDA_ERROR_NO_BINARY_FOR_GPU")
@@ -123,8 +129,8 @@ def test_kernels_that_cannot_be_loaded_are_found_before_the_first_row(host, devi
     assert predictor_from_bytes(student[1], gpu=0)(*student[0].rows(2)).shape == (2, 1)
 
 
-def test_a_device_that_fails_at_work_is_not_hidden(host, device, student):
-    found = HostDevice(host)
+def test_a_device_that_fails_at_work_is_not_hidden(stand_in, device, student):
+    found = stand_in
     found.stream = lambda: FailingStream(found)
     device(found)
     with pytest.raises(CudaError, match="ILLEGAL_ADDRESS"):

@@ -139,12 +139,13 @@ def open_device(ordinal: int = 0) -> CudaDevice:
     except ImportError as error:
         raise NoDevice(f"cuda.core is missing ({error}); pip install 'spark_ctr[gpu]'") from error
     try:
-        devices = CoreDevice.get_all_devices()
+        _checked(driver, driver.cuInit(0), "starting CUDA")
+        count = int(_checked(driver, driver.cuDeviceGetCount(), "counting GPUs"))
     except Exception as error:  # without a driver each version fails in its own way
         raise NoDevice(f"CUDA's driver cannot be used: {error}") from error
-    if ordinal >= len(devices):
-        raise NoDevice(f"there is no GPU {ordinal}: CUDA sees {len(devices)}")
-    device = devices[ordinal]
+    if ordinal >= count:
+        raise NoDevice(f"there is no GPU {ordinal}: CUDA sees {count}")
+    device = CoreDevice(ordinal)
     arch = f"sm_{device.arch}"
     if arch not in ARCHITECTURES:
         raise NoDevice(
@@ -208,18 +209,7 @@ class CudaDevice:
 
     def checked(self, result: tuple[Any, ...], asked: str) -> Any:
         """Return what a function of the driver gave, or raise what it says."""
-        error, *values = result
-        if error != self._driver.CUresult.CUDA_SUCCESS:
-            words = [
-                part.decode() if isinstance(part, bytes) else str(part)
-                for _, part in (
-                    self._driver.cuGetErrorName(error),
-                    self._driver.cuGetErrorString(error),
-                )
-            ]
-            full = error == self._driver.CUresult.CUDA_ERROR_OUT_OF_MEMORY
-            raise (OutOfDeviceMemory if full else CudaError)(f"{asked}: {', '.join(words)}")
-        return values[0] if values else None
+        return _checked(self._driver, result, asked)
 
 
 class CudaStream:
@@ -262,6 +252,17 @@ class CudaStream:
         """See `Stream.synchronise`."""
         with _words_of_cuda(f"{self._device.name}"):
             self._stream.sync()
+
+
+def _checked(driver: Any, result: tuple[Any, ...], asked: str) -> Any:
+    error, *values = result
+    if error != driver.CUresult.CUDA_SUCCESS:
+        words = []
+        for _, part in (driver.cuGetErrorName(error), driver.cuGetErrorString(error)):
+            words.append(part.decode() if isinstance(part, bytes) else str(part))
+        full = error == driver.CUresult.CUDA_ERROR_OUT_OF_MEMORY
+        raise (OutOfDeviceMemory if full else CudaError)(f"{asked}: {', '.join(words)}")
+    return values[0] if values else None
 
 
 @contextmanager

@@ -1,0 +1,89 @@
+"""The kernels' tests on a device instead of the host, where ``SPARK_CTR_GPU=1`` asks for it.
+
+As a program it runs random programs, for tools that watch a device:
+``python -m tests.gpu.on_device PROGRAMS``.
+"""
+
+import os
+import sys
+
+import numpy as np
+import pytest
+
+from spark_ctr.kernels.cuda import open_device
+
+SOURCES = {
+    "binary_linear_float32": "binary_linear",
+    "binary_linear_levels": "binary_linear",
+    "binary_linear_signs": "binary_linear",
+    "binary_oracle": "binary_oracle",
+    "embedding_float32": "embedding",
+    "embedding_levels": "embedding",
+    "integer_linear_float32": "integer_linear",
+    "integer_linear_levels": "integer_linear",
+    "integer_linear_signs": "integer_linear",
+    "pack_signs_float16": "pack_signs",
+    "pack_signs_float32": "pack_signs",
+}
+
+
+def on_device():
+    """Whether tests are to run on a device; that there is none is an error then."""
+    return os.environ.get("SPARK_CTR_GPU") == "1"
+
+
+class DeviceRunner:
+    """Runs a kernel on copies of its arrays, and copies them all back."""
+
+    def __init__(self):
+        self.device = open_device(0)
+        self.stream = self.device.stream()
+
+    def launch(self, kernel, blocks, *arguments, first=0):
+        if first:
+            pytest.skip("a device runs all blocks of a grid")
+        if not blocks:
+            return
+        held, values = [], []
+        for argument in arguments:
+            if not isinstance(argument, np.ndarray):
+                # The driver takes as many bytes of a number as the kernel declares.
+                values.append(np.int64(argument))
+                continue
+            argument = np.ascontiguousarray(argument)
+            held.append((argument, self.device.allocate(argument.nbytes)))
+            self.stream.copy_in(held[-1][1].address, argument)
+            values.append(held[-1][1].address)
+        self.stream.launch(SOURCES.get(kernel, "elements"), kernel, blocks, *values)
+        for array, memory in held:
+            if array.flags.writeable:
+                self.stream.copy_out(array, memory.address)
+        self.stream.synchronise()
+
+    def __getattr__(self, name):
+        if name.startswith("__"):
+            raise AttributeError(name)
+        pytest.skip(f"{name} is a function of the host")
+
+
+def main():
+    from spark_ctr.runtime.cuda_execution import CudaExecution
+    from spark_ctr.runtime.execution import Execution
+    from spark_ctr.runtime.header import read_program
+    from tests.runtime.random_programs import RandomProgram
+
+    device = open_device(0)
+    for seed in range(int(sys.argv[1])):
+        made = RandomProgram(seed)
+        program = read_program(made.header, made.arrays)
+        ids, numeric = made.rows(130)
+        expected, found = np.empty((2, 130, made.tasks), np.float32)
+        with np.errstate(all="ignore"):
+            Execution(program)(ids, numeric, expected)
+        CudaExecution(program, made.tasks, device, 1 << 24)(ids, numeric, found)
+        np.testing.assert_array_equal(found, expected, err_msg=f"seed {seed}")
+    print(f"{sys.argv[1]} programs have the bits of the CPU")
+
+
+if __name__ == "__main__":
+    main()
