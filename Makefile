@@ -57,8 +57,9 @@ docs: .venvs/default/.done  ## the API reference from the docstrings, in build/d
 	$(PY) -m sphinx -q -W --keep-going -d build/doctrees docs build/docs
 
 # setuptools would pack what a former build left in build/lib.
-wheel: setup  ## the wheel, jars included, in dist/
-	@rm -rf build/lib build/bdist.*
+wheel: setup  ## the wheel, jars and GPU machine code included, in dist/
+	@rm -rf build/lib build/bdist.* spark_ctr/kernels/cuda/cubins
+	PYTHONPATH=$(CURDIR) $(PY) -m spark_ctr.kernels.cuda.build
 	$(UV) build -q --wheel --python $(PY)
 
 constraints: $(UV)  ## pin all legs again; UPGRADE=--upgrade for newer versions
@@ -70,7 +71,8 @@ constraints: $(UV)  ## pin all legs again; UPGRADE=--upgrade for newer versions
 	done
 
 clean:  ## remove what was built; the environments stay
-	rm -rf build dist docs/generated *.egg-info jvm_udfs/target target spark_ctr/jars
+	rm -rf build dist docs/generated *.egg-info jvm_udfs/target target spark_ctr/jars \
+	    spark_ctr/kernels/cuda/cubins
 	rm -f $(KERNELS)/*.so
 
 tools:

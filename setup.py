@@ -94,6 +94,7 @@ setup(
             "datasets/data/README.md",
             "datasets/data/*/*.parquet",
         ],
+        "spark_ctr.kernels.cuda": ["cubins/*/*.cubin", "cubins/sources.sha256"],
         "spark_ctr.kernels.native": ["*.c", "*.h"],
         "spark_ctr.report": ["*.j2"],
     },
@@ -116,7 +117,8 @@ setup(
     extras_require={
         # Petastorm 0.12 reads through pyarrow's legacy datasets, gone since pyarrow 15.
         "petastorm": ["petastorm==0.12.1", "pyarrow<15", "numpy<2"],
-        "gpu": ["cuda-core; sys_platform == 'linux'"],
+        # With CUDA's compiler, for GPUs that the wheel has no machine code for.
+        "gpu": ["cuda-core[cu13]; sys_platform == 'linux'"],
         "simd": ["numkong"],
         "dev": [
             "hypothesis",

@@ -14,12 +14,15 @@ from spark_ctr.kernels.cuda import (
     machine_code,
     open_device,
 )
+from spark_ctr.kernels.cuda.build import build
+from spark_ctr.kernels.cuda.cubins import MARK, source_digest
 from spark_ctr.rows import scored_batches
 from spark_ctr.rows.scored_batches import Scoring
 from spark_ctr.rows.shared_payload import Payload
 from spark_ctr.runtime import cuda_predictor
 from spark_ctr.runtime.packed_model import PackedModel
 from spark_ctr.runtime.serialization import packed_to_bytes, predictor_from_bytes
+from tests.gpu.on_device import SOURCES
 from tests.gpu.stand_in import FailingStream, device_of
 from tests.gpu.test_cuda_execution import Student
 
@@ -152,9 +155,26 @@ def test_no_driver_is_said():
 def test_prebuilt_machine_code_is_taken(tmp_path):
     (tmp_path / "sm_90").mkdir()
     (tmp_path / "sm_90" / "embedding.cubin").write_bytes(b"prebuilt")
+    (tmp_path / MARK).write_text(source_digest() + "\n")
     assert machine_code("embedding", "sm_90", folder=tmp_path) == b"prebuilt"
     try:
         compiled = machine_code("embedding", "sm_80", folder=tmp_path)
     except CompilerMissingError as error:
         pytest.skip(str(error))
     assert compiled[:4] == b"\x7fELF"
+    # Of other sources than those that are there.
+    (tmp_path / MARK).write_text("0" * 64)
+    assert machine_code("embedding", "sm_90", folder=tmp_path)[:4] == b"\x7fELF"
+
+
+def test_all_that_programs_launch_is_built(tmp_path):
+    try:
+        files = build(tmp_path)
+    except CompilerMissingError as error:
+        pytest.skip(str(error))
+    launched = {*SOURCES.values(), "elements"} - {"binary_oracle"}
+    names = {f"{arch}/{source}.cubin" for arch in ARCHITECTURES for source in launched}
+    assert {file.relative_to(tmp_path).as_posix() for file in files} == names
+    for file in files:
+        found = machine_code(file.stem, file.parent.name, folder=tmp_path)
+        assert found == file.read_bytes()

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import functools
+import hashlib
 from pathlib import Path
 
 from spark_ctr.kernels.cuda.compiler import compile_kernels
+from spark_ctr.kernels.cuda.sources import source_folder
 
-# Set-up compiles into it where it can, and an executor then needs no compiler.
+# What `spark_ctr.kernels.cuda.build` fills, so that executors need no compiler.
 FOLDER = Path(__file__).resolve().parent / "cubins"
+# The file in it that says of which sources.
+MARK = "sources.sha256"
 
 
 def machine_code(source: str, arch: str, *, folder: Path = FOLDER) -> bytes:
@@ -20,7 +25,7 @@ def machine_code(source: str, arch: str, *, folder: Path = FOLDER) -> bytes:
     arch : str
         Such as ``"sm_90"``.
     folder : Path
-        Where compiled sources are, ``ARCH/SOURCE.cubin``.
+        Where compiled sources are, ``ARCH/SOURCE.cubin``; not used if they are of other sources.
 
     Raises
     ------
@@ -29,7 +34,17 @@ def machine_code(source: str, arch: str, *, folder: Path = FOLDER) -> bytes:
     CompileError
         If the compiler refuses the source.
     """
-    compiled = folder / arch / f"{source}.cubin"
-    if compiled.is_file():
+    compiled, mark = folder / arch / f"{source}.cubin", folder / MARK
+    if compiled.is_file() and mark.is_file() and mark.read_text().strip() == source_digest():
         return compiled.read_bytes()
     return compile_kernels(source, arch).cubin
+
+
+@functools.cache
+def source_digest() -> str:
+    """Return the SHA-256 of the sources and their headers."""
+    digest = hashlib.sha256()
+    for file in sorted(source_folder().iterdir()):
+        if file.suffix in (".cu", ".h"):
+            digest.update(file.name.encode() + b"\0" + file.read_bytes() + b"\0")
+    return digest.hexdigest()
