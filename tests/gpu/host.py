@@ -15,8 +15,8 @@ from tests.gpu.on_device import DeviceRunner, on_device
 HERE = source_folder().parent / "tests" / "gpu"
 
 
-def compile_for_host(folder):
-    """Compile the sources in a folder; skip the test where that cannot be done."""
+def compile_for_host(folder, main="host_kernels.cc", library="host.so"):
+    """Compile the sources in a folder, and return the library; skip where that cannot be done."""
     compiler = shutil.which("c++") or shutil.which("g++") or shutil.which("clang++")
     if compiler is None:
         pytest.skip("no C++ compiler")
@@ -26,12 +26,12 @@ def compile_for_host(folder):
     (folder / "mma.h").write_text("// host_device.h has it\n")
     command = [compiler, "-std=c++17", "-O1", "-ffp-contract=off", "-Wno-unknown-pragmas"]
     command += ["-shared", "-fPIC", f"-I{folder}", f"-I{HERE}"]
-    command += [str(HERE / "host_kernels.cc"), "-o", str(folder / "host.so")]
+    command += [str(HERE / main), "-o", str(folder / library), "-ldl"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     if "ucontext.h" in done.stderr:
         pytest.skip("no ucontext.h")
     assert done.returncode == 0, done.stderr
-    return ctypes.CDLL(str(folder / "host.so"))
+    return ctypes.CDLL(str(folder / library))
 
 
 def launch(host, kernel, blocks, *arguments, first=0):

@@ -10,10 +10,16 @@
 #include "integer_linear.cu"
 #include "pack_signs.cu"
 
+template <class... Arguments>
+constexpr int count_of(void (*)(Arguments...)) {
+    return sizeof...(Arguments);
+}
+
 #define LAUNCH(kernel, parameters, arguments)                                  \
     extern "C" void host_##kernel parameters {                                 \
         launch(first, blocks, [=] { kernel arguments; });                      \
-    }
+    }                                                                          \
+    extern "C" int count_##kernel() { return count_of(kernel); }
 
 LAUNCH(binary_linear_float32,
        (unsigned first, unsigned blocks, const unsigned *x, const unsigned *w, const int *offset,
