@@ -22,6 +22,7 @@ DOMAIN: dict[str, set[str]] = {
     "location": set(),
     "hashing": {"tables"},
     "power_law": set(),
+    "calibration_curves": set(),
     "safetensors_header": set(),
     "runtime": {"kernels", "safetensors_header", "tables"},
     "networks": {"safetensors_header", "settings", "tables"},
@@ -41,6 +42,7 @@ ALLOWED: dict[str, set[str]] = {
     "feature": {"jvm", *KIT},
     "estimator": {"rows", *KIT},
     "evaluation": KIT,
+    "calibration": {"jvm", *KIT},
     "classification": TRAINED,
     "distillation": {"classification", *TRAINED},
     "quantization": {"classification", "distillation", *TRAINED},
@@ -53,6 +55,7 @@ WITHOUT_TORCH = (
     "location",
     "hashing",
     "power_law",
+    "calibration_curves",
     "runtime",
     "safetensors_header",
 )

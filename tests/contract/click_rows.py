@@ -23,10 +23,11 @@ _SCHEMA = (
 
 @dataclass(frozen=True)
 class ClickRows:
-    """The log as it comes, and after HashedEmbeddingEncoder."""
+    """The log as it comes, after HashedEmbeddingEncoder, and with scores of some model."""
 
     raw: DataFrame
     encoded: DataFrame
+    scored: DataFrame
 
 
 def raw_rows(spark: SparkSession) -> DataFrame:

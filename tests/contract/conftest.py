@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from click_rows import ClickRows, raw_rows
 from pyspark.ml import Pipeline, PipelineModel
+from pyspark.sql import functions as F
 from stages import CASES, Case, sparing
 
 from spark_ctr.classification import CTRClassifier
@@ -23,7 +24,7 @@ def session(spark: Any) -> None:
 
 @pytest.fixture(scope="session")
 def clicks(spark: Any, tmp_path_factory: pytest.TempPathFactory) -> ClickRows:
-    """Raw and encoded rows, read from Parquet files of two partitions."""
+    """Raw, encoded and scored rows, read from Parquet files of two partitions."""
     folder = tmp_path_factory.mktemp("clicks")
     raw_rows(spark).repartition(2, "row").write.parquet(f"{folder}/raw")
     raw = spark.read.parquet(f"{folder}/raw")
@@ -35,7 +36,9 @@ def clicks(spark: Any, tmp_path_factory: pytest.TempPathFactory) -> ClickRows:
         handleInvalid="keep",
     )
     encoder.fit(raw).transform(raw).write.parquet(f"{folder}/encoded")
-    return ClickRows(raw, spark.read.parquet(f"{folder}/encoded"))
+    p = F.expr("0.1 + 0.8 * (row * 37 % 101) / 101.0").cast("double")
+    raw.withColumn("score", p).write.parquet(f"{folder}/scored")
+    return ClickRows(raw, *(spark.read.parquet(f"{folder}/{n}") for n in ("encoded", "scored")))
 
 
 @pytest.fixture(scope="session")

@@ -12,6 +12,7 @@ from click_rows import Break
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from spark_ctr.calibration import ProbabilityCalibrator, ProbabilityCalibratorModel
 from spark_ctr.classification import CTRClassificationModel, CTRClassifier
 from spark_ctr.distillation import LayerwiseDistiller
 from spark_ctr.feature import (
@@ -174,6 +175,18 @@ def _quantizer(c: Names) -> MixedPrecisionQuantizer:
     )
 
 
+def _calibrator(c: Names) -> ProbabilityCalibrator:
+    return ProbabilityCalibrator(
+        probabilityCol=c("score"),
+        calibratedCol=c("calibratedProbability"),
+        labelCol=c("label"),
+        weightCol=c("weight"),
+        slotCols=[c("site"), c("device")],
+        numBins=32,
+        verbose=False,
+    )
+
+
 def _nested_policy(name: str) -> Callable[[Any, str], Any]:
     def set_policy(stage: Any, policy: str) -> Any:
         if stage.hasParam("handleInvalid"):
@@ -205,6 +218,14 @@ def _probabilities(out: DataFrame, model: Any) -> None:
         assert all(0.0 <= p <= 1.0 for p in probability)
         assert abs(sum(probability) - 1.0) < 1e-12
         assert prediction == float(probability[1] > model.getThreshold())
+
+
+def _calibrated(out: DataFrame, model: Any) -> None:
+    """Calibrated probabilities lie between 0 and 1; without a valid score there is none."""
+    for given, found in out.select("score", "calibratedProbability").collect():
+        valid = given is not None and 0.0 <= given <= 1.0
+        assert (found is not None) == valid
+        assert not valid or 0.0 < found < 1.0
 
 
 _FEATURES = {
@@ -336,6 +357,30 @@ CASES = [
         grid=lambda stage: [{stage.numBuckets: 2}, {stage.numBuckets: 5}],
         check_values=_finite_features,
     ),
+    Case(
+        make=_calibrator,
+        model=ProbabilityCalibratorModel,
+        data="scored",
+        reads=(
+            Reads("probabilityCol", "score", "string"),
+            Reads("slotCols", "site", "array<double>"),
+            Reads("labelCol", "label", "array<double>", in_transform=False),
+            Reads("weightCol", "weight", "boolean", in_transform=False),
+        ),
+        adds=(("calibratedCol", "calibratedProbability"),),
+        nullable=("site", "device"),
+        text=("site",),
+        breaks=(
+            _BAD_LABELS,
+            _BAD_WEIGHTS,
+            Break("scores", {"score": ["null", "double('nan')", "-0.1", "1.1"]}),
+        ),
+        policy=_own_policy,
+        skipped_in_fit=lambda model: model.skippedInFit,
+        grid=lambda stage: [{stage.method: "platt"}, {stage.slotMethod: "ratio"}],
+        single_class="label",
+        check_values=_calibrated,
+    ),
     _ctr_case(
         _classifier,
         CTRClassificationModel,
@@ -439,5 +484,8 @@ VALUES: dict[str, Any] = {
     "student": _classifier(str),
     "classifier": _classifier(str),
     "HashedEmbeddingEncoder.initialModel": HashedEmbeddingEncoderModel(),
+    "ProbabilityCalibrator.initialModel": ProbabilityCalibratorModel(),
+    "slotCols": ["site"],
+    "calibrationIndicatorCol": "held_out",
     "CTRClassifier.initialModel": CTRClassificationModel(),
 }
