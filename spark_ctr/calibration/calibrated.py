@@ -18,12 +18,16 @@ from spark_ctr.calibration_curves.bins import LOW
 from spark_ctr.calibration_curves.placement import KEY_SHIFT, PRODUCT_SHIFT, Placement
 
 
-def calibrated(calibration: Calibration, score: Column, key: Column | None) -> Column:
+def calibrated(
+    calibration: Calibration, placement: Placement, score: Column, key: Column | None
+) -> Column:
     """Return the calibrated probability of a score.
 
     Parameters
     ----------
     calibration : Calibration
+    placement : Placement
+        Of the calibration's keys.
     score : Column
         In [0, 1]; null stays null.
     key : Column or None
@@ -31,7 +35,6 @@ def calibrated(calibration: Calibration, score: Column, key: Column | None) -> C
     """
     u = _curve(calibration.curve, log_odds(score))
     if key is not None and len(calibration.keys):
-        placement = Placement.of(calibration.keys)
         place = _place(placement, key)
         offset = placement.table(calibration.keys, calibration.offset, 0.0)
         slope = placement.table(calibration.keys, calibration.slope, 1.0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from spark_ctr.calibration_curves import (
     ScoreBins,
     SlotStatistics,
 )
+from spark_ctr.calibration_curves.placement import Placement
 from spark_ctr.calibration_curves.statistics import SUMS
 from spark_ctr.stage.saved_values import SavedValues
 
@@ -52,6 +54,11 @@ class CalibratorState:
     statistics: SlotStatistics = field(default_factory=no_statistics)
     names: dict[int, list[str]] = field(default_factory=dict)
     facts: dict[str, int] = field(default_factory=lambda: {"rows": 0, "ones": 0, "skipped": 0})
+
+    @cached_property
+    def placement(self) -> Placement:
+        """Places of the slots, searched for once."""
+        return Placement.of(self.calibration.keys)
 
     def saved(self) -> tuple[dict[str, Any], dict[str, bytes]]:
         """Return JSON and payload."""

@@ -243,7 +243,7 @@ class ProbabilityCalibratorModel(CalibratorParams, PersistentStage, StageModel):
             self.uid,
         )
         key = slot_key(slot_texts(slots)) if slots else None
-        p = calibrated(self._fitted.calibration, found, key)
+        p = calibrated(self._fitted.calibration, self._fitted.placement, found, key)
         if is_vector(dataset, name):
             p = F.when(p.isNotNull(), self._vector(dataset, p))
         return add_columns(dataset, [p.alias(self.getCalibratedCol())])

@@ -5,6 +5,7 @@ Spark searches a map literal from its beginning for every row, and an array has 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +14,7 @@ from spark_ctr.calibration_curves.bins import Floats, Integers
 
 # Keys are cut to 31 bits and multipliers below 2**31, so that no product overflows 64 bits.
 KEY_SHIFT, PRODUCT_SHIFT = 33, 20
-_KEYS_PER_BUCKET, _PLACES_PER_KEY = 4, 2
+_KEYS_PER_BUCKET, _LEAST_PLACES_PER_KEY = 4, 1.25
 _MOST_MULTIPLIER = 2**31 - 1
 _TRIES = 1000
 
@@ -40,7 +41,7 @@ class Placement:
         """Find multipliers under which no two keys share a place, the fullest bucket first."""
         rng = np.random.default_rng(0)
         buckets = _power_of_two(len(keys) // _KEYS_PER_BUCKET)
-        size = _power_of_two(len(keys) * _PLACES_PER_KEY)
+        size = _power_of_two(math.ceil(len(keys) * _LEAST_PLACES_PER_KEY))
         while True:
             found = _placed(keys, buckets, size, rng)
             if found is not None:
