@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pyspark.ml.linalg import VectorUDT
 from pyspark.ml.param import TypeConverters
 from pyspark.sql import DataFrame
 from pyspark.sql import types as T
@@ -11,8 +10,8 @@ from spark_ctr.calibration_curves import METHODS, SLOT_METHODS
 from spark_ctr.stage.base import number, one_of, param
 from spark_ctr.stage.columns import check_distinct, check_new, field
 from spark_ctr.stage.params import HasInvalid, HasLabel
+from spark_ctr.stage.scores import SCORE_TYPES
 
-SCORE_TYPES = (VectorUDT, T.NumericType)
 SLOT_TYPES = (T.StringType, T.IntegralType, T.BooleanType, T.DateType)
 
 

@@ -13,7 +13,7 @@ from pyspark.sql import types as T
 from spark_ctr.calibration.calibrated import calibrated
 from spark_ctr.calibration.calibrator_state import CalibratorState
 from spark_ctr.calibration.params import CalibratorParams
-from spark_ctr.calibration.score_columns import is_vector, score, slot_key, slot_texts
+from spark_ctr.calibration.score_columns import slot_key, slot_texts
 from spark_ctr.calibration.slot_sums import SlotSums, sum_slots
 from spark_ctr.calibration_curves import ScoreBins, SlotStatistics, fit_calibration
 from spark_ctr.jvm import use_jvm_functions
@@ -26,6 +26,7 @@ from spark_ctr.stage.labels import LABEL_TYPES, click_label, unusual_labels
 from spark_ctr.stage.meta import stage_of
 from spark_ctr.stage.params import HasVerbose
 from spark_ctr.stage.persistence import PersistentStage
+from spark_ctr.stage.scores import is_vector, score
 
 logger = logging.getLogger("spark_ctr")
 # Of a slot that forgetting left with fewer rows, nothing of its own is known any more.

@@ -6,28 +6,11 @@ from collections.abc import Sequence
 from functools import reduce
 from operator import and_
 
-from pyspark.ml.functions import vector_to_array
-from pyspark.ml.linalg import VectorUDT
-from pyspark.sql import Column, DataFrame
+from pyspark.sql import Column
 from pyspark.sql import functions as F
 
 from spark_ctr.calibration_curves.bins import CLIP
-from spark_ctr.stage.columns import column, field_of
-
-
-def is_vector(dataset: DataFrame, name: str) -> bool:
-    """Whether a column holds vectors."""
-    return isinstance(field_of(dataset, name).dataType, VectorUDT)
-
-
-def score(dataset: DataFrame, name: str) -> Column:
-    """Return scores as doubles in [0, 1]; null for all else, and where a vector has no second."""
-    value = column(name).cast("double") if not is_vector(dataset, name) else None
-    if value is None:
-        # vector_to_array fails on null
-        value = F.when(column(name).isNotNull(), F.get(vector_to_array(column(name)), 1))
-    # Spark orders nan above every number, so that <= 1 refuses it too.
-    return F.when((value >= 0.0) & (value <= 1.0), value)
+from spark_ctr.stage.columns import column
 
 
 def log_odds(probability: Column) -> Column:

@@ -4,6 +4,7 @@ from .bins import ScoreBins, log_odds, sigmoid
 from .calibration import SLOT_METHODS, Calibration, fit_calibration
 from .curve import BetaCurve, Curve, LinearCurve
 from .methods import METHODS, fit_curve
+from .reliability import cox, mean_error, mean_relative_error, normalized_entropy
 from .slots import SlotLines, SlotRatios, fit_lines, fit_ratios
 from .statistics import SlotStatistics
 
@@ -18,10 +19,14 @@ __all__ = [
     "SlotLines",
     "SlotRatios",
     "SlotStatistics",
+    "cox",
     "fit_calibration",
     "fit_curve",
     "fit_lines",
     "fit_ratios",
     "log_odds",
+    "mean_error",
+    "mean_relative_error",
+    "normalized_entropy",
     "sigmoid",
 ]

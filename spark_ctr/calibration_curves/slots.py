@@ -110,7 +110,7 @@ def fit_lines(statistics: SlotStatistics, curve: Curve) -> SlotLines:
     information = cells.weight * p * (1.0 - p)
     centre = float(np.average(g, weights=information if information.sum() > 0 else None))
     own = cells.slot >= 0
-    problem = _Lines(
+    problem = SlotLogistic(
         cells.slot[own],
         g[own],
         g[own] - centre,
@@ -136,8 +136,16 @@ def fit_lines(statistics: SlotStatistics, curve: Curve) -> SlotLines:
 
 
 @dataclass(frozen=True, eq=False)
-class _Lines:
-    """All slots' logistic regressions, solved side by side."""
+class SlotLogistic:
+    """All slots' logistic regressions, ``base + a + b * centred``, solved side by side.
+
+    Attributes
+    ----------
+    slot : int64 array [C]
+        Of each cell, 0 to ``slots`` - 1.
+    base, centred, weight, clicks : float64 array [C]
+    slots : int
+    """
 
     slot: Integers
     base: Floats
@@ -146,26 +154,27 @@ class _Lines:
     clicks: Floats
     slots: int
 
-    def _sum(self, values: Floats) -> Floats:
+    def total(self, values: Floats) -> Floats:
+        """Sum values of cells by slot, float64 [S]."""
         return np.bincount(self.slot, values, self.slots).astype(np.float64)
 
-    def _moments(self, at: Floats, precision: Floats) -> tuple[Floats, Floats]:
+    def moments(self, at: Floats, precision: Floats) -> tuple[Floats, Floats]:
         """Return gradient [2, S] and second derivatives [3, S] of the cost."""
         p = expit(self.base + at[0, self.slot] + at[1, self.slot] * self.centred)
         residual, w = self.weight * p - self.clicks, self.weight * p * (1.0 - p)
         x = self.centred
-        gradient = np.stack([self._sum(residual), self._sum(residual * x)])
+        gradient = np.stack([self.total(residual), self.total(residual * x)])
         gradient += precision[:, None] * at
-        hessian = np.stack([self._sum(w), self._sum(w * x), self._sum(w * x * x)])
+        hessian = np.stack([self.total(w), self.total(w * x), self.total(w * x * x)])
         hessian[0] += precision[0]
         hessian[2] += precision[1]
         return gradient, hessian
 
-    def mode(self, at: Floats, deviation: Floats) -> tuple[Floats, Floats]:
+    def mode(self, at: Floats, deviation: Floats, steps: int = _STEPS) -> tuple[Floats, Floats]:
         """Return the modes, and the variances around them, [2, S], by Newton's method."""
         precision = 1.0 / np.square(deviation)
-        for _ in range(_STEPS):
-            gradient, (aa, ab, bb) = self._moments(at, precision)
+        for _ in range(steps):
+            gradient, (aa, ab, bb) = self.moments(at, precision)
             determinant = aa * bb - ab * ab
             step = np.stack(
                 [bb * gradient[0] - ab * gradient[1], aa * gradient[1] - ab * gradient[0]]
@@ -174,7 +183,7 @@ class _Lines:
             at = at - step
             if not step.size or np.abs(step).max() < 1e-9:
                 break
-        _, (aa, ab, bb) = self._moments(at, precision)
+        _, (aa, ab, bb) = self.moments(at, precision)
         return at, np.stack([bb, aa]) / (aa * bb - ab * ab)
 
     def increasing(self, at: Floats, deviation: Floats) -> Floats:
@@ -185,7 +194,7 @@ class _Lines:
         at = np.stack([at[0], np.where(flat, LEAST_SLOPE - 1.0, at[1])])
         precision = 1.0 / np.square(deviation)
         for _ in range(_STEPS):
-            gradient, (aa, _, _) = self._moments(at, precision)
+            gradient, (aa, _, _) = self.moments(at, precision)
             step = np.where(flat, np.clip(gradient[0] / aa, -1.0, 1.0), 0.0)
             at = np.stack([at[0] - step, at[1]])
         return at
