@@ -41,6 +41,7 @@ ALLOWED: dict[str, set[str]] = {
     "rows": {"jvm", *KIT} - {"precision", "runtime"},
     "feature": {"jvm", *KIT},
     "estimator": {"rows", *KIT},
+    "auction": KIT,
     "evaluation": KIT,
     "calibration": {"jvm", *KIT},
     "classification": TRAINED,

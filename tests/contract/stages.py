@@ -445,6 +445,10 @@ if importlib.util.find_spec("spark_ctr.evaluation.calibration_evaluator"):
     from spark_ctr.evaluation.calibration_evaluator import CalibrationEvaluator
 
     PARAMS_ONLY.append(CalibrationEvaluator)
+if importlib.util.find_spec("spark_ctr.auction"):
+    from spark_ctr.auction import AuctionEvaluator
+
+    PARAMS_ONLY.append(AuctionEvaluator)
 
 CLASSES: list[type] = [*dict.fromkeys([c.stage for c in CASES] + [c.model for c in CASES])]
 CLASSES += PARAMS_ONLY
@@ -457,6 +461,9 @@ def nested_params(stage: Any) -> list[str]:
 
 # A valid value of every Param that has no default, by name, or by stage and name.
 VALUES: dict[str, Any] = {
+    "truthCol": "truth",
+    "conversionProbabilityCol": "converts",
+    "conversionTruthCol": "truly",
     "inputCols": ["site"],
     "numericCols": ["price"],
     "timestampCol": "time",
