@@ -14,10 +14,10 @@ from pyspark.sql import functions as F
 
 from spark_ctr.auction.figures import SUMS, AuctionFigures, Interval, comparison, figures
 from spark_ctr.auction.params import AuctionParams
-from spark_ctr.stage.columns import column, field
+from spark_ctr.stage.columns import column
 from spark_ctr.stage.labels import click_label
 from spark_ctr.stage.persistence import PersistentStage
-from spark_ctr.stage.scores import SCORE_TYPES, score
+from spark_ctr.stage.scores import score
 from spark_ctr.stage.session import check_running
 
 # Groups of auctions that the bootstrap draws.
@@ -198,8 +198,7 @@ class AuctionEvaluator(AuctionParams, PersistentStage, Evaluator):
     def _ranked(self, dataset: DataFrame, probability: str) -> DataFrame:
         """Candidates in order within their auction, each with what the next one is worth."""
         check_running(dataset)
-        self._check(dataset)
-        field(dataset, probability, "probabilityCol", SCORE_TYPES)
+        self._check(dataset, probability)
         candidates = self._candidates(dataset, probability)
         meet = Window.partitionBy(_KEY).orderBy(F.desc(_SCORE), _TIE)
         return candidates.select(

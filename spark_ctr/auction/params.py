@@ -108,8 +108,8 @@ class AuctionParams(HasLabel, HasRandomSeed):
         0.95,
     )
 
-    def _check(self, dataset: DataFrame) -> None:
-        """Check Params and columns.
+    def _check(self, dataset: DataFrame, probability: str) -> None:
+        """Check Params and columns, with scores in a column that may be another one.
 
         Raises
         ------
@@ -117,7 +117,7 @@ class AuctionParams(HasLabel, HasRandomSeed):
         """
         field(dataset, self.getAuctionCol(), "auctionCol", KEY_TYPES)
         field(dataset, self.getBidCol(), "bidCol", (T.NumericType,))
-        field(dataset, self.getProbabilityCol(), "probabilityCol", SCORE_TYPES)
+        field(dataset, probability, "probabilityCol", SCORE_TYPES)
         truth = self._value("truthCol")
         if truth is not None:
             field(dataset, truth, "truthCol", (T.NumericType,))

@@ -131,9 +131,9 @@ def test_figures_are_those_of_numpy(drawn):
 
 
 def test_the_truth_beats_noise_in_the_same_auctions(drawn):
-    data = drawn[3].withColumn("half", F.col("truth") / 2)
+    data = drawn[3].selectExpr("*", "truth / 2 half", "probability raw").drop("probability")
     evaluator = AuctionEvaluator(truthCol="truth", numResamples=200)
-    columns = {"noisy": "probability", "true": "truth", "half": "half"}
+    columns = {"noisy": "raw", "true": "truth", "half": "half"}
     found = evaluator.compare(data, columns, baseline="true")
     assert set(found) == {"noisy", "half"}
     assert found["noisy"]["welfare"].high < 0
@@ -141,8 +141,8 @@ def test_the_truth_beats_noise_in_the_same_auctions(drawn):
     assert found["half"]["welfare"].value == pytest.approx(0)
     assert found["half"]["revenue"].value == pytest.approx(0)
     assert found["half"]["calibrationRatio"].value == pytest.approx(-0.5)
-    with pytest.raises(ValueError, match="'raw' is none of"):
-        evaluator.compare(data, columns, baseline="raw")
+    with pytest.raises(ValueError, match="'best' is none of"):
+        evaluator.compare(data, columns, baseline="best")
 
 
 def test_ties_are_broken_by_content(spark):
