@@ -109,7 +109,8 @@ def measure(arguments: argparse.Namespace) -> Iterator[Record]:
             held = held.cache()
             shown = AuctionEvaluator(truthCol=TRUE, probabilityCol=TRUE).winners(held)
             reserve = float(shown.approxQuantile("price", [0.5], 0.001)[0])
-            for case, least in (("no reserve", 0.0), (f"reserve {reserve:.3f}", reserve)):
+            yield Record("reserve", OURS, "price", reserve, "", seed)
+            for case, least in (("no reserve", 0.0), ("reserve", reserve)):
                 found = compared(held, scores, least, seed)
                 yield from _records(case, found, seed)
                 if arguments.plot is not None and least == 0 and seed == arguments.seeds[0]:
