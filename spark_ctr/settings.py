@@ -164,6 +164,21 @@ def columns(doc: str = "") -> Setting:
     return Setting([], convert, doc)
 
 
+def names(default: Sequence[str], doc: str = "") -> Setting:
+    """Declare a list of different names, none of them empty."""
+    wanted = "a list of different names"
+
+    def convert(value: Any) -> list[str]:
+        found = list(_items(value, wanted))
+        if not all(isinstance(name, str) for name in found):
+            raise TypeError(wanted)
+        if not all(found) or len({*found}) < len(found):
+            raise ValueError(wanted)
+        return found
+
+    return Setting(list(default), convert, doc)
+
+
 SEED = integer(42, at_least=0, at_most=2**62, doc="random seed")
 
 

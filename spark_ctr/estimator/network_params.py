@@ -8,7 +8,7 @@ from typing import Any
 
 from pyspark.ml.param import Param
 
-from spark_ctr.networks.registry import NETWORKS, check_name, network_settings
+from spark_ctr.networks.registry import BUILT_IN, NETWORKS, check_name, network_settings
 from spark_ctr.networks.settings import MEMBERS
 from spark_ctr.stage.base import Stage, number, param, setting_param
 from spark_ctr.tables import Inputs
@@ -133,7 +133,7 @@ class HasNetwork(Stage):
         declared = self._resolveParam(param)
         own = declared.name in _SHAPE and not self.isDefined(declared)
         # An import path stands for code that printing must not run.
-        if not own or self.getNetwork() not in NETWORKS:
+        if not own or self.getNetwork() not in BUILT_IN:
             return super().explainParam(declared)
         value = self._network_defaults().get(_SHAPE[declared.name], "none")
         return f"{declared.name}: {declared.doc} (default: {value})"

@@ -153,6 +153,7 @@ def _feed_arguments(
             "seed": params.getSeed(),
             "shuffle_buffer_rows": params.getShuffleBufferRows(),
             "weight_scale": data.weight_scale,
+            "n_labels": len(data.labels),
             "n_teacher": data.teacher,
             "prefix": data.prefix,
         }
@@ -173,6 +174,7 @@ def _unlabelled_arguments(
         # An order of their own, also where they are as many as the labelled rows.
         "seed": params.getSeed() + 1,
         "weight_scale": 1.0,
+        "n_labels": 1,
     }
 
 

@@ -2,7 +2,16 @@
 
 from spark_ctr.networks.layers.embedding import EmbeddingTables
 from spark_ctr.networks.network import Network
-from spark_ctr.networks.registry import NETWORKS, build_network
+from spark_ctr.networks.registry import MULTI_TASK_NETWORKS, NETWORKS, build_network
 from spark_ctr.tables import PADDING, Inputs, Table
 
-__all__ = ["NETWORKS", "PADDING", "EmbeddingTables", "Inputs", "Network", "Table", "build_network"]
+__all__ = [
+    "MULTI_TASK_NETWORKS",
+    "NETWORKS",
+    "PADDING",
+    "EmbeddingTables",
+    "Inputs",
+    "Network",
+    "Table",
+    "build_network",
+]

@@ -32,7 +32,7 @@ class Ensemble(Network):
 
     def __init__(self, members: Sequence[Network]) -> None:
         first = members[0]
-        self.tasks = first.tasks
+        self.tasks, self.derived_tasks = first.tasks, first.derived_tasks
         super().__init__(first.inputs, {**first.config, "members": len(members)})
         self.name = first.name
         self.members: Sequence[Network] = nn.ModuleList(members)  # type: ignore[assignment]

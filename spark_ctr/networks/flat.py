@@ -28,7 +28,7 @@ def flat(network: Network) -> Callable[[Tensor, Tensor], Tensor]:
     Parameters
     ----------
     network : Network
-        One of `networks.registry.NETWORKS`, in evaluation mode on the CPU. Left as it is; the
+        One of `networks.registry.BUILT_IN`, in evaluation mode on the CPU. Left as it is; the
         function has the tensors of its weights.
 
     Returns

@@ -33,6 +33,9 @@ class Network(nn.Module):
         What `config` may hold.
     tasks : tuple of str
         What the logits are of, a column each.
+    derived_tasks : tuple of str
+        Those, last of the tasks, whose logits are a function of the others': they have no bias and
+        are not recalibrated.
     logit_bias : str
         Name of the parameter that is added to the logits, a number a task.
     logit_parts : tuple of str
@@ -46,6 +49,7 @@ class Network(nn.Module):
     name: str
     settings: ClassVar[dict[str, Setting]] = {}
     tasks: tuple[str, ...] = ("click",)
+    derived_tasks: tuple[str, ...] = ()
     logit_bias: ClassVar[str] = "output.bias"
     logit_parts: ClassVar[tuple[str, ...]] = ()
 

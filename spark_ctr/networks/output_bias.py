@@ -46,7 +46,7 @@ def start_at(
         return
     bias = _bias(network)
     if bias is not None:
-        bias.copy_(torch.as_tensor(log_odds).expand(len(network.tasks)))
+        bias.copy_(torch.as_tensor(log_odds).expand(len(network.tasks))[: len(bias)])
         return
     line = network.get_buffer("logit_calibration")
     mean = torch.zeros(len(line)) if sample is None else network(*sample).double().mean(0)
@@ -94,4 +94,5 @@ def absorb_slope(network: Network) -> None:
 
 def _bias(network: Network) -> Tensor | None:
     bias = dict(network.named_parameters()).get(network.logit_bias)
-    return bias if bias is not None and bias.shape == (len(network.tasks),) else None
+    wanted = (len(network.tasks) - len(network.derived_tasks),)
+    return bias if bias is not None and bias.shape == wanted else None

@@ -11,6 +11,7 @@ from spark_ctr.networks.dcnv2 import DCNv2
 from spark_ctr.networks.deepfm import DeepFM
 from spark_ctr.networks.dnn import DNN
 from spark_ctr.networks.ensemble import Ensemble
+from spark_ctr.networks.esmm import ESMM
 from spark_ctr.networks.factorization_machine import FactorizationMachine
 from spark_ctr.networks.fibinet import FiBiNET
 from spark_ctr.networks.finalmlp import FinalMLP
@@ -21,12 +22,16 @@ from spark_ctr.networks.imported import (
     is_import_path,
 )
 from spark_ctr.networks.logistic_regression import LogisticRegression
+from spark_ctr.networks.mmoe import MMoE
 from spark_ctr.networks.network import Network
+from spark_ctr.networks.ple import PLE
 from spark_ctr.networks.random_draws import RandomDraws
 from spark_ctr.networks.settings import MEMBERS, complete
+from spark_ctr.networks.shared_bottom import SharedBottom
 from spark_ctr.settings import Setting
 from spark_ctr.tables import Inputs
 
+# Of one task.
 NETWORKS: dict[str, type[Network]] = {
     network.name: network
     for network in (
@@ -41,6 +46,11 @@ NETWORKS: dict[str, type[Network]] = {
     )
 }
 
+MULTI_TASK_NETWORKS: dict[str, type[Network]] = {
+    network.name: network for network in (SharedBottom, MMoE, PLE, ESMM)
+}
+BUILT_IN = NETWORKS | MULTI_TASK_NETWORKS
+
 
 def check_name(name: str) -> None:
     """Refuse what is neither the name of a network nor an import path, without importing it.
@@ -49,9 +59,9 @@ def check_name(name: str) -> None:
     ------
     ValueError
     """
-    if name not in NETWORKS and not is_import_path(name):
+    if name not in BUILT_IN and not is_import_path(name):
         raise ValueError(
-            f"unknown network {name!r}; choose one of {', '.join(map(repr, NETWORKS))}, or name a "
+            f"unknown network {name!r}; choose one of {', '.join(map(repr, BUILT_IN))}, or name a "
             "module of your own 'package.module:Class'"
         )
 
@@ -73,7 +83,7 @@ def build_network(
     Parameters
     ----------
     name : str
-        A key of `NETWORKS`, or the import path "package.module:Class" of a module of one's own,
+        A key of `BUILT_IN`, or the import path "package.module:Class" of a module of one's own,
         which is imported: a `Network`, or any nn.Module with a constructor of (inputs, config) and
         a forward(ids, numeric) that returns logits [B, T], or [B], for B = 0 and B = 1 too.
     inputs : Inputs
@@ -101,18 +111,18 @@ def build_network(
     found = _class_of(name)
     own = dict(config or {})
     members = MEMBERS.value("config key 'members'", own.pop("members", MEMBERS.default))
-    with RandomDraws(seed).drawing(unknown_code=name not in NETWORKS):
+    with RandomDraws(seed).drawing(unknown_code=name not in BUILT_IN):
         built = [_build(found, name, inputs, own) for _ in range(members)]
         network = built[0] if members == 1 else Ensemble(built)
-        if name not in NETWORKS:
+        if name not in BUILT_IN:
             # In here: a lazy module draws its weights when it first runs.
             check_imported(network)
     return network.eval()
 
 
 def is_built_in(network: nn.Module) -> bool:
-    """Return whether a network is one of `NETWORKS`, which draw in their `Dropout` layers only."""
-    return getattr(network, "name", None) in NETWORKS
+    """Return whether a network is one of `BUILT_IN`, which draw in their `Dropout` layers only."""
+    return getattr(network, "name", None) in BUILT_IN
 
 
 def _build(found: type[nn.Module], name: str, inputs: Inputs, config: dict[str, Any]) -> Network:
@@ -126,4 +136,4 @@ def _build(found: type[nn.Module], name: str, inputs: Inputs, config: dict[str, 
 
 def _class_of(name: str) -> type[nn.Module]:
     check_name(name)
-    return NETWORKS[name] if name in NETWORKS else import_class(name)
+    return BUILT_IN[name] if name in BUILT_IN else import_class(name)

@@ -13,7 +13,7 @@ from torch import Tensor
 from spark_ctr.networks.flat import flat
 from spark_ctr.networks.imported import is_import_path
 from spark_ctr.networks.network import Network
-from spark_ctr.networks.registry import NETWORKS, build_network, is_built_in
+from spark_ctr.networks.registry import BUILT_IN, build_network, is_built_in
 from spark_ctr.networks.saved_network import check_size, check_state, read_tensors
 from spark_ctr.networks.trust import check_trusted
 from spark_ctr.safetensors_header import read_description
@@ -75,7 +75,7 @@ def trusted_network_from_bytes(
     if not isinstance(name, str) or not isinstance(config, dict) or "inputs" not in described:
         raise ValueError(f"the header names no network but {name!r}, settings {config!r}")
     inputs = Inputs.from_dict(described["inputs"])
-    foreign = name not in NETWORKS
+    foreign = name not in BUILT_IN
     check_size(inputs, {} if foreign else config, tensors)
     if not foreign and change is None:
         # On this device nothing takes memory, however large a forged header makes it.

@@ -9,15 +9,51 @@ import numpy as np
 from pyspark.sql import DataFrame
 
 from spark_ctr.rows.negative_sampling import DROPPED, logit_shift
-from spark_ctr.rows.training_columns import TrainingColumns, further_prefix
-from spark_ctr.rows.training_files import LabelledRows, labelled_rows, reason_counts, row_count
-from spark_ctr.rows.training_rows import INVALID, REASONS, TRAIN, VALID, feature_names
+from spark_ctr.rows.training_columns import TaskLabel, TrainingColumns, further_prefix
+from spark_ctr.rows.training_files import (
+    LabelCounts,
+    LabelledRows,
+    labelled_rows,
+    reason_counts,
+    row_count,
+)
+from spark_ctr.rows.training_rows import (
+    INVALID,
+    REASONS,
+    TRAIN,
+    VALID,
+    feature_names,
+    label_names,
+)
 from spark_ctr.stage.labels import unusual_labels
 from spark_ctr.tables import Inputs
 from spark_ctr.training.metrics import log_odds
 from spark_ctr.training.sample_size import too_few_events
 
 logger = logging.getLogger("spark_ctr")
+
+
+@dataclass(frozen=True)
+class TaskRows:
+    """Labels of one task in the training files, validation rows included.
+
+    Attributes
+    ----------
+    name : str
+        Of the task; that of the label column where there is one task.
+    known, positives : int
+        Rows whose label is known, and those with label 1.
+    young : int
+        Rows whose label may still change, which counts as not known.
+    log_odds : float
+        Of label 1 in the training rows that are known, by weight.
+    """
+
+    name: str
+    known: int
+    positives: int
+    young: int
+    log_odds: float
 
 
 @dataclass(frozen=True)
@@ -56,6 +92,8 @@ class TrainingData:
         Rows of those in a batch, for each labelled row of the batch.
     teacher_digest : str
         Equal for the same teachers and the same unlabelled rows.
+    tasks : tuple of TaskRows
+        What is known of each task; `positives` and `log_odds` are the first one's.
     """
 
     train_path: str
@@ -78,6 +116,12 @@ class TrainingData:
     unlabelled_rows: int = 0
     unlabelled_ratio: float = 1.0
     teacher_digest: str = ""
+    tasks: tuple[TaskRows, ...] = ()
+
+    @property
+    def labels(self) -> list[str]:
+        """Columns of the files with the labels, one a task."""
+        return label_names(len(self.tasks))
 
     @property
     def folder(self) -> str:
@@ -125,9 +169,10 @@ def checked_data(
         feature_names(one, "" if k == 0 else further_prefix(k - 1))[0]
         for k, one in enumerate((inputs, *further))
     ]
-    digested = ["label", "weight", *first]
+    labels = label_names(max(1, len(columns.tasks)))
+    digested = [*labels, "weight", *first]
     train, valid = (
-        labelled_rows(f"{folder}/data/split={split}", digested) for split in (TRAIN, VALID)
+        labelled_rows(f"{folder}/data/split={split}", digested, labels) for split in (TRAIN, VALID)
     )
     dropped = row_count(f"{folder}/data/split={DROPPED}")
     invalid = reason_counts(f"{folder}/data/split={INVALID}")
@@ -141,10 +186,25 @@ def checked_data(
     if rows == 0:
         raise ValueError(f"the dataset has no rows to train on (written to {folder})")
     _check_labels(dataset, columns, train, valid, dropped, invalid)
-    if columns.weight is not None:
-        _check_weights(columns.weight, train, valid)
-    _warn(train, valid, skipped, rows)
+    if skipped:
+        logger.warning("%d of %d rows were skipped as invalid", skipped, rows)
     shift = logit_shift(columns.negative_sampling_rate)
+    tasks = []
+    for name, of_train, of_valid in zip(
+        _task_names(columns), train.tasks, valid.tasks, strict=True
+    ):
+        if columns.weight is not None:
+            _check_weights(columns.weight, of_train, of_valid, name)
+        _warn(of_train, of_valid, name)
+        tasks.append(
+            TaskRows(
+                name or columns.label,
+                of_train.known + of_valid.known,
+                of_train.ones + of_valid.ones,
+                of_train.young + of_valid.young,
+                log_odds(of_train.weight_ones, of_train.weight_zeros) - shift,
+            )
+        )
     return TrainingData(
         train_path=f"{folder}/data/split={TRAIN}",
         valid_path=f"{folder}/data/split={VALID}",
@@ -152,15 +212,21 @@ def checked_data(
         rows=train.rows + valid.rows,
         train_rows=train.rows,
         valid_rows=valid.rows,
-        positives=train.ones + valid.ones,
+        positives=tasks[0].positives,
         skipped=skipped,
         dropped_negatives=dropped,
         logit_shift=shift,
-        log_odds=log_odds(train.weight_ones, train.weight_zeros) - shift,
+        log_odds=tasks[0].log_odds,
         weight_scale=train.rows / train.weight if columns.weight is not None else 1.0,
         digest=f"{train.digest}-{valid.digest}",
         further=further,
+        tasks=tuple(tasks),
     )
+
+
+def _task_names(columns: TrainingColumns) -> list[str]:
+    """Return the names of several tasks; "" for one."""
+    return [task.name for task in columns.tasks] or [""]
 
 
 def _check_labels(
@@ -172,39 +238,69 @@ def _check_labels(
     invalid: dict[int, int],
 ) -> None:
     skipped = sum(invalid.values())
-    one_class = not train.ones or not train.zeros
+    named = columns.tasks or (TaskLabel("", columns.label, columns.positive_label),)
+    each = list(zip(named, train.tasks, valid.tasks, strict=True))
     # Rows of another label are no dirt where they are one of the two classes.
-    if 0 in invalid and (one_class or columns.handle_invalid != "skip"):
-        unusual = unusual_labels(dataset, columns.label, columns.positive_label)
-        if unusual:
-            raise ValueError(f"{invalid[0]} labels are null or not 0 or 1: {unusual}")
+    if 0 in invalid:
+        for task, of_train, _ in each:
+            if _one_class(of_train) or columns.handle_invalid != "skip":
+                unusual = unusual_labels(dataset, task.label, task.positive_label)
+                if unusual:
+                    raise ValueError(f"{invalid[0]} labels are null or not 0 or 1: {unusual}")
     if invalid and columns.handle_invalid != "skip":
-        named = "; ".join(f"{REASONS[reason]}: {count}" for reason, count in invalid.items())
-        by_column = f"label column {columns.label!r}"
+        reasons = "; ".join(f"{REASONS[reason]}: {count}" for reason, count in invalid.items())
+        labels = list(dict.fromkeys(task.label for task in named))
+        by_column = f"label column {', '.join(map(repr, labels))}"
         if 1 in invalid:
             by_column += f", weightCol {columns.weight!r}"
         rows = train.rows + valid.rows + dropped + skipped
         raise ValueError(
-            f"{skipped} of {rows} rows are invalid ({named}; {by_column}); "
+            f"{skipped} of {rows} rows are invalid ({reasons}; {by_column}); "
             "clean them or set handleInvalid='skip'"
         )
-    if one_class:
-        left_out = [f"negativeSamplingRate left out {dropped} zeros"] if dropped else []
-        left_out += [f"{skipped} invalid rows were skipped"] if skipped else []
-        more = f", where {' and '.join(left_out)}" if left_out else ""
-        raise ValueError(
-            f"label column {columns.label!r} has {train.zeros + valid.zeros} zeros and "
-            f"{train.ones + valid.ones} ones ({train.zeros} and {train.ones} in the training part"
-            f"{more}); a click model needs both"
-        )
+    for task, of_train, of_valid in each:
+        if _one_class(of_train):
+            _refuse_one_class(task, of_train, of_valid, train, valid, dropped, skipped)
 
 
-def _check_weights(name: str, train: LabelledRows, valid: LabelledRows) -> None:
+def _one_class(train: LabelCounts) -> bool:
+    return not train.ones or not train.zeros
+
+
+def _refuse_one_class(
+    task: TaskLabel,
+    of_train: LabelCounts,
+    of_valid: LabelCounts,
+    train: LabelledRows,
+    valid: LabelledRows,
+    dropped: int,
+    skipped: int,
+) -> None:
+    rows = train.rows + valid.rows
+    unknown = rows - of_train.known - of_valid.known
+    young = of_train.young + of_valid.young
+    left_out = [f"negativeSamplingRate left out {dropped} zeros"] if dropped else []
+    left_out += [f"{skipped} invalid rows were skipped"] if skipped else []
+    left_out += [f"the label is null or not known in {unknown - young} of {rows} rows"] * (
+        unknown > young
+    )
+    left_out += [f"{young} rows are younger than matureAfter"] if young else []
+    more = f", where {' and '.join(left_out)}" if left_out else ""
+    of_task = f" of task {task.name!r}" if task.name else ""
+    raise ValueError(
+        f"label column {task.label!r}{of_task} has {of_train.zeros + of_valid.zeros} zeros and "
+        f"{of_train.ones + of_valid.ones} ones ({of_train.zeros} and {of_train.ones} in the "
+        f"training part{more}); a click model needs both"
+    )
+
+
+def _check_weights(name: str, train: LabelCounts, valid: LabelCounts, task: str = "") -> None:
     """Refuse weights that leave nothing to learn from, in the precision in which they are used."""
+    of_task = f" of task {task!r}" if task else ""
     for rows, part in ((train, "training"), (valid, "validation")):
         if rows.weight > np.finfo(np.float32).max:
             raise ValueError(
-                f"weightCol {name!r}: the weights of the {rows.rows} {part} rows sum to "
+                f"weightCol {name!r}: the weights of the {rows.known} {part} rows{of_task} sum to "
                 f"{rows.weight:.3g}, which float32 cannot hold (at most 3.4e+38): divide the "
                 "column by a constant, which changes nothing else"
             )
@@ -214,27 +310,33 @@ def _check_weights(name: str, train: LabelledRows, valid: LabelledRows) -> None:
     ):
         if not weight > 0:
             raise ValueError(
-                f"weightCol {name!r} is 0 in all {count} training rows with label {label}: a click "
-                "model needs rows of both labels with a weight above 0"
+                f"weightCol {name!r} is 0 in all {count} training rows with label {label}{of_task}:"
+                " a click model needs rows of both labels with a weight above 0"
             )
-    if valid.rows and not valid.weight > 0:
+    if valid.known and not valid.weight > 0:
         raise ValueError(
-            f"weightCol {name!r} is 0 in all {valid.rows} validation rows, so that they cannot "
-            "choose the best epoch: give them weights, choose others, or set validationFraction=0"
+            f"weightCol {name!r} is 0 in all {valid.known} validation rows{of_task}, so that they "
+            "cannot choose the best epoch: give them weights, choose others, or set "
+            "validationFraction=0"
         )
 
 
-def _warn(train: LabelledRows, valid: LabelledRows, skipped: int, rows: int) -> None:
-    if skipped:
-        logger.warning("%d of %d rows were skipped as invalid", skipped, rows)
+def _warn(train: LabelCounts, valid: LabelCounts, task: str = "") -> None:
+    of_task = f"task {task!r}: " if task else ""
     positives = train.ones + valid.ones
-    warning = too_few_events(positives, train.rows + valid.rows)
+    warning = too_few_events(positives, train.known + valid.known)
     if warning:
-        logger.warning(warning)
+        logger.warning("%s%s", of_task, warning)
+    young = train.young + valid.young
+    if young:
+        logger.warning(
+            "%s%d rows are younger than matureAfter, and their labels are not used", of_task, young
+        )
     if not valid.weight_ones or not valid.weight_zeros:
         weighted = "" if not valid.ones or not valid.zeros else ", one of them without weight"
         logger.warning(
-            "the validation part has %d zeros and %d ones%s: AUC cannot choose the best epoch",
+            "%sthe validation part has %d zeros and %d ones%s: AUC cannot choose the best epoch",
+            of_task,
             valid.zeros,
             valid.ones,
             weighted,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pyspark.sql import DataFrame
@@ -11,6 +12,38 @@ from spark_ctr.stage.columns import field, metadata_of
 from spark_ctr.stage.labels import LABEL_TYPES
 from spark_ctr.stage.times import TIME_TYPES
 from spark_ctr.tables import Inputs, Table
+
+
+@dataclass(frozen=True)
+class TaskLabel:
+    """Where the label of one of several tasks is, and on which rows it is known.
+
+    Attributes
+    ----------
+    name : str
+        Of the task.
+    label : str
+        Column; a null is a label that is not known.
+    positive_label : str or None
+        See `labels.click_label`.
+    of_clicks : str or None
+        Column whose 1 or true says that the label counts.
+    joint : bool
+        What `of_clicks` means: the label is 0 where that column is 0, as of "clicked and
+        converted"; else it is not known there, as of "converted, given a click".
+    time : str or None
+        Column of the moment from which the label matures; where it is null, nothing is awaited.
+    mature_after : float
+        Seconds after which a label is final, or units of a numeric time column.
+    """
+
+    name: str
+    label: str
+    positive_label: str | None = None
+    of_clicks: str | None = None
+    joint: bool = False
+    time: str | None = None
+    mature_after: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -38,6 +71,8 @@ class TrainingColumns:
         Value of the label that is a click, see `labels.click_label`.
     further : tuple of pairs of str
         Further feature columns (categorical, numeric), which only teachers read.
+    tasks : tuple of TaskLabel
+        Labels of several tasks, of which `label` is the first; empty for the one task of `label`.
     """
 
     label: str
@@ -53,6 +88,7 @@ class TrainingColumns:
     cache_dir: str | None
     positive_label: str | None = None
     further: tuple[tuple[str, str], ...] = ()
+    tasks: tuple[TaskLabel, ...] = ()
 
     @property
     def pairs(self) -> tuple[tuple[str, str], ...]:
@@ -99,7 +135,10 @@ def inputs_of(dataset: DataFrame, columns: TrainingColumns) -> Inputs:
     ValueError, TypeError
         For a missing column, a wrong type, or features without spark_ctr's metadata.
     """
-    field(dataset, columns.label, "labelCol", LABEL_TYPES)
+    if columns.tasks:
+        _check_tasks(dataset, columns.tasks)
+    else:
+        field(dataset, columns.label, "labelCol", LABEL_TYPES)
     if columns.weight is not None:
         field(dataset, columns.weight, "weightCol", (T.NumericType,))
     if columns.validation is not None:
@@ -113,6 +152,15 @@ def inputs_of(dataset: DataFrame, columns: TrainingColumns) -> Inputs:
             )
     own, *_ = [feature_inputs(dataset, *pair) for pair in columns.pairs]
     return own
+
+
+def _check_tasks(dataset: DataFrame, tasks: Sequence[TaskLabel]) -> None:
+    for task in tasks:
+        field(dataset, task.label, "labelCols", LABEL_TYPES)
+        if task.of_clicks is not None:
+            field(dataset, task.of_clicks, "knownWhen of tasks", LABEL_TYPES)
+        if task.time is not None:
+            field(dataset, task.time, "timeCol of tasks", TIME_TYPES)
 
 
 def feature_inputs(dataset: DataFrame, categorical: str, numeric: str) -> Inputs:

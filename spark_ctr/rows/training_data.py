@@ -42,7 +42,8 @@ def training_data(dataset: DataFrame, columns: TrainingColumns) -> Iterator[Trai
     folder = new_folder(columns.cache_dir)
     try:
         further = tuple(feature_inputs(dataset, *pair) for pair in columns.further)
-        values = sum(len(feature_names(one)) for one in (inputs, *further)) + 2
+        values = sum(len(feature_names(one)) for one in (inputs, *further))
+        values += 1 + max(1, len(columns.tasks))
         with full_disk_told("the training rows", folder, lambda: 4 * values * dataset.count()):
             write_rows(dataset, columns, folder)
         expected = _expected_rows(dataset, columns)

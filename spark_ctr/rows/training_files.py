@@ -24,47 +24,76 @@ _PREFIX = "spark_ctr-"
 
 
 @dataclass(frozen=True)
-class LabelledRows:
-    """Counts of the rows of some files by label, and a digest of what they hold.
+class LabelCounts:
+    """Counts of rows by label, of one task; the weights are sums of the float32 weights.
 
-    The digest is equal where the columns hold the same values in the same order, however they are
-    cut into files and row groups. The weights are sums of the float32 weights.
+    Of the rows whose label is not known, `young` have one that may still change.
     """
 
     zeros: int
     ones: int
     weight_zeros: float
     weight_ones: float
-    digest: str
+    young: int = 0
 
     @property
-    def rows(self) -> int:
-        """All rows."""
+    def known(self) -> int:
+        """Rows whose label is known."""
         return self.zeros + self.ones
 
     @property
     def weight(self) -> float:
-        """Weight of all rows."""
+        """Weight of the rows whose label is known."""
         return self.weight_zeros + self.weight_ones
 
 
-def labelled_rows(folder: str, columns: Sequence[str]) -> LabelledRows:
-    """Count and weigh the rows of a folder by ``label`` and digest its `columns`, in one pass."""
-    ones = total = 0
-    weights = np.zeros(2)
+@dataclass(frozen=True)
+class LabelledRows:
+    """Counts of the rows of some files by label, and a digest of what they hold.
+
+    The digest is equal where the columns hold the same values in the same order, however they are
+    cut into files and row groups.
+    """
+
+    rows: int
+    weight: float
+    tasks: tuple[LabelCounts, ...]
+    digest: str
+
+
+def labelled_rows(
+    folder: str, columns: Sequence[str], labels: Sequence[str] = ("label",)
+) -> LabelledRows:
+    """Count and weigh the rows of a folder by each of `labels`, and digest its `columns`."""
+    counts = np.zeros((len(labels), 3), np.int64)
+    weights = np.zeros((len(labels), 2))
+    total, whole_weight = 0, 0.0
     digests = [xxhash.xxh3_128() for _ in columns]
-    names = list(dict.fromkeys(["label", "weight", *columns]))
+    names = list(dict.fromkeys([*labels, "weight", *columns]))
     for file in _files(folder):
         for batch in file.iter_batches(columns=names, batch_size=_BATCH_ROWS):
-            label = batch.column("label").to_numpy()
             weight = batch.column("weight").to_numpy().astype(np.float64)
-            weights += [weight[label == 0].sum(), weight[label == 1].sum()]
-            ones += int(label.sum())
+            for task, name in enumerate(labels):
+                column = batch.column(name)
+                # A null, of a label that is not known, becomes nan too.
+                label = column.to_numpy(zero_copy_only=False)
+                counts[task, 2] += int(np.isnan(label).sum()) - column.null_count
+                for value in (0, 1):
+                    found = label == value
+                    counts[task, value] += int(found.sum())
+                    weights[task, value] += weight[found].sum()
             total += batch.num_rows
+            whole_weight += weight.sum()
             for name, digest in zip(columns, digests, strict=True):
-                digest.update(batch.column(name).to_numpy().tobytes())
+                digest.update(batch.column(name).to_numpy(zero_copy_only=False).tobytes())
     whole = xxhash.xxh3_128(b"".join(d.digest() for d in digests))
-    return LabelledRows(total - ones, ones, float(weights[0]), float(weights[1]), whole.hexdigest())
+    tasks = tuple(
+        LabelCounts(int(n[0]), int(n[1]), float(w[0]), float(w[1]), int(n[2]))
+        for n, w in zip(counts, weights, strict=True)
+    )
+    # Of one task all labels are known, and their sum is what earlier versions scaled weights by.
+    weight = tasks[0].weight if len(tasks) == 1 else float(whole_weight)
+    return LabelledRows(total, weight, tasks, whole.hexdigest())
 
 
 def row_count(folder: str) -> int:

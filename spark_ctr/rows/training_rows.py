@@ -7,10 +7,10 @@ from pyspark.sql import functions as F
 
 from spark_ctr.rows.feature_columns import elements, invalid_features, usable_elements
 from spark_ctr.rows.negative_sampling import DROPPED, copy_number, sample_negatives
+from spark_ctr.rows.task_labels import label_columns
 from spark_ctr.rows.training_columns import TrainingColumns, feature_inputs, further_prefix
 from spark_ctr.rows.validation_time import latest_rows
 from spark_ctr.stage.columns import column
-from spark_ctr.stage.labels import click_label
 from spark_ctr.stage.raw_rows import raw_columns, raw_hash
 from spark_ctr.stage.times import time_of
 from spark_ctr.tables import Inputs
@@ -48,6 +48,11 @@ _PARQUET: dict[str, str | int] = {
     "parquet.writer.max-padding": 8 << 20,
     "parquet.bloom.filter.enabled": "false",
 }
+
+
+def label_names(count: int) -> list[str]:
+    """Name the columns of the files that hold the labels of so many tasks."""
+    return Layout(0, 0, n_labels=count).labels
 
 
 def feature_names(inputs: Inputs, prefix: str = "") -> list[str]:
@@ -110,11 +115,12 @@ def write_rows(dataset: DataFrame, columns: TrainingColumns, folder: str) -> Non
     and whether it is drawn; equal rows are told apart by their number. Only what Spark documents is
     relied on: equal keys meet in one partition after `repartition`, and stay sorted within it.
     """
-    label = click_label(dataset, columns.label, columns.positive_label, "training")
+    labels, outside = label_columns(dataset, columns)
+    label = labels[0]
     weight = F.lit(1.0) if columns.weight is None else column(columns.weight).cast("double")
     parts = prefixed_inputs(dataset, columns)
     flat, bad_features = checked_elements(parts, columns.handle_invalid)
-    reason = F.when(F.coalesce(~label.isin(0.0, 1.0), F.lit(True)), 0).when(~_usable(weight), 1)
+    reason = F.when(outside, 0).when(~_usable(weight), 1)
     if columns.handle_invalid != "keep":
         reason = reason.when(bad_features, 2)
         if columns.validation_time is not None:
@@ -123,7 +129,10 @@ def write_rows(dataset: DataFrame, columns: TrainingColumns, folder: str) -> Non
     raw = _raw_hash(dataset, columns, label)
     rows = dataset.select(
         *flat,
-        label.cast("float").alias("label"),
+        *(
+            one.cast("float").alias(name)
+            for one, name in zip(labels, label_names(len(labels)), strict=True)
+        ),
         weight.cast("float").alias("weight"),
         reason.cast("int").alias("reason"),
         (F.lit(None).cast("boolean") if chosen is None else chosen).alias("validation"),
@@ -138,7 +147,8 @@ def write_rows(dataset: DataFrame, columns: TrainingColumns, folder: str) -> Non
     rows = rows.withColumn("values", values)
     if raw is not None:
         rows = rows.withColumn("place", F.col("raw"))
-    names = [*own, "weight", *further]
+    more = label_names(len(labels))[1:]
+    names = [*own, *more, "weight", *further]
     if chosen is None or columns.negative_sampling_rate < 1:
         rows = rows.withColumn("copy", copy_number())
     if chosen is None:
@@ -156,7 +166,7 @@ def write_rows(dataset: DataFrame, columns: TrainingColumns, folder: str) -> Non
     rows = (
         sample_negatives(rows, columns.negative_sampling_rate)
         .repartition(FILES, "file")
-        .sortWithinPartitions("split", "file", "place", "values", "weight")
+        .sortWithinPartitions("split", "file", "place", "values", "weight", *more)
         .select(*names, "reason", "split", "file")
     )
     written(rows, len(names)).parquet(f"{folder}/data")
@@ -177,6 +187,7 @@ def _usable(weight: Column) -> Column:
 def _raw_hash(dataset: DataFrame, columns: TrainingColumns, label: Column) -> Column | None:
     """Hash of the row of the log; None where the dataset has no more than its features."""
     made = [name for pair in columns.pairs for name in pair] + [columns.label]
+    made += [task.label for task in columns.tasks if task.label != columns.label]
     names = raw_columns(dataset, [*made, *([columns.weight] if columns.weight else [])])
     if {*names} <= {columns.validation}:
         return None

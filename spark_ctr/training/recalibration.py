@@ -135,6 +135,8 @@ def recalibrate_network(network: Network, rows: Predictions) -> dict[str, Any]:
     """
     lines = {}
     for task, name in enumerate(network.tasks):
+        if name in network.derived_tasks:
+            continue
         found = recalibrate(*rows.of_task(task))
         if found.applied:
             map_logits(network, found.slope, found.offset, task)
