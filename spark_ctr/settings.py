@@ -164,6 +164,17 @@ def columns(doc: str = "") -> Setting:
     return Setting([], convert, doc)
 
 
+def text(doc: str = "") -> Setting:
+    """Declare a text, unset by default."""
+
+    def convert(value: Any) -> str:
+        if not isinstance(value, str) or not value:
+            raise TypeError("a text")
+        return value
+
+    return Setting(None, convert, doc)
+
+
 def names(default: Sequence[str], doc: str = "") -> Setting:
     """Declare a list of different names, none of them empty."""
     wanted = "a list of different names"

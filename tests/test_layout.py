@@ -46,6 +46,7 @@ ALLOWED: dict[str, set[str]] = {
     "calibration": {"jvm", *KIT},
     "classification": TRAINED,
     "distillation": {"classification", *TRAINED},
+    "multitask": TRAINED,
     "quantization": {"classification", "distillation", *TRAINED},
 }
 # Packages that must load without torch, and without Spark, whatever they import.

@@ -87,9 +87,19 @@ class LayerwiseDistiller(MetaStage, DistillationParams, CTREstimator):
         "teacher",
         "CTRClassifier to train first, a fitted CTRClassificationModel, or a list of them; unset: "
         "an ensemble of three dcnv2 (members=3)",
-        stages_of("teacher", CTRClassifier, CTRClassificationModel),
+        stages_of(
+            "teacher",
+            CTRClassifier,
+            CTRClassificationModel,
+            "MultiTaskClassifier",
+            "MultiTaskClassificationModel",
+        ),
     )
-    student = param("student", "CTRClassifier to distil into", stage_of("student", CTRClassifier))
+    student = param(
+        "student",
+        "CTRClassifier to distil into",
+        stage_of("student", CTRClassifier, "MultiTaskClassifier"),
+    )
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -120,7 +130,12 @@ class LayerwiseDistiller(MetaStage, DistillationParams, CTREstimator):
     def _column_owner(self) -> CTRParams:
         student = self._nested("student")
         for teacher in self._teachers():
-            for name in ("labelCol", "positiveLabel", "weightCol"):
+            if student._label_params != teacher._label_params:
+                raise ValueError(
+                    "LayerwiseDistiller: teacher and student must be of the same tasks, and one is "
+                    f"a {type(teacher).__name__}, the other a {type(student).__name__}"
+                )
+            for name in student._label_params:
                 if student._value(name) != teacher._value(name):
                     raise ValueError(
                         f"LayerwiseDistiller: teacher and student must agree on {name}: "
@@ -155,6 +170,13 @@ class LayerwiseDistiller(MetaStage, DistillationParams, CTREstimator):
                 "time, but not both"
             )
         network = student._check(inputs)
+        for teacher in teachers:
+            if teacher.tasks != network.tasks:
+                raise ValueError(
+                    f"LayerwiseDistiller: the teacher has the tasks {', '.join(teacher.tasks)}, "
+                    f"the student {', '.join(network.tasks)}: they must be the same (jointTask "
+                    "adds the one that network 'esmm' has)"
+                )
         readers = [
             n for n, t in zip(teachers, self._teachers(), strict=True) if not self._number(t)
         ]
@@ -254,7 +276,11 @@ class LayerwiseDistiller(MetaStage, DistillationParams, CTREstimator):
         seed = self._nested("student").getSeed()
         teacher = readers[0] if used else None
         return distillation(
-            teacher, logit_variance=logit_variance, logit_shift=logit_shift, seed=seed, **values
+            teacher,
+            logit_variance=logit_variance,
+            labels=self._nested("student").label_term(logit_shift, by_member=False),
+            seed=seed,
+            **values,
         )
 
     def _sized(

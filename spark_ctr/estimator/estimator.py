@@ -46,14 +46,20 @@ class CTREstimator(NetworkSource, PersistentStage, StageEstimator):
         work = self._work or SharedWork([needs])
         with work.used_by(needs):
             inputs = inputs_of(dataset, columns)
-            self._check(inputs, *(feature_inputs(dataset, *pair) for pair in columns.further))
-            check_outputs(dataset, owner)  # now rather than when the trained model is first used
+            further = (feature_inputs(dataset, *pair) for pair in columns.further)
+            network = self._check(inputs, *further)
+            check_outputs(
+                dataset, owner, network.tasks
+            )  # now rather than when the trained model is first used
 
             def write(opened: ExitStack) -> TrainingData:
                 title = f"{type(self).__name__}, writing the rows to train on"
                 with working(title, owner.getVerbose()) as result:
                     data = opened.enter_context(training_data(dataset, columns))
-                    result(f"{counted(data.rows, 'row')}, {data.positives:,} with label 1")
+                    positives = [f"{t.positives:,} with {t.name} 1" for t in data.tasks]
+                    if len(positives) == 1:
+                        positives = [f"{data.positives:,} with label 1"]
+                    result(", ".join([counted(data.rows, "row"), *positives]))
                 return data
 
             return self._model_for(work.get(_ROWS, write), work)

@@ -18,11 +18,12 @@ from spark_ctr.rows.scoring import add_predictions, logit_column
 from spark_ctr.rows.training_data import TrainingData
 from spark_ctr.stage.fitting import StageModel
 from spark_ctr.stage.invalid_rows import InvalidRows
+from spark_ctr.stage.params import HasMainTask
 from spark_ctr.stage.persistence import PersistentStage
 from spark_ctr.tables import Inputs
 
 
-class CTRModel(CTRParams, NetworkSource, PersistentStage, StageModel):
+class CTRModel(HasMainTask, CTRParams, NetworkSource, PersistentStage, StageModel):
     """Base of models that score rows inside Spark."""
 
     _loader = ""
@@ -40,7 +41,7 @@ class CTRModel(CTRParams, NetworkSource, PersistentStage, StageModel):
         raise NotImplementedError
 
     @property
-    def tasks(self) -> tuple[str, ...]:
+    def taskNames(self) -> tuple[str, ...]:
         """What the model predicts, such as ``("click",)``."""
         raise NotImplementedError
 
@@ -60,9 +61,12 @@ class CTRModel(CTRParams, NetworkSource, PersistentStage, StageModel):
         raise NotImplementedError
 
     def predictor(self) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
-        """Return a function from ids [B, ids_width] and numbers [B, M] (numpy) to logits [B]."""
-        logits = self._serving()
-        return lambda ids, numeric: logits(ids, numeric)[:, 0]
+        """Return a function from ids [B, ids_width] and numbers [B, M] (numpy) to logits [B].
+
+        Of several tasks they are the main one's.
+        """
+        logits, task = self._serving(), self.main_task(self.taskNames)
+        return lambda ids, numeric: logits(ids, numeric)[:, task]
 
     @property
     def nbytes(self) -> int:
@@ -104,9 +108,9 @@ class CTRModel(CTRParams, NetworkSource, PersistentStage, StageModel):
     def _transform(self, dataset: DataFrame) -> DataFrame:
         names = self.getCategoricalFeaturesCol(), self.getNumericFeaturesCol()
         check_features(dataset, names, self.inputs)
-        check_outputs(dataset, self, self.tasks)
+        check_outputs(dataset, self, self.taskNames)
         logit = logit_column(dataset, self, self.to_bytes())
-        return add_predictions(dataset, logit, self._rows, self, self.tasks)
+        return add_predictions(dataset, logit, self._rows, self, self.taskNames)
 
     def _state(self) -> tuple[dict[str, Any], dict[str, bytes]]:
         return {"summary": vars(self.summary)}, {"weights.safetensors": self.to_bytes()}

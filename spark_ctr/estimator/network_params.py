@@ -29,7 +29,8 @@ def _shape_param(name: str) -> Any:
     return setting_param(name, replace(setting, default=None, doc=doc))
 
 
-def _network(value: Any) -> str:
+def network_name(value: Any) -> str:
+    """Check a value of the Param ``network``, without importing what it names."""
     if not isinstance(value, str):
         raise TypeError(f"network must be a string: {value!r}")
     check_name(value)
@@ -55,7 +56,7 @@ class HasNetwork(Stage):
         "'deepfm', 'dcnv2' deep and cross network, 'autoint' attention, 'fibinet' bilinear "
         "interactions, 'finalmlp' two streams, or 'package.module:Class', an nn.Module of your "
         "own, which fitting, scoring and loading import",
-        _network,
+        network_name,
         "dcnv2",
     )
     hiddenLayers = _shape_param("hiddenLayers")

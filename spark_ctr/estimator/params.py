@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, ClassVar
+
 from pyspark.ml.param import TypeConverters
 
 from spark_ctr.estimator.network_params import HasNetwork
@@ -15,19 +17,22 @@ from spark_ctr.stage.params import (
     HasPredictions,
     HasRandomSeed,
 )
+from spark_ctr.training.losses import TermSettings
 from spark_ctr.training.settings import TRAINING, TrainingSettings
 
 
 class CTRParams(
     HasFeatures,
-    HasLabel,
     HasNetwork,
     HasTrainingRun,
     HasPredictions,
     HasInvalid,
     HasRandomSeed,
 ):
-    """Params that a CTR classifier and its model share."""
+    """Params that a CTR classifier and its model share, but for those of its labels."""
+
+    # Params that stages must agree on which learn from the same labels.
+    _label_params: ClassVar[tuple[str, ...]] = ("weightCol",)
 
     weightCol = param("weightCol", "sample weight column, numeric", TypeConverters.toString)
     validationIndicatorCol = param(
@@ -100,7 +105,7 @@ class CTRParams(
     def training_columns(self) -> TrainingColumns:
         """Columns and split for ``stage.training_data``."""
         return TrainingColumns(
-            label=self.getLabelCol(),
+            **self._labels(),
             weight=self._value("weightCol"),
             validation=self._value("validationIndicatorCol"),
             validation_time=self._value("validationTimeCol"),
@@ -111,5 +116,36 @@ class CTRParams(
             seed=self.getSeed(),
             handle_invalid=self.getHandleInvalid(),
             cache_dir=self._value("cacheDir"),
-            positive_label=self._value("positiveLabel"),
+        )
+
+    def _labels(self) -> dict[str, Any]:
+        """Return what `TrainingColumns` says of labels."""
+        raise NotImplementedError
+
+    def label_term(self, logit_shift: float, by_member: bool = True) -> TermSettings:
+        """Return the term of the loss that is of the labels.
+
+        Parameters
+        ----------
+        logit_shift : float
+            Of `TrainingData`.
+        by_member : bool
+            Of an ensemble, the loss of each member rather than that of their mean.
+        """
+        raise NotImplementedError
+
+
+class ClickParams(HasLabel, CTRParams):
+    """Params of a classifier of one task and of its model."""
+
+    _label_params: ClassVar[tuple[str, ...]] = ("labelCol", "positiveLabel", "weightCol")
+
+    def _labels(self) -> dict[str, Any]:
+        return {"label": self.getLabelCol(), "positive_label": self._value("positiveLabel")}
+
+    def label_term(self, logit_shift: float, by_member: bool = True) -> TermSettings:
+        """See `CTRParams.label_term`."""
+        options: dict[str, Any] = {"logit_shift": logit_shift}
+        return TermSettings(
+            "click", options=options if by_member else options | {"by_member": False}
         )

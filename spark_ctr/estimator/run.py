@@ -16,6 +16,7 @@ from spark_ctr.estimator.summary import TrainingSummary
 from spark_ctr.estimator.workers import threads_per_task, train_on_workers
 from spark_ctr.rows.training_data import TrainingData
 from spark_ctr.stage.fit_progress import titled
+from spark_ctr.stage.params import HasMainTask
 from spark_ctr.training import Checkpoints, train
 from spark_ctr.training.checkpoints import digest_of
 from spark_ctr.training.feeds import Batch, Feed, UnlabelledFeed, open_feed, open_training_feed
@@ -80,13 +81,14 @@ def summary_of(
         params.getNumWorkers(),
         1 / (1 + math.exp(-data.log_odds)),
         _validation_points(params, data, predict),
+        {task.name: asdict(task) for task in data.tasks} if len(data.tasks) > 1 else {},
     )
 
 
 def _validation_points(
     params: CTRParams, data: TrainingData, predict: Callable[[np.ndarray, np.ndarray], np.ndarray]
 ) -> dict[str, list[float]]:
-    """Return what thresholds of the first task's probability catch on the validation rows.
+    """Return what thresholds of the main task's probability catch on the validation rows.
 
     Parameters
     ----------
@@ -98,11 +100,15 @@ def _validation_points(
     _, arguments = _feed_arguments(params, data)
     if arguments is None:
         return operating_points([], [])
+    task = 0
+    if len(data.tasks) > 1 and isinstance(params, HasMainTask):
+        task = params.main_task([one.name for one in data.tasks])
     logits, labels, weights = [], [], []
     for batch in open_feed(**arguments | {"kind": "pyarrow"}).batches(0):
-        logits.append(predict(batch.ids.numpy(), batch.numeric.numpy())[:, 0])
-        labels.append(batch.label[:, 0].numpy())
-        weights.append(batch.weight.numpy())
+        known = slice(None) if batch.known is None else batch.known[:, task].numpy()
+        logits.append(predict(batch.ids.numpy(), batch.numeric.numpy())[known, task])
+        labels.append(batch.label[:, task].numpy()[known])
+        weights.append(batch.weight.numpy()[known])
     # The double that scoring in Spark makes of the same logit.
     z = np.concatenate(logits).astype(np.float64)
     return operating_points(np.concatenate(labels), expit(z), np.concatenate(weights))

@@ -32,6 +32,10 @@ class TrainingSummary:
     operating : dict
         Clicks and rows of the validation rows above each of some thresholds of the probability, of
         :func:`spark_ctr.training.operating_points.operating_points`; empty without such rows.
+        Of several tasks it is of the main one.
+    tasks : dict
+        Of several tasks, by name: rows whose label is ``known``, ``positives`` among them, and
+        ``young`` ones, whose label may still change; and ``log_odds`` of the training rows.
     """
 
     history: dict[str, Any]
@@ -44,6 +48,7 @@ class TrainingSummary:
     workers: int = 1
     base_rate: float | None = None
     operating: dict[str, list[float]] = field(default_factory=dict)
+    tasks: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     @property
     def recalibration(self) -> dict[str, Any]:

@@ -26,7 +26,7 @@ class ESMM(MultiTaskNetwork):
     """
 
     name = "esmm"
-    logit_parts = ()  # the product is not linear in them
+    logit_parts: ClassVar[tuple[str, ...]] = ()  # the product is not linear in them
     settings: ClassVar[dict[str, Setting]] = {
         **MultiTaskNetwork.settings,
         "tasks": names(
@@ -42,9 +42,10 @@ class ESMM(MultiTaskNetwork):
                 f"not of {list(self.tasks)}: give it the labels of a click and of a conversion"
             )
         self.derived_tasks = self.tasks[2:]
-        self.blocks = nn.ModuleList(self._block() for _ in range(2))
+        blocks = [self._block() for _ in range(2)]
+        self.blocks = nn.ModuleList(blocks)
         self.trunk = nn.ModuleList()  # tasks share the tables alone
-        self.towers = self._towers(self.blocks[0].width, tasks=2)
+        self.towers = self._towers(blocks[0].width, tasks=2)
 
     def _outputs(self, ids: Tensor, numeric: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         logits, hidden = self._compute(ids, numeric)

@@ -31,7 +31,7 @@ class MMoE(MultiTaskNetwork):
     def __init__(self, inputs: Inputs, config: dict[str, Any]) -> None:
         super().__init__(inputs, config)
         blocks = [self._block() for _ in range(config["experts"])]
-        self.trunk: nn.ModuleList = nn.ModuleList(blocks)
+        self.trunk = nn.ModuleList(blocks)
         self.gates = nn.ModuleList(Gate(inputs.width, len(blocks)) for _ in self.tasks)
         self.towers = self._towers(blocks[0].width)
 

@@ -30,7 +30,7 @@ class MultiTaskNetwork(Network):
     """
 
     logit_bias = "towers.bias"
-    logit_parts = ("towers.outputs.", "towers.bias")
+    logit_parts: ClassVar[tuple[str, ...]] = ("towers.outputs.", "towers.bias")
     settings: ClassVar[dict[str, Setting]] = {
         "tasks": names(["click", "conversion"], doc="what the logits are of"),
         **perceptron([128, 64]),
@@ -38,7 +38,7 @@ class MultiTaskNetwork(Network):
         **BLOCK_SETTINGS,
     }
 
-    trunk: nn.Module
+    trunk: Any
     towers: Towers
 
     def __init__(self, inputs: Inputs, config: dict[str, Any]) -> None:

@@ -39,18 +39,19 @@ class PLE(MultiTaskNetwork):
         super().__init__(inputs, config)
         tasks, of_task = len(self.tasks), config["task_experts"]
         number = tasks * of_task + config["shared_experts"]
-        first = nn.ModuleList(self._block() for _ in range(number))
-        width = first[0].width
-        levels, gates, gated = [first], nn.ModuleList(), inputs.width
+        blocks = [self._block() for _ in range(number)]
+        width, gated = blocks[0].width, inputs.width
+        levels, gates = [nn.ModuleList(blocks)], nn.ModuleList()
         for level in range(config["levels"]):
             if level:
-                levels.append(nn.ModuleList(self._perceptron(width) for _ in range(number)))
-                gated, width = width, levels[-1][0].width
+                later = [self._perceptron(width) for _ in range(number)]
+                levels.append(nn.ModuleList(later))
+                gated, width = width, later[0].width
             own = [Gate(gated, of_task + config["shared_experts"]) for _ in self.tasks]
             last = level == config["levels"] - 1
             gates.append(nn.ModuleList([*own, *([] if last else [Gate(gated, number)])]))
-        self.trunk: nn.ModuleList = nn.ModuleList(levels)
-        self.gates = gates
+        self.trunk = nn.ModuleList(levels)
+        self.gates: Any = gates
         self.towers = self._towers(width)
 
     def _perceptron(self, width: int) -> MLP:

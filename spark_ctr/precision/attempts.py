@@ -12,11 +12,11 @@ from spark_ctr.precision.qat import BINARY, prepare
 from spark_ctr.precision.rare_rows import Ranges
 from spark_ctr.training.history import History
 from spark_ctr.training.losses import Objective
-from spark_ctr.training.metrics import log_loss_of_logits, roc_auc
 from spark_ctr.training.predictions import Feed, predict
 from spark_ctr.training.recalibration import recalibrate_network
 from spark_ctr.training.settings import TrainingSettings
 from spark_ctr.training.training_run import Change, TrainedNetwork, TrainingRun
+from spark_ctr.training.validation import figures
 
 _PREPARE = f"{prepare.__module__}:{prepare.__name__}"
 
@@ -134,6 +134,8 @@ def binary_layers(plan: Mapping[str, str]) -> list[str]:
 
 
 def figures_of(network: Network, feed: Feed) -> dict[str, float]:
-    """Return AUC and log loss of a feed's rows."""
-    rows = predict(network, feed).of_task()
-    return {"auc": roc_auc(*rows), "log_loss": log_loss_of_logits(*rows)}
+    """Return AUC and log loss of a feed's rows; of several tasks, their means."""
+    rows = predict(network, feed)
+    tasks = {name: rows.of_task(task) for task, name in enumerate(network.tasks)}
+    found = figures(tasks, left_out=network.derived_tasks)
+    return {"auc": found["valid_auc"], "log_loss": found["valid_loss"]}

@@ -38,6 +38,7 @@ def quantisation(
     prioritised_epochs: int,
     inverse_layerwise: bool,
     logit_shift: float = 0.0,
+    labels: TermSettings | None = None,
 ) -> Objective:
     """Return the objective of fine-tuning: labels, the full-precision logits and 1-bit layers.
 
@@ -51,11 +52,13 @@ def quantisation(
         Of :class:`spark_ctr.precision.schedule.BinarySchedule`.
     logit_shift : float
         Of the term "click".
+    labels : TermSettings, optional
+        Term in the place of "click".
     """
     click = {"logit_shift": logit_shift, "by_member": False}
     schedule = {"prioritised_epochs": prioritised_epochs, "inverse_layerwise": inverse_layerwise}
     terms = (
-        TermSettings("click", options=click),
+        labels or TermSettings("click", options=click),
         TermSettings("logits", logit_weight, {"of": "full"}),
         TermSettings(BINARY_SCHEDULE, regularisation_weight, schedule),
     )

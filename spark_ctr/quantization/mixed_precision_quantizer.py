@@ -15,7 +15,7 @@ from spark_ctr.classification.ctr_classifier import CTRClassificationModel, CTRC
 from spark_ctr.distillation.layerwise_distiller import LayerwiseDistiller
 from spark_ctr.estimator.estimator import CTREstimator
 from spark_ctr.estimator.model import CTRModel
-from spark_ctr.estimator.params import CTRParams
+from spark_ctr.estimator.params import ClickParams, CTRParams
 from spark_ctr.estimator.run import open_feeds, run_training, summary_of
 from spark_ctr.estimator.serving_time import microseconds_in_batches
 from spark_ctr.estimator.shared_work import SharedWork
@@ -82,7 +82,7 @@ class MixedPrecisionQuantizer(MetaStage, QuantizationParams, CTREstimator):
 
     Parameters
     ----------
-    classifier : CTRClassifier, LayerwiseDistiller or CTRClassificationModel
+    classifier : CTRClassifier, MultiTaskClassifier, LayerwiseDistiller or a model of one
         A fitted model is quantised as it is.
     **kwargs
         Other Params by name; see :meth:`explainParams`.
@@ -98,7 +98,14 @@ class MixedPrecisionQuantizer(MetaStage, QuantizationParams, CTREstimator):
     classifier = param(
         "classifier",
         "CTRClassifier or LayerwiseDistiller to train first, or a fitted CTRClassificationModel",
-        stage_of("classifier", CTRClassifier, LayerwiseDistiller, CTRClassificationModel),
+        stage_of(
+            "classifier",
+            CTRClassifier,
+            LayerwiseDistiller,
+            CTRClassificationModel,
+            "MultiTaskClassifier",
+            "MultiTaskClassificationModel",
+        ),
     )
 
     def _column_owner(self) -> CTRParams:
@@ -140,7 +147,7 @@ class MixedPrecisionQuantizer(MetaStage, QuantizationParams, CTREstimator):
             **self.setting_values(FINE_TUNING),
             objective=quantisation(
                 full.torchNetwork,
-                logit_shift=data.logit_shift,
+                labels=params.label_term(data.logit_shift, by_member=False),
                 **self.setting_values(OBJECTIVE),
             ),
             run=partial(run_training, params, watched),
@@ -174,7 +181,7 @@ class MixedPrecisionQuantizer(MetaStage, QuantizationParams, CTREstimator):
         return dressed
 
 
-class QuantizedCTRClassificationModel(QuantizationParams, CTRModel):
+class QuantizedCTRClassificationModel(QuantizationParams, ClickParams, CTRModel):
     """Fitted :class:`MixedPrecisionQuantizer`: scores on packed 8-bit and 1-bit weights."""
 
     _loader = "spark_ctr.runtime.serialization:predictor_from_bytes"
@@ -212,7 +219,7 @@ class QuantizedCTRClassificationModel(QuantizationParams, CTRModel):
         return self.packedModel.inputs
 
     @property
-    def tasks(self) -> tuple[str, ...]:
+    def taskNames(self) -> tuple[str, ...]:
         """What the network predicts."""
         return self.packedModel.tasks
 

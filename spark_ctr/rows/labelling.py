@@ -81,8 +81,11 @@ class Labelling:
     def _labelled(self, file: FileToLabel, teachers: Sequence[Teacher]) -> Iterator[pa.Table]:
         for table in self._recombined(file) if file.draw else _row_groups(file.source):
             values = logits(table, teachers)
-            # Rows without labels have one column of zeros for them.
-            copy = table.select([name for name in self.kept if name in table.column_names])
+            # Rows without labels have one column of zeros for those of all tasks.
+            absent = {name for name in self.kept if name.startswith("label")} - {
+                *table.column_names
+            }
+            copy = table.select([name for name in self.kept if name not in absent])
             for task in range(values.shape[1]):
                 copy = copy.append_column(f"t{task}", pa.array(values[:, task]))
             yield copy

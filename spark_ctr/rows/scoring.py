@@ -53,7 +53,7 @@ def logit_column(dataset: DataFrame, model: Any, payload: bytes) -> Column:
     payload : bytes
         Serialised network, which the model's loader reads.
     """
-    packed, tasks = use_jvm_functions(dataset.sparkSession), len(model.tasks)
+    packed, tasks = use_jvm_functions(dataset.sparkSession), len(model.taskNames)
     scoring = Scoring(
         model.inputs,
         tasks,
@@ -96,11 +96,14 @@ def _scored(scoring: Scoring, row: Column) -> Column:
 
 
 def prediction_columns(stage: Any, tasks: Sequence[str]) -> list[tuple[str, str, str]]:
-    """Name rawPrediction, probability and prediction of each task, of several with its name."""
+    """Name rawPrediction, probability and prediction of each task, of several with its name.
+
+    The plain names, of the main one of several tasks, come last.
+    """
     names = stage.getRawPredictionCol(), stage.getProbabilityCol(), stage.getPredictionCol()
     if len(tasks) == 1:
         return [names]
-    return [tuple(f"{name}_{task}" for name in names) for task in tasks]  # type: ignore[misc]
+    return [*(tuple(f"{name}_{task}" for name in names) for task in tasks), names]
 
 
 def add_predictions(
@@ -121,8 +124,11 @@ def add_predictions(
     def vector(x: Column, y: Column) -> Column:
         return F.call_function("ctr_vector", x, y) if in_jvm else array_to_vector(F.array(x, y))
 
+    numbers = [*range(len(tasks)), *([stage.main_task(tasks)] if len(tasks) > 1 else [])]
     added = []
-    for task, (raw, probability, prediction) in enumerate(prediction_columns(stage, tasks)):
+    for task, (raw, probability, prediction) in zip(
+        numbers, prediction_columns(stage, tasks), strict=True
+    ):
         z = found if len(tasks) == 1 else found[task]
         p = 1 / (1 + F.exp(-z))
         added += [

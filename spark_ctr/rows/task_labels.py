@@ -51,7 +51,7 @@ def _known(dataset: DataFrame, task: TaskLabel, label: Column) -> Column:
         label = F.when(young, F.lit(float("nan"))).otherwise(label)
     if task.of_clicks is None:
         return label
-    clicked = click_label(dataset, task.of_clicks, None, "training")
+    clicked = click_label(dataset, task.of_clicks, task.positive_click, "training")
     if task.joint:
         return F.when(clicked == 0, F.lit(0.0)).when(clicked == 1, label)
     return F.when(clicked == 1, label)

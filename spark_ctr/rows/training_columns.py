@@ -28,6 +28,8 @@ class TaskLabel:
         See `labels.click_label`.
     of_clicks : str or None
         Column whose 1 or true says that the label counts.
+    positive_click : str or None
+        Value of that column which counts as 1, as `positive_label`.
     joint : bool
         What `of_clicks` means: the label is 0 where that column is 0, as of "clicked and
         converted"; else it is not known there, as of "converted, given a click".
@@ -41,6 +43,7 @@ class TaskLabel:
     label: str
     positive_label: str | None = None
     of_clicks: str | None = None
+    positive_click: str | None = None
     joint: bool = False
     time: str | None = None
     mature_after: float = 0.0

@@ -139,7 +139,7 @@ def unusual_labels(dataset: DataFrame, name: str, positive: str | None) -> str |
     if positive is not None:
         return None
     values = label_values(dataset, name)
-    if len(values.counts) != 2 or set(values.counts) == {"0", "1"}:
+    if len(values.counts) != 2 or set(values.counts) in ({"0", "1"}, {"false", "true"}):
         return None
     likely = values.positive or max(values.counts, key=float)
     return (

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from pyspark.ml.param import TypeConverters
 
 from spark_ctr.settings import SEED
@@ -27,6 +29,31 @@ class HasLabel(Stage):
         "of texts '1', 'yes', 'y', 'true' or 't' beside their opposites",
         label_text,
     )
+
+
+class HasMainTask(Stage):
+    """Mixin for which of several tasks has the plain output columns."""
+
+    mainTask = param(
+        "mainTask",
+        "of several tasks, the one whose outputs also have the plain names, rawPredictionCol, "
+        "probabilityCol and predictionCol, for evaluators and calibrators; unset: the first",
+        TypeConverters.toString,
+    )
+
+    def main_task(self, tasks: Sequence[str]) -> int:
+        """Return the number of the main task.
+
+        Raises
+        ------
+        ValueError
+        """
+        name = self._value("mainTask")
+        if name is None or len(tasks) == 1:
+            return 0
+        if name not in tasks:
+            raise ValueError(f"mainTask is {name!r}, and the tasks are {', '.join(tasks)}")
+        return list(tasks).index(name)
 
 
 class HasInputs(Stage):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from spark_ctr.networks.network import Network
@@ -56,6 +57,7 @@ def distillation(
     click_weight: float = DISTILLATION["click_weight"].default,
     logit_variance: float = 1.0,
     logit_shift: float = 0.0,
+    labels: TermSettings | None = None,
     seed: int = 0,
 ) -> Objective:
     """Return the objective of a student: labels, the teacher's logits and its layers.
@@ -80,6 +82,8 @@ def distillation(
         Of all terms "hidden".
     click_weight, logit_shift
         Of the term "click".
+    labels : TermSettings, optional
+        Term in the place of "click", whose weight is `click_weight`.
 
     Raises
     ------
@@ -91,8 +95,10 @@ def distillation(
             "click_weight and logit_weight are both 0: nothing is left to learn after "
             f"{decay_epochs} epochs (decay_epochs)"
         )
-    # A student of several members learns by the loss of their mean, as it is compared.
-    click = {"logit_shift": logit_shift, "by_member": False}
+    if labels is None:
+        # A student of several members learns by the loss of their mean, as it is compared.
+        click = {"logit_shift": logit_shift, "by_member": False}
+        labels = TermSettings("click", options=click)
     logits = {
         "loss": logit_loss,
         "temperature": temperature,
@@ -120,7 +126,7 @@ def distillation(
         )
     unit = logit_variance if logit_loss == "mse" else 1.0
     heads = (
-        TermSettings("click", click_weight, click),
+        replace(labels, weight=click_weight),
         TermSettings("logits", logit_weight / unit, logits),
     )
     terms = (*(term for term in heads if term.weight), *layers)

@@ -56,14 +56,32 @@ def members_bce(logits: Tensor, batch: Batch, logit_shift: float = 0.0) -> Tenso
 
     Of several members it is the mean, with the gradients that each would have alone.
     """
-    losses = [
-        weighted_bce(of, batch.label, batch.weight, logit_shift, batch.known) for of in logits
-    ]
+    return sum_of_members(
+        [weighted_bce(of, batch.label, batch.weight, logit_shift, batch.known) for of in logits]
+    )
+
+
+def sum_of_members(losses: list[Tensor]) -> Tensor:
+    """Return the mean of the members' losses, with the gradients that each would have alone."""
     if len(losses) == 1:
         return losses[0]
     total = torch.stack(losses).sum()
     # A mean's gradients would be weaker against the penalty of the tables.
     return total - (1 - 1 / len(losses)) * total.detach()
+
+
+def task_losses(logits: Tensor, batch: Batch) -> list[Tensor]:
+    """Weighted binary cross-entropy of each task, as `weighted_bce` adds it up.
+
+    Parameters
+    ----------
+    logits : Tensor, float32, [B, T]
+    batch : Batch
+    """
+    losses = F.binary_cross_entropy_with_logits(logits, batch.label, reduction="none")
+    if batch.known is not None:
+        losses = losses * batch.known
+    return [weighted_mean(task, batch.weight) for task in losses.unbind(1)]
 
 
 def click_loss(network: Network, batch: Batch, logit_shift: float = 0.0) -> Tensor:

@@ -14,6 +14,7 @@ from spark_ctr.settings import (
     integer,
     number,
     settings_of,
+    text,
 )
 from spark_ctr.training.precision_context import PRECISIONS
 from spark_ctr.training.rowwise import OPTIMIZERS
@@ -99,6 +100,12 @@ class TrainingSettings(CheckedSettings):
             "auc",
             "log_loss",
             doc="validation figure that chooses the best epoch: 'auc' or 'log_loss'",
+        )
+    )
+    monitored_task: str | None = declare(
+        text(
+            doc="task of several whose validation figures choose the best epoch; unset: the mean "
+            "of all that are not a function of others"
         )
     )
     patience_on: str = declare(

@@ -95,6 +95,11 @@ def train(
     """
     if train_feed.rows < 1:
         raise ValueError("the training feed has no rows; check the filters upstream")
+    task = settings.monitored_task
+    if task is not None and task not in network.tasks:
+        raise ValueError(
+            f"monitored_task is {task!r}, and the network has {', '.join(network.tasks)}"
+        )
     device = device_of(settings.device)
     ranks = ranks or Ranks()
     home = next(network.parameters()).device
@@ -292,10 +297,11 @@ class _Run:
             return record
         if history.monitor == "none":
             # A single class has no AUC.
-            no_auc = math.isnan(record["valid_auc"])
+            no_auc = math.isnan(self._watched(record)["valid_auc"])
             history.monitor = "log_loss" if no_auc else settings.monitor
+        watched = self._watched(record)
         by_auc = history.monitor == "auc"
-        value = record["valid_auc"] if by_auc else -record["valid_loss"]
+        value = watched["valid_auc"] if by_auc else -watched["valid_loss"]
         better = value > state.best_value
         if better:
             state.best_value, history.best_epoch = value, record["epoch"]
@@ -313,6 +319,11 @@ class _Run:
             state.plateau *= self.schedule.after_worse_epoch(settings.learning_rate_decay)
         return record
 
+    def _watched(self, record: dict[str, Any]) -> dict[str, Any]:
+        """Return the figures that choose the best epoch: of a task, or means over tasks."""
+        task = self.settings.monitored_task
+        return record if task is None or "tasks" not in record else record["tasks"][task]
+
     def _keep(self) -> None:
         """Keep the network as it is as the best one so far."""
         self.best = None  # frees its memory before the new one takes as much
@@ -323,7 +334,8 @@ class _Run:
         if feed is None or feed.rows < 1:
             return dict.fromkeys((*FIGURES, *["valid_objective"] * by_objective), math.nan)
         rows = predict(self.network, feed, str(self.device), self.ranks)
-        found = figures({n: rows.of_task(t) for t, n in enumerate(self.network.tasks)})
+        tasks = {n: rows.of_task(t) for t, n in enumerate(self.network.tasks)}
+        found = figures(tasks, left_out=self.network.derived_tasks)
         return found | ({"valid_objective": self._objective(feed)} if by_objective else {})
 
     @torch.no_grad()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -19,12 +19,15 @@ FIGURES = tuple(_MEASURES)
 
 def figures(
     tasks: Mapping[str, tuple[np.ndarray, np.ndarray, np.ndarray]],
+    left_out: Collection[str] = (),
 ) -> dict[str, Any]:
     """Measure the scores of each task on the rows whose label is known.
 
     Parameters
     ----------
     tasks : mapping of str to (label, logit, weight), each [n]
+    left_out : collection of str
+        Tasks that the means leave out.
 
     Returns
     -------
@@ -40,6 +43,7 @@ def figures(
         return next(iter(each.values()))
     means: dict[str, Any] = {}
     for figure in FIGURES:
-        values = [found[figure] for found in each.values() if not np.isnan(found[figure])]
+        values = [f[figure] for name, f in each.items() if name not in left_out]
+        values = [value for value in values if not np.isnan(value)]
         means[figure] = float(np.mean(values)) if values else float("nan")
     return means | {"tasks": each}

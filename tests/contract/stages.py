@@ -23,6 +23,7 @@ from spark_ctr.feature import (
     PowerLawFeatureSelector,
     PowerLawFeatureSelectorModel,
 )
+from spark_ctr.multitask import MultiTaskClassificationModel, MultiTaskClassifier
 from spark_ctr.quantization import MixedPrecisionQuantizer, QuantizedCTRClassificationModel
 
 Names = Callable[[str], str]
@@ -158,6 +159,29 @@ def _classifier(c: Names, *, units: int = 8) -> CTRClassifier:
     )
 
 
+def _multi_task(c: Names) -> MultiTaskClassifier:
+    return MultiTaskClassifier(
+        categoricalFeaturesCol=c("categoricalFeatures"),
+        numericFeaturesCol=c("numericFeatures"),
+        labelCols=[c("label"), c("held_out")],
+        tasks={c("held_out"): {"name": "later", "weight": 0.5}},
+        weightCol=c("weight"),
+        rawPredictionCol=c("rawPrediction"),
+        probabilityCol=c("probability"),
+        predictionCol=c("prediction"),
+        mainTask=c("label"),
+        network="shared_bottom",
+        hiddenLayers=[4],
+        networkOptions={"tower_layers": [3]},
+        batchSize=32,
+        maxIter=1,
+        validationFraction=0.25,
+        learningRate=0.01,
+        device="cpu",
+        verbose=False,
+    )
+
+
 def _distiller(c: Names) -> LayerwiseDistiller:
     return LayerwiseDistiller(
         teacher=_classifier(c),
@@ -226,6 +250,15 @@ def _calibrated(out: DataFrame, model: Any) -> None:
         valid = given is not None and 0.0 <= given <= 1.0
         assert (found is not None) == valid
         assert not valid or 0.0 < found < 1.0
+
+
+def _several_probabilities(out: DataFrame, model: Any) -> None:
+    """The main task's outputs are probabilities, and those of its name."""
+    _probabilities(out, model)
+    for row in out.select("probability", "probability_label", "probability_later").collect():
+        plain, own, other = row
+        assert plain == own
+        assert all(0.0 <= p <= 1.0 for p in other)
 
 
 _FEATURES = {
@@ -388,6 +421,32 @@ CASES = [
         grid=lambda stage: [{stage.dropout: 0.0}, {stage.dropout: 0.5}],
         once=True,  # the quantiser trains one
     ),
+    Case(
+        make=_multi_task,
+        model=MultiTaskClassificationModel,
+        data="encoded",
+        reads=(
+            _FEATURES["param_ids"],
+            _FEATURES["param_numbers"],
+            Reads("labelCols", "label", "array<double>", in_transform=False),
+            Reads("labelCols", "held_out", "array<double>", in_transform=False),
+            _FEATURES["weight"],
+        ),
+        adds=_PREDICTIONS,
+        nullable=("categoricalFeatures", "numericFeatures"),
+        text=(),
+        breaks=(
+            Break("labels", {"label": ["2", "-1"]}, in_transform=False, keep_in_fit=False),
+            _BAD_WEIGHTS,
+            _BAD_FEATURES,
+        ),
+        policy=_own_policy,
+        skipped_in_fit=lambda fitted: fitted.summary.skipped,
+        fingerprint=lambda fitted: fitted.to_bytes(),
+        single_class="label",
+        check_values=_several_probabilities,
+        grid=lambda stage: [{stage.dropout: 0.0}, {stage.dropout: 0.5}],
+    ),
     _ctr_case(
         _distiller,
         CTRClassificationModel,
@@ -495,4 +554,8 @@ VALUES: dict[str, Any] = {
     "slotCols": ["site"],
     "calibrationIndicatorCol": "held_out",
     "CTRClassifier.initialModel": CTRClassificationModel(),
+    "MultiTaskClassifier.initialModel": MultiTaskClassificationModel(),
+    "mainTask": "label",
+    "jointTask": "both",
+    "monitorTask": "label",
 }

@@ -110,7 +110,7 @@ def test_packs_to_a_program_or_says_why_not(name):
             check_packable(network)
         return
     ids, numeric = rows(64)
-    plan = {layer: "int8" for layer in quantisable_layers(network)}
+    plan = dict.fromkeys(quantisable_layers(network), "int8")
     prepared = prepare(network, plan, (ids, numeric))
     packed = pack_network(prepared.eval())
     assert packed.tasks == network.tasks

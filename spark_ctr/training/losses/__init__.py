@@ -1,6 +1,6 @@
 """What networks are trained for: terms by name, and objectives made of them.
 
-"click", "logits" and "hidden" are here. Another package names a term of its own
+"click", "tasks", "logits" and "hidden" are here. Another package names a term of its own
 "package.module:Class", which is imported where a loss is built, in other processes too.
 """
 

@@ -16,10 +16,16 @@ from spark_ctr.training.feeds.batch import Batch
 from spark_ctr.training.losses.click import Click
 from spark_ctr.training.losses.hidden import HiddenDistance
 from spark_ctr.training.losses.logits import LogitDistance
+from spark_ctr.training.losses.tasks import TaskLosses
 from spark_ctr.training.losses.term import Outputs, Term
 from spark_ctr.training.named import named
 
-TERMS: dict[str, type[Term]] = {"click": Click, "logits": LogitDistance, "hidden": HiddenDistance}
+TERMS: dict[str, type[Term]] = {
+    "click": Click,
+    "tasks": TaskLosses,
+    "logits": LogitDistance,
+    "hidden": HiddenDistance,
+}
 
 
 @dataclass(frozen=True)
