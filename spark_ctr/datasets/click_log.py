@@ -16,6 +16,7 @@ from spark_ctr.datasets.click_log_config import (
     CLICK_PROBABILITY,
     CONVERSION,
     CONVERSION_PROBABILITY,
+    CONVERSION_TIMESTAMP,
     REQUEST_ID,
     SLOT,
     TIMESTAMP,
@@ -81,7 +82,8 @@ def click_log(
         (string, nullable), the constants (string), ``slot`` (int, from 1), the numerics (double,
         nullable), ``click`` and ``conversion`` (int, 0 or 1; a conversion only after a click),
         ``click_probability`` and ``conversion_probability`` (double, the latter given a click): the
-        truth, no features.
+        truth, no features. With a ``conversion_delay``, ``conversion_timestamp`` too, null without
+        a conversion: what is later than the log's end is a conversion that nobody has seen yet.
 
     Raises
     ------
@@ -106,8 +108,12 @@ def click_log(
     click = uniform((*stream, CLICK), _ROW) < F.col(CLICK_PROBABILITY)
     labelled = probabilities.select("*", click.cast("int").alias(CLICK))
     converts = uniform((*stream, CONVERSION), _ROW) < F.col(CONVERSION_PROBABILITY)
+    converted = F.when(F.col(CLICK) == F.lit(1), converts.cast("int")).otherwise(F.lit(0))
     seconds = F.col(_TIME) * F.lit(config.days * 86_400.0)
     start = calendar.timegm(config.start.timetuple())
+    mean_delay = F.lit(config.conversion_delay * 86_400.0)
+    delay = -F.log(uniform((*stream, CONVERSION_TIMESTAMP), _ROW)) * mean_delay
+    later = F.timestamp_seconds(F.lit(start) + seconds + delay)
     return labelled.select(
         F.lower(F.lpad(F.hex(hash_bits(stream, _ROW)), 16, "0")).alias(REQUEST_ID),
         F.timestamp_seconds(F.lit(start) + seconds).alias(TIMESTAMP),
@@ -116,11 +122,14 @@ def click_log(
         SLOT,
         *(column.name for column in config.numerics),
         CLICK,
-        F.when(F.col(CLICK) == F.lit(1), converts.cast("int"))
-        .otherwise(F.lit(0))
-        .alias(CONVERSION),
+        converted.alias(CONVERSION),
         CLICK_PROBABILITY,
         CONVERSION_PROBABILITY,
+        *(
+            [F.when(converted == 1, later).alias(CONVERSION_TIMESTAMP)]
+            if config.conversion_delay
+            else []
+        ),
     )
 
 
@@ -259,12 +268,23 @@ def _click_effects(config: ClickLogConfig) -> list[Column]:
 
 def _conversion_effects(config: ClickLogConfig) -> list[Column]:
     effects = [
-        _effect(_truth(config, CONVERSION, column.name), column.conversion_effect, column.name)
+        _conversion_effect(config, column)
         for column in config.identifiers
         if column.conversion_effect
     ]
     numerics = [column for column in config.numerics if column.conversion_effect]
     return effects + [_numeric_effect(column, column.conversion_effect) for column in numerics]
+
+
+def _conversion_effect(config: ClickLogConfig, column: Identifier) -> Column:
+    """Return the effect of a value on conversions, correlated with that on clicks."""
+    size, shared = column.conversion_effect, column.conversion_correlation
+    own = _effect(
+        _truth(config, CONVERSION, column.name), size * math.sqrt(1 - shared**2), column.name
+    )
+    if not shared:
+        return own
+    return own + _effect(_truth(config, CLICK, column.name), size * shared, column.name)
 
 
 def _effect(

@@ -10,10 +10,19 @@ TIMESTAMP = "timestamp"
 SLOT = "slot"
 CLICK = "click"
 CONVERSION = "conversion"
+CONVERSION_TIMESTAMP = "conversion_timestamp"
 CLICK_PROBABILITY = "click_probability"
 CONVERSION_PROBABILITY = "conversion_probability"
 TRUTH_COLUMNS = (CLICK_PROBABILITY, CONVERSION_PROBABILITY)
-_OWN_NAMES = (REQUEST_ID, TIMESTAMP, SLOT, CLICK, CONVERSION, *TRUTH_COLUMNS)
+_OWN_NAMES = (
+    REQUEST_ID,
+    TIMESTAMP,
+    SLOT,
+    CLICK,
+    CONVERSION,
+    CONVERSION_TIMESTAMP,
+    *TRUTH_COLUMNS,
+)
 
 
 def _check_share(where: str, field: str, share: float) -> None:
@@ -47,6 +56,8 @@ class Identifier:
     drift
         How far the values' click effects move over the log: their correlation between start and
         end is ``cos(drift * pi / 2)``, so 0 is no drift and 1 is unrelated.
+    conversion_correlation
+        Correlation over the values between both effects at the start of the log, in [-1, 1].
     """
 
     name: str
@@ -57,6 +68,7 @@ class Identifier:
     missing: float = 0.0
     turnover: float = 0.0
     drift: float = 0.0
+    conversion_correlation: float = 0.0
 
     def __post_init__(self) -> None:
         """Check the ranges."""
@@ -68,6 +80,11 @@ class Identifier:
         _check_share(where, "missing", self.missing)
         _check_share(where, "turnover", self.turnover)
         _check_share(where, "drift", self.drift)
+        if not -1.0 <= self.conversion_correlation <= 1.0:
+            raise ValueError(
+                f"{where}: conversion_correlation must be in [-1, 1], not "
+                f"{self.conversion_correlation}"
+            )
 
 
 @dataclass(frozen=True)
@@ -146,6 +163,9 @@ class ClickLogConfig:
         Mean click probability asked for, in (0, 1).
     conversion_rate
         Mean conversion probability of a clicked impression asked for, in (0, 1).
+    conversion_delay
+        Mean days, exponentially distributed, from a click to its conversion; 0: conversions are at
+        once, and have no column of their times.
     start
         First day, from midnight UTC. All hours and weekdays are UTC.
     days
@@ -196,12 +216,15 @@ class ClickLogConfig:
     weekend_effect: float = 0.1
     trend: float = 0.2
     truth_seed: int = 0
+    conversion_delay: float = 0.0
 
     def __post_init__(self) -> None:
         """Check the ranges and that every name is there once."""
         for field in ("click_rate", "conversion_rate"):
             if not 0.0 < getattr(self, field) < 1.0:
                 raise ValueError(f"{field} must be in (0, 1), not {getattr(self, field)}")
+        if not 0.0 <= self.conversion_delay < float("inf"):
+            raise ValueError(f"conversion_delay must not be negative, not {self.conversion_delay}")
         for field in ("days", "slots"):
             if getattr(self, field) < 1:
                 raise ValueError(f"{field} must be at least 1, not {getattr(self, field)}")

@@ -1,0 +1,225 @@
+"""Networks of several tasks against a tuned network for each task, where the truth is known.
+
+A drawn log of impressions has 8 % clicks, of which 15 % convert; the effects of its values on
+clicks and on conversions are correlated (``--correlation``). ``single`` are two networks of the
+size of the others' trunk and tower, one of clicks, trained on all impressions, and one of
+conversions, trained on the clicks alone. The others learn both with one network. All are scored on
+impressions of their own draw by the true probabilities, not by labels: ``click`` and ``conversion``
+(given a click, over all impressions), ``conversion of clicks`` (over the clicked ones), and
+``ctcvr``, both, of single networks the product of the two. Figures are AUC, log loss and the
+calibration ratio, the mean prediction over the mean truth; for conversions over all impressions it
+tells the bias of what was learned from clicks.
+
+``--tune`` prints the figures of each point of a system's grid on draws that no other run reports
+(seeds from 1000 on). What it chose stands in `CHOSEN`. Rows that are reported choose nothing.
+``--compare`` prints, of records that ``--json`` wrote, each system's
+differences from ``single`` with standard errors over seeds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator, Sequence
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from benchmarks.frame import Record, markdown, read_records, run
+from benchmarks.model_zoo import scores
+from benchmarks.multitask_log import Log, Rows, TaskFeed, drawn
+from spark_ctr.networks import Network, build_network
+from spark_ctr.networks.output_bias import start_at
+from spark_ctr.training import TrainingSettings, train
+from spark_ctr.training.losses import Objective, TermSettings
+from spark_ctr.training.metrics import log_odds
+
+Point = tuple[float, float, float]
+
+ROWS, QUICK_ROWS = 100_000, 2_000
+CORRELATION = 0.5
+SINGLE = "single"
+TRUNK, TOWER = [64], [32]
+# A network, and how the tasks' losses become one.
+SYSTEMS: dict[str, tuple[str, str]] = {
+    "shared_bottom": ("shared_bottom", "given"),
+    "shared_bottom, uncertainty": ("shared_bottom", "uncertainty"),
+    "shared_bottom, gradnorm": ("shared_bottom", "gradnorm"),
+    "shared_bottom, pcgrad": ("shared_bottom", "pcgrad"),
+    "mmoe": ("mmoe", "given"),
+    "ple": ("ple", "given"),
+    "esmm": ("esmm", "given"),
+}
+# Learning rate, penalty of the tables, and weight of conversions.
+GRID = list(product((1e-3, 3e-3), (0.05, 0.2), (1.0, 4.0)))
+CHOSEN: dict[str, Point] = {
+    **dict.fromkeys(SYSTEMS, (1e-3, 0.05, 1.0)),
+    f"{SINGLE} click": (1e-3, 0.05, 1.0),
+    f"{SINGLE} conversion": (1e-3, 0.05, 1.0),
+}
+
+
+def labels(rows: Rows, tasks: int) -> np.ndarray:
+    """Return the labels [rows, tasks] of click, conversion given a click, and perhaps both."""
+    given = np.where(rows.click > 0, rows.conversion, np.float32(np.nan))
+    return np.stack([rows.click, given, rows.conversion][:tasks], 1)
+
+
+def settings(point: Point, seed: int, quick: bool) -> TrainingSettings:
+    """Return how all networks are trained at a point of the grid."""
+    rate, penalty, _ = point
+    return TrainingSettings(
+        learning_rate=rate,
+        embedding_l2=penalty,
+        batch_size=512,
+        max_epochs=1 if quick else 15,
+        patience=2,
+        monitor="log_loss",
+        seed=seed,
+        device="cpu",
+        precision="float32",
+    )
+
+
+def fit(
+    network: Network,
+    train_rows: tuple[Rows, np.ndarray],
+    valid_rows: tuple[Rows, np.ndarray],
+    objective: Objective,
+    how: TrainingSettings,
+) -> Network:
+    """Train a network from the base rates."""
+    rows, label = train_rows
+    ones, known = np.nansum(label, 0), (~np.isnan(label)).sum(0)
+    start_at(network, [log_odds(a, n - a) for a, n in zip(ones, known, strict=True)])
+    train(
+        network,
+        TaskFeed(rows, label, how.batch_size, how.seed),
+        TaskFeed(*valid_rows, 8192, how.seed),
+        how,
+        loss=objective.loss(network),
+    )
+    return network
+
+
+def single(log: Log, task: int, point: Point, seed: int, quick: bool) -> Network:
+    """Train the network of one task, on the rows whose label is known."""
+    config = {"hidden_layers": [*TRUNK, *TOWER], "dropout": 0.1, "batch_norm": False}
+    network = build_network("dnn", log.inputs, config, seed)
+    parts = []
+    for rows in (log.train, log.valid):
+        label = labels(rows, 2)[:, task]
+        found = np.flatnonzero(~np.isnan(label))
+        parts.append((rows.take(found), label[found, None]))
+    return fit(network, *parts, Objective(), settings(point, seed, quick))
+
+
+def several(log: Log, system: str, point: Point, seed: int, quick: bool) -> Network:
+    """Train a network of both tasks."""
+    name, weighting = SYSTEMS[system]
+    tasks = ["click", "conversion", "ctcvr"][: 3 if name == "esmm" else 2]
+    config = {"hidden_layers": TRUNK, "tower_layers": TOWER, "dropout": 0.1, "tasks": tasks}
+    network = build_network(name, log.inputs, config, seed)
+    weights = [1.0, 0.0, point[2]] if name == "esmm" else [1.0, point[2]]
+    options = {"weights": weights, "weighting": weighting, "seed": seed}
+    parts = [(rows, labels(rows, len(tasks))) for rows in (log.train, log.valid)]
+    objective = Objective((TermSettings("tasks", options=options),))
+    return fit(network, *parts, objective, settings(point, seed, quick))
+
+
+def logits_of(network: Network, rows: Rows) -> np.ndarray:
+    """Return the logits float64 [rows, tasks] of a trained network."""
+    feed = TaskFeed(rows, np.zeros((len(rows.click), 1), np.float32), 8192, 0)
+    with torch.inference_mode():
+        found = [network(batch.ids, batch.numeric) for batch in feed.in_order()]
+    return torch.cat(found).double().numpy()
+
+
+def figures(click: np.ndarray, conversion: np.ndarray, rows: Rows) -> dict[str, dict[str, float]]:
+    """Figures of logits of both tasks by the true probabilities, by what is predicted."""
+    both = -np.logaddexp.reduce([-click, -conversion, -click - conversion])
+    clicked = rows.click > 0
+    return {
+        "click": scores(rows.p_click, click),
+        "conversion": scores(rows.p_conversion, conversion),
+        "conversion of clicks": scores(rows.p_conversion[clicked], conversion[clicked]),
+        "ctcvr": scores(rows.p_click * rows.p_conversion, both),
+    }
+
+
+def scored(
+    log: Log, system: str, points: Sequence[Point], seed: int, quick: bool
+) -> dict[str, dict[str, float]]:
+    """Train a system, a point for each of its networks, and score it."""
+    if system == SINGLE:
+        networks = [single(log, task, point, seed, quick) for task, point in enumerate(points)]
+    else:
+        networks = [several(log, system, points[0], seed, quick)]
+    logits = np.concatenate([logits_of(network, log.test) for network in networks], 1)
+    return figures(logits[:, 0], logits[:, 1], log.test)
+
+
+def records(arguments: argparse.Namespace) -> Iterator[Record]:
+    """Yield the figures of all systems and seeds."""
+    rows = QUICK_ROWS if arguments.quick else arguments.rows
+    first = 1000 if arguments.tune else 0
+    for seed in arguments.seeds:
+        log = drawn(arguments.master, rows, first + seed, arguments.correlation)
+        for system in arguments.systems:
+            chosen = [CHOSEN[f"{SINGLE} {task}"] for task in ("click", "conversion")]
+            tried = {"": chosen if system == SINGLE else [CHOSEN[system]]}
+            if arguments.tune:
+                grid = GRID[:1] if arguments.quick else GRID
+                kept = [p for p in grid if system != SINGLE or p[2] == 1.0]
+                tried = {f", {point}": [point, point] for point in kept}
+            for which, points in tried.items():
+                found = scored(log, system, points, seed, arguments.quick)
+                for case, values in found.items():
+                    for metric, value in values.items():
+                        yield Record(f"{case}{which}", system, metric, value, "", seed)
+
+
+def compared(records: list[Record]) -> str:
+    """Return a table of the differences from `SINGLE`, means and standard errors over seeds."""
+    values = {(r.case, r.metric, r.system, r.seed): r.value for r in records}
+    systems = [s for s in dict.fromkeys(r.system for r in records) if s != SINGLE]
+    columns: dict[str, list[str]] = {"case": [], "metric": []} | {s: [] for s in systems}
+    for case, metric in dict.fromkeys((r.case, r.metric) for r in records):
+        columns["case"].append(case)
+        columns["metric"].append(metric)
+        for system in systems:
+            seeds = [k[3] for k in values if k[:3] == (case, metric, system)]
+            differences = np.array(
+                [
+                    values[case, metric, system, seed] - values[case, metric, SINGLE, seed]
+                    for seed in seeds
+                    if (case, metric, SINGLE, seed) in values
+                ]
+            )
+            error = differences.std(ddof=1) / np.sqrt(len(differences))
+            columns[system].append(f"{differences.mean():+.4f} ± {error:.4f}")
+    return markdown(columns)
+
+
+def _options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--rows", type=int, default=ROWS, help="impressions to train on")
+    parser.add_argument("--correlation", type=float, default=CORRELATION)
+    parser.add_argument("--systems", nargs="+", default=[SINGLE, *SYSTEMS])
+    parser.add_argument("--tune", action="store_true")
+    parser.add_argument("--compare", type=Path, help="records to compare, instead of a run")
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Run from the command line."""
+    given = sys.argv[1:] if argv is None else argv
+    if "--compare" in given:
+        print(compared(read_records(Path(given[given.index("--compare") + 1]))))
+        return
+
+    run(records, __doc__ or "", seeds=(0, 1, 2, 3, 4), options=_options, argv=given)
+
+
+if __name__ == "__main__":
+    main()
