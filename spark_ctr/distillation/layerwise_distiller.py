@@ -141,6 +141,11 @@ class LayerwiseDistiller(MetaStage, DistillationParams, CTREstimator):
                         f"LayerwiseDistiller: teacher and student must agree on {name}: "
                         f"{teacher._value(name)!r} and {student._value(name)!r}"
                     )
+            if student.labels() != teacher.labels():
+                raise ValueError(
+                    "LayerwiseDistiller: teacher and student must learn from the same labels: "
+                    f"{teacher.labels()} and {student.labels()}"
+                )
         return student
 
     def _further(self) -> list[tuple[str, str]]:

@@ -31,7 +31,7 @@ class CTRParams(
 ):
     """Params that a CTR classifier and its model share, but for those of its labels."""
 
-    # Params that stages must agree on which learn from the same labels.
+    # Params that stages must agree on which learn from the same labels, beside `labels`.
     _label_params: ClassVar[tuple[str, ...]] = ("weightCol",)
 
     weightCol = param("weightCol", "sample weight column, numeric", TypeConverters.toString)
@@ -105,7 +105,7 @@ class CTRParams(
     def training_columns(self) -> TrainingColumns:
         """Columns and split for ``stage.training_data``."""
         return TrainingColumns(
-            **self._labels(),
+            **self.labels(),
             weight=self._value("weightCol"),
             validation=self._value("validationIndicatorCol"),
             validation_time=self._value("validationTimeCol"),
@@ -118,7 +118,7 @@ class CTRParams(
             cache_dir=self._value("cacheDir"),
         )
 
-    def _labels(self) -> dict[str, Any]:
+    def labels(self) -> dict[str, Any]:
         """Return what `TrainingColumns` says of labels."""
         raise NotImplementedError
 
@@ -140,7 +140,8 @@ class ClickParams(HasLabel, CTRParams):
 
     _label_params: ClassVar[tuple[str, ...]] = ("labelCol", "positiveLabel", "weightCol")
 
-    def _labels(self) -> dict[str, Any]:
+    def labels(self) -> dict[str, Any]:
+        """See `CTRParams.labels`."""
         return {"label": self.getLabelCol(), "positive_label": self._value("positiveLabel")}
 
     def label_term(self, logit_shift: float, by_member: bool = True) -> TermSettings:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 from spark_ctr.estimator.network_params import network_name
 from spark_ctr.estimator.params import CTRParams
@@ -22,8 +22,6 @@ _ENTIRE_SPACE = "esmm"
 
 class MultiTaskParams(HasMainTask, CTRParams):
     """Params of a classifier of several tasks and of its model."""
-
-    _label_params: ClassVar[tuple[str, ...]] = ("labelCols", "tasks", "jointTask", "weightCol")
 
     labelCols = setting_param(
         "labelCols",
@@ -155,7 +153,14 @@ class MultiTaskParams(HasMainTask, CTRParams):
         config = super().network_config()
         return config | ({"tasks": self.task_names()} if name in MULTI_TASK_NETWORKS else {})
 
-    def _labels(self) -> dict[str, Any]:
+    def labels(self) -> dict[str, Any]:
+        """See `CTRParams.labels`.
+
+        Raises
+        ------
+        ValueError
+            For rows that are drawn by one label.
+        """
         if self.getNegativeSamplingRate() < 1:
             raise ValueError(
                 "negativeSamplingRate leaves out rows by the label of one task, which would change "
