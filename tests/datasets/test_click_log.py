@@ -10,6 +10,7 @@ from scipy import stats
 from sklearn.metrics import log_loss, roc_auc_score
 
 from spark_ctr.datasets import (
+    TRUTH_COLUMNS,
     ClickLogConfig,
     Identifier,
     Interaction,
@@ -204,3 +205,36 @@ def test_best_reachable_metrics(spark, log):
 def test_wrong_settings_name_themselves(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def test_conversions_come_late_and_like_clicks(spark):
+    alike = Identifier(
+        "ad_id", 400, 0.0, effect=1.0, conversion_effect=1.0, conversion_correlation=0.8
+    )
+    config = ClickLogConfig(
+        identifiers=(alike,),
+        numerics=(),
+        interactions=(),
+        click_rate=0.3,
+        conversion_rate=0.4,
+        conversion_delay=2.0,
+        hour_effect=0.0,
+        weekend_effect=0.0,
+        trend=0.0,
+        slot_effect=0.0,
+    )
+    log = click_log(spark, 20_000, config=config)
+    assert "conversion_timestamp" not in click_log(spark, 1).columns
+    late = F.col("conversion_timestamp").cast("double") - F.col("timestamp").cast("double")
+    wrong = F.col("conversion_timestamp").isNull() == (F.col("conversion") == 1)
+    found = log.agg(F.avg(late / 86_400), F.min(late), F.sum(wrong.cast("int"))).first()
+    assert found[0] == pytest.approx(2.0, rel=0.1)
+    assert found[1] > 0 and found[2] == 0
+    ads = log.select("ad_id", *TRUTH_COLUMNS).distinct().toPandas()
+    assert len(ads) == 400
+    logits = [np.log(ads[name] / (1 - ads[name])) for name in TRUTH_COLUMNS]
+    assert np.corrcoef(*logits)[0, 1] == pytest.approx(0.8, abs=0.07)
+    with pytest.raises(ValueError, match="conversion_correlation"):
+        Identifier("ad_id", 4, conversion_correlation=1.5)
+    with pytest.raises(ValueError, match="conversion_delay"):
+        ClickLogConfig(conversion_delay=-1.0)
