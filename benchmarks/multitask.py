@@ -1,14 +1,14 @@
 """Networks of several tasks against a tuned network for each task, where the truth is known.
 
-A drawn log of impressions has 8 % clicks, of which 15 % convert; the effects of its values on
-clicks and on conversions are correlated (``--correlation``). ``single`` are two networks of the
-size of the others' trunk and tower, one of clicks, trained on all impressions, and one of
-conversions, trained on the clicks alone. The others learn both with one network. All are scored on
-impressions of their own draw by the true probabilities, not by labels: ``click`` and ``conversion``
-(given a click, over all impressions), ``conversion of clicks`` (over the clicked ones), and
-``ctcvr``, both, of single networks the product of the two. Figures are AUC, log loss and the
-calibration ratio, the mean prediction over the mean truth; for conversions over all impressions it
-tells the bias of what was learned from clicks.
+A drawn log of impressions has 8 % clicks, of which few convert (``--conversion-rate``); the effects
+of its values on clicks and on conversions are correlated (``--correlation``). ``single`` are two
+networks of the size of the others' trunk and tower, one of clicks, trained on all impressions, and
+one of conversions, trained on the clicks alone. The others learn both with one network. All are
+scored on impressions of their own draw by the true probabilities, not by labels: ``click`` and
+``conversion`` (given a click, over all impressions), ``conversion of clicks`` (over the clicked
+ones), and ``ctcvr``, both, as the product of the two. Figures are AUC, log loss and the calibration
+ratio, the mean prediction over the mean truth; for conversions over all impressions it tells the
+bias of what was learned from clicks.
 
 ``--tune`` prints the figures of each point of a system's grid on draws that no other run reports
 (seeds from 1000 on). What it chose stands in `CHOSEN`. Rows that are reported choose nothing.
@@ -39,7 +39,7 @@ from spark_ctr.training.metrics import log_odds
 Point = tuple[float, float, float]
 
 ROWS, QUICK_ROWS = 100_000, 2_000
-CORRELATION = 0.5
+CONVERSION_RATE, CORRELATION = 0.05, 0.7
 SINGLE = "single"
 TRUNK, TOWER = [64], [32]
 # A network, and how the tasks' losses become one.
@@ -53,7 +53,7 @@ SYSTEMS: dict[str, tuple[str, str]] = {
     "esmm": ("esmm", "given"),
 }
 # Learning rate, penalty of the tables, and weight of conversions.
-GRID = list(product((1e-3, 3e-3), (0.05, 0.2), (1.0, 4.0)))
+GRID = list(product((5e-4, 1e-3), (0.05,), (1.0, 4.0)))
 CHOSEN: dict[str, Point] = {
     **dict.fromkeys(SYSTEMS, (1e-3, 0.05, 1.0)),
     f"{SINGLE} click": (1e-3, 0.05, 1.0),
@@ -166,7 +166,13 @@ def records(arguments: argparse.Namespace) -> Iterator[Record]:
     rows = QUICK_ROWS if arguments.quick else arguments.rows
     first = 1000 if arguments.tune else 0
     for seed in arguments.seeds:
-        log = drawn(arguments.master, rows, first + seed, arguments.correlation)
+        log = drawn(
+            arguments.master,
+            rows,
+            first + seed,
+            arguments.conversion_rate,
+            arguments.correlation,
+        )
         for system in arguments.systems:
             chosen = [CHOSEN[f"{SINGLE} {task}"] for task in ("click", "conversion")]
             tried = {"": chosen if system == SINGLE else [CHOSEN[system]]}
@@ -205,6 +211,7 @@ def compared(records: list[Record]) -> str:
 
 def _options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rows", type=int, default=ROWS, help="impressions to train on")
+    parser.add_argument("--conversion-rate", type=float, default=CONVERSION_RATE)
     parser.add_argument("--correlation", type=float, default=CORRELATION)
     parser.add_argument("--systems", nargs="+", default=[SINGLE, *SYSTEMS])
     parser.add_argument("--tune", action="store_true")

@@ -24,8 +24,8 @@ DIM = 8
 _LEAST_ROWS = 3
 
 
-def world(correlation: float) -> ClickLogConfig:
-    """Return a world whose effects on clicks and on conversions are so much alike."""
+def world(conversion_rate: float, correlation: float) -> ClickLogConfig:
+    """Return a world with so many conversions of a click, and effects so much alike."""
 
     def column(
         name: str, vocabulary: int, exponent: float, click: float, conversion: float
@@ -54,7 +54,7 @@ def world(correlation: float) -> ClickLogConfig:
         ),
         constants=(),
         click_rate=0.08,
-        conversion_rate=0.15,
+        conversion_rate=conversion_rate,
     )
 
 
@@ -93,7 +93,7 @@ class Log:
     test: Rows
 
 
-def drawn(master: str, rows: int, seed: int, correlation: float) -> Log:
+def drawn(master: str, rows: int, seed: int, conversion_rate: float, correlation: float) -> Log:
     """Draw as many rows to train on, half as many to choose by, and as many to report.
 
     Parameters
@@ -101,11 +101,11 @@ def drawn(master: str, rows: int, seed: int, correlation: float) -> Log:
     master : str
         Of Spark.
     rows, seed : int
-    correlation : float
+    conversion_rate, correlation : float
         See `world`.
     """
     spark = spark_session(master, "spark_ctr multitask")
-    config = world(correlation)
+    config = world(conversion_rate, correlation)
     names = [column.name for column in config.identifiers]
     log = click_log(spark, rows * 5 // 2, seed=seed, partitions=4, config=config)
     truth = (CLICK, CONVERSION, CLICK_PROBABILITY, CONVERSION_PROBABILITY)

@@ -11,7 +11,7 @@ from benchmarks.multitask_log import drawn
 @pytest.fixture(scope="module")
 def log(spark):
     """A small drawn log."""
-    return drawn("local[2]", 1_000, 0, 0.5)
+    return drawn("local[2]", 1_000, 0, 0.15, 0.5)
 
 
 def test_parts_are_apart_and_labels_follow_the_truth(log):
