@@ -55,8 +55,8 @@ SYSTEMS: dict[str, tuple[str, str]] = {
 # Learning rate, penalty of the tables, and weight of conversions.
 GRID = list(product((5e-4, 1e-3), (0.05,), (1.0, 4.0)))
 CHOSEN: dict[str, Point] = {
-    **dict.fromkeys(SYSTEMS, (1e-3, 0.05, 1.0)),
-    f"{SINGLE} click": (1e-3, 0.05, 1.0),
+    **dict.fromkeys(SYSTEMS, (5e-4, 0.05, 1.0)),
+    f"{SINGLE} click": (5e-4, 0.05, 1.0),
     f"{SINGLE} conversion": (1e-3, 0.05, 1.0),
 }
 

@@ -67,8 +67,9 @@ def outcome(call):
 def test_every_setting_of_training_is_a_param():
     stage = CTRClassifier()
     assert TRAINING.keys() == {field.name for field in fields(TrainingSettings)}
-    # What patience looks at is for stages with an objective of their own.
-    assert PARAMS.keys() == TRAINING.keys() - {"patience_on"}
+    # What patience looks at is for stages with an objective of their own, and a task to watch for
+    # those of several.
+    assert PARAMS.keys() == TRAINING.keys() - {"patience_on", "monitored_task"}
     assert "patience_on" not in stage.setting_values(TRAINING)
     for key, name in PARAMS.items():
         assert stage.getParam(name).doc == TRAINING[key].doc != ""
