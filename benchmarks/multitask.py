@@ -204,6 +204,9 @@ def compared(records: list[Record]) -> str:
                     if (case, metric, SINGLE, seed) in values
                 ]
             )
+            if len(differences) < 2:
+                columns[system].append("")
+                continue
             error = differences.std(ddof=1) / np.sqrt(len(differences))
             columns[system].append(f"{differences.mean():+.4f} ± {error:.4f}")
     return markdown(columns)
