@@ -52,7 +52,7 @@ class MultiTaskParams(HasMainTask, CTRParams):
         "task beside shared ones; 'esmm', clicks and conversions of all impressions; or "
         "'package.module:Class', a module of your own with a class attribute tasks",
         network_name,
-        "mmoe",
+        "shared_bottom",
     )
     taskWeighting = setting_param("taskWeighting", WEIGHTING)
     gradNormAlpha = setting_param("gradNormAlpha", ALPHA)
