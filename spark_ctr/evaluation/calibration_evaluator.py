@@ -2,36 +2,59 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from pyspark.ml.evaluation import Evaluator
-from pyspark.ml.functions import vector_to_array
-from pyspark.ml.linalg import VectorUDT
 from pyspark.ml.param import TypeConverters
-from pyspark.sql import DataFrame
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
+from pyspark.sql import types as T
 
+from spark_ctr.evaluation.score_cells import (
+    ScoreCells,
+    binned_field_error,
+    cell_columns,
+    log_loss,
+    mean_variance_error,
+    sums,
+)
 from spark_ctr.stage.base import number, one_of, param
-from spark_ctr.stage.columns import column, field
+from spark_ctr.stage.columns import check_distinct, column, field
 from spark_ctr.stage.labels import LABEL_TYPES, click_label, unusual_labels
-from spark_ctr.stage.params import HasLabel
+from spark_ctr.stage.params import HasLabel, HasRandomSeed
 from spark_ctr.stage.persistence import PersistentStage
+from spark_ctr.stage.scores import SCORE_TYPES, score
 from spark_ctr.stage.session import check_running
 
-METRICS = ("expectedCalibrationError", "calibrationRatio", "logLoss")
-_CLIP = 1e-15
+METRICS = (
+    "expectedCalibrationError",
+    "calibrationRatio",
+    "logLoss",
+    "normalizedEntropy",
+    "coxIntercept",
+    "coxSlope",
+    "fieldECE",
+    "fieldRCE",
+    "binnedFieldECE",
+    "MVCE",
+)
+_FIELD_METRICS = ("fieldECE", "fieldRCE", "binnedFieldECE")
+_SLOT_TYPES = (T.StringType, T.IntegralType, T.BooleanType, T.DateType)
 
 
-class _CalibrationParams(HasLabel):
+class _CalibrationParams(HasLabel, HasRandomSeed):
     probabilityCol = param(
         "probabilityCol",
-        "vector column of the two class probabilities",
+        "vector column of the two class probabilities, or numeric column of that of a click",
         TypeConverters.toString,
         "probability",
     )
     metricName = param(
         "metricName",
-        "'expectedCalibrationError' (best 0), 'calibrationRatio' (best 1) or 'logLoss' (nats)",
+        "'expectedCalibrationError' (best 0), 'calibrationRatio' (best 1), 'logLoss' (nats), "
+        "'normalizedEntropy' (below 1), 'coxIntercept' (best 0), 'coxSlope' (best 1), 'MVCE' (best "
+        "0), and of slotCols 'fieldECE', 'fieldRCE' and 'binnedFieldECE' (best 0)",
         one_of("metricName", *METRICS),
         "expectedCalibrationError",
     )
@@ -40,6 +63,27 @@ class _CalibrationParams(HasLabel):
         "bins of equal width over [0, 1] for the expected calibration error",
         number("numBins", int, at_least=1),
         100,
+    )
+    slotCols = param(
+        "slotCols",
+        "columns whose values, together, name a row's slot, for the metrics of slots (string, "
+        "integral, boolean or date); rows with nulls are slots too",
+        TypeConverters.toListString,
+    )
+    numSlotBins = param(
+        "numSlotBins",
+        "equally frequent bins of scores inside each slot for binnedFieldECE",
+        number("numSlotBins", int, at_least=1),
+        5,
+    )
+    numParts = param(
+        "numParts",
+        "random parts of the rows for MVCE",
+        number("numParts", int, at_least=1),
+        2000,
+    )
+    numShuffles = param(
+        "numShuffles", "shuffles for MVCE", number("numShuffles", int, at_least=1), 5
     )
 
 
@@ -50,10 +94,21 @@ class CalibrationEvaluator(_CalibrationParams, PersistentStage, Evaluator):
     * abs(mean probability - click rate). Click rates crowd near 0, so that few wide bins would
     hide most of the error: hence 100 by default. ``calibrationRatio`` is the sum of probabilities
     over the number of clicks, also called PCOC; nan without a click. ``logLoss`` is the mean
-    negative log-likelihood with probabilities clipped to [1e-15, 1 - 1e-15].
+    negative log-likelihood with probabilities clipped to [1e-15, 1 - 1e-15], ``normalizedEntropy``
+    that over the loss of the click rate. ``coxIntercept`` and ``coxSlope`` are those of a logistic
+    regression of the labels on the scores' log-odds, from sums of 512 bins; nan where they are not
+    determined.
 
-    ``isLargerBetter`` is False. A calibration ratio is best at 1 and not at its smallest, so do
-    not choose a model by it.
+    Of slots k (``slotCols``) with N_k of N rows, P_k predicted and Y_k observed clicks,
+    ``fieldECE`` is sum_k abs(P_k - Y_k) / N, ``fieldRCE`` sum_k N_k abs(P_k - Y_k) / Y_k / N over
+    slots that have clicks, and ``binnedFieldECE``, F-ECE@m, is fieldECE with ``numSlotBins``
+    equally frequent bins of scores in each slot for slots. ``MVCE`` deals the rows into
+    ``numParts`` random parts, ``numShuffles`` times, and is the root of the mean square, over the
+    shuffles, of the mean distance of a part's click rate from its mean probability; the draw
+    depends on how the dataset is partitioned.
+
+    ``isLargerBetter`` is False. A calibration ratio and Cox's numbers are not best at their
+    smallest, so do not choose a model by them.
 
     Parameters
     ----------
@@ -83,6 +138,29 @@ class CalibrationEvaluator(_CalibrationParams, PersistentStage, Evaluator):
             See :meth:`evaluate`.
         """
         return self.measure(dataset)["reliability"]
+
+    def measureSlots(self, dataset: DataFrame) -> dict[str, Any]:
+        """All metrics that sums give, of all rows and of each slot, from one pass.
+
+        Returns
+        -------
+        dict
+            "overall": a float for each of the metric names but binnedFieldECE and MVCE, rows and
+            clicks. "slots": a list of dict, one a slot: slot (list of its values as texts),
+            the same but for the metrics of slots, and its reliability curve, as of
+            :meth:`reliability`.
+
+        Raises
+        ------
+        ValueError
+            If slotCols is unset; see also :meth:`evaluate`.
+        """
+        cells = self._cells(dataset, self._slot_columns(needed="measureSlots"))
+        slots = [
+            {"slot": list(name), **numbers, "reliability": cells.curve(index)}
+            for index, (name, numbers) in enumerate(zip(cells.names, cells.by_slot(), strict=True))
+        ]
+        return {"overall": cells.overall() | cells.field_errors(), "slots": slots}
 
     def measure(self, dataset: DataFrame) -> dict[str, Any]:
         """All metrics and the reliability curve from one pass.
@@ -118,52 +196,75 @@ class CalibrationEvaluator(_CalibrationParams, PersistentStage, Evaluator):
         }
 
     def _evaluate(self, dataset: DataFrame) -> float:
-        return self.measure(dataset)[self.getMetricName()]
+        name = self.getMetricName()
+        if name in ("expectedCalibrationError", "calibrationRatio", "logLoss"):
+            return self.measure(dataset)[name]
+        slots = self._slot_columns(needed=name) if name in _FIELD_METRICS else []
+        cells = self._cells(dataset, slots)
+        if name == "binnedFieldECE":
+            scored = self._scored(dataset, slots)
+            return binned_field_error(scored, _named(slots), self.getNumSlotBins())
+        if name == "MVCE":
+            parts = self.getNumParts(), self.getNumShuffles(), self.getSeed()
+            return mean_variance_error(self._scored(dataset, []), *parts)
+        return (cells.overall() | cells.field_errors())[name]
 
-    def _bins(self, dataset: DataFrame) -> list[Any]:
-        """Rows, predicted and observed clicks and summed loss of each bin, in one pass."""
+    def _slot_columns(self, needed: str) -> list[str]:
+        found = self._value("slotCols")
+        if not found:
+            raise ValueError(f"CalibrationEvaluator: {needed} needs slotCols, the slots' columns")
+        return found
+
+    def _scored(self, dataset: DataFrame, slots: Sequence[str]) -> DataFrame:
+        """Label y, score p (null where not in [0, 1]) and texts of slots."""
         check_running(dataset)
         label, probability = self.getLabelCol(), self.getProbabilityCol()
         field(dataset, label, "labelCol", LABEL_TYPES)
-        field(dataset, probability, "probabilityCol", (VectorUDT,))
+        field(dataset, probability, "probabilityCol", SCORE_TYPES)
+        for name in slots:
+            field(dataset, name, "slotCols", _SLOT_TYPES)
+        check_distinct(dataset, slots, "slotCols")
         positive = self._value("positiveLabel")
-        scored = dataset.select(
+        return dataset.select(
             click_label(dataset, label, positive, "CalibrationEvaluator").alias("y"),
-            # vector_to_array fails on null; get gives null for a vector without a second element.
-            F.when(
-                column(probability).isNotNull(),
-                F.get(vector_to_array(column(probability)), 1),
-            ).alias("p"),
+            score(dataset, probability).alias("p"),
+            *[
+                column(name).cast("string").alias(new)
+                for name, new in zip(slots, _named(slots), strict=True)
+            ],
         )
-        y, p = F.col("y"), F.col("p")
-        # Spark orders nan above every number, so that <= 1 also refuses it.
-        valid = F.coalesce(y.isin(0.0, 1.0) & (p >= 0.0) & (p <= 1.0), F.lit(False))
-        clipped = F.greatest(F.least(p, F.lit(1.0 - _CLIP)), F.lit(_CLIP))
-        bin_ = F.least(F.floor(p * self.getNumBins()), F.lit(self.getNumBins() - 1))
-        found = (
-            scored.select(
-                F.when(valid, bin_).alias("bin"),
-                "y",
-                "p",
-                (-F.when(y == 1.0, F.log(clipped)).otherwise(F.log1p(-clipped))).alias("loss"),
-            )
-            .groupBy("bin")
-            .agg(
-                F.count(F.lit(1)).alias("rows"),
-                F.sum("p").alias("predicted"),
-                F.sum("y").alias("clicks"),
-                F.sum("loss").alias("loss"),
-            )
-            .collect()
-        )
+
+    def _cells(self, dataset: DataFrame, slots: Sequence[str]) -> ScoreCells:
+        """Sum up by slot, bin of equal width and bin of log-odds."""
+        bins = cell_columns(self.getNumBins())
+        return ScoreCells.of(self._sums(dataset, slots, bins), _named(slots))
+
+    def _bins(self, dataset: DataFrame) -> list[Any]:
+        """Rows, predicted and observed clicks and summed loss of each bin, in one pass."""
+        found = self._sums(dataset, [], cell_columns(self.getNumBins())[:1])
+        return sorted(found, key=lambda row: row["bin"])
+
+    def _sums(self, dataset: DataFrame, slots: Sequence[str], bins: list[Column]) -> list[Any]:
+        scored = self._scored(dataset, slots)
+        valid = F.coalesce(F.col("y").isin(0.0, 1.0) & F.col("p").isNotNull(), F.lit(False))
+        names = _named(slots)
+        of_bins = scored.select("*", valid.alias("valid"), log_loss().alias("loss"), *bins)
+        groups = [of_bins.columns[-len(bins) + i] for i in range(len(bins))]
+        found = of_bins.groupBy(*names, "valid", *groups).agg(*sums()).collect()
         if not found:
             raise ValueError("CalibrationEvaluator: the dataset has no rows")
-        invalid = sum(row["rows"] for row in found if row["bin"] is None)
+        invalid = sum(row["rows"] for row in found if not row["valid"])
         if invalid:
-            unusual = unusual_labels(dataset, label, positive)
+            label = self.getLabelCol()
+            unusual = unusual_labels(dataset, label, self._value("positiveLabel"))
             raise ValueError(
                 f"CalibrationEvaluator: {invalid} rows have a label in {label!r} other than 0 and "
-                f"1, or a probability in {probability!r} outside [0, 1]; drop or mend them"
-                + (f"; {unusual}" if unusual else "")
+                f"1, or a probability in {self.getProbabilityCol()!r} outside [0, 1]; drop or mend "
+                "them" + (f"; {unusual}" if unusual else "")
             )
-        return sorted(found, key=lambda row: row["bin"])
+        return found
+
+
+def _named(slots: Sequence[str]) -> list[str]:
+    """Names of our own for the slots' columns."""
+    return [f"slot_{index}" for index in range(len(slots))]

@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pytest
 from pyspark.ml.linalg import Vectors
+from pyspark.sql import functions as F
 from sklearn.calibration import calibration_curve
 
 from spark_ctr.evaluation import CalibrationEvaluator
@@ -87,7 +88,8 @@ def test_wrong_columns_are_named(scored):
     with pytest.raises(ValueError, match="'click' .labelCol."):
         CalibrationEvaluator(labelCol="click").evaluate(scored)
     with pytest.raises(TypeError, match="'label' .probabilityCol."):
-        CalibrationEvaluator(probabilityCol="label").evaluate(scored)
+        text = scored.withColumn("label", F.col("label").cast("string"))
+        CalibrationEvaluator(probabilityCol="label").evaluate(text)
     with pytest.raises(ValueError, match="metricName must be one of"):
         CalibrationEvaluator(metricName="auc")
 
@@ -110,3 +112,63 @@ def test_save_and_load(spark, scored, tmp_path):
     assert loaded.uid == evaluator.uid
     assert loaded.getNumBins() == 7
     assert loaded.evaluate(scored) == evaluator.evaluate(scored)
+
+
+@pytest.fixture(scope="module")
+def golden(spark):
+    """Eight rows of two slots, scores as doubles."""
+    q, y = [0.1, 0.2, 0.3, 0.4, 0.05, 0.05, 0.5, 0.4], [0, 0, 1, 0, 0, 0, 1, 1]
+    rows = [(p, label, i // 4, "a") for i, (p, label) in enumerate(zip(q, y, strict=True))]
+    return spark.createDataFrame(rows, "probability double, label int, slot int, site string")
+
+
+GOLDEN = {
+    "expectedCalibrationError": 0.225,
+    "calibrationRatio": 2 / 3,
+    "logLoss": 0.469416,
+    "normalizedEntropy": 0.709556,
+    "coxIntercept": 2.1496,
+    "coxSlope": 2.7678,
+    "fieldECE": 0.125,
+    "fieldRCE": 0.25,
+}
+
+
+@pytest.mark.parametrize("name", GOLDEN)
+def test_metrics_by_hand(golden, name):
+    evaluator = CalibrationEvaluator(metricName=name, numBins=4, slotCols=["slot", "site"])
+    assert evaluator.evaluate(golden) == pytest.approx(GOLDEN[name], abs=5e-5)
+
+
+def test_slots_are_measured_as_all_rows_are(golden):
+    evaluator = CalibrationEvaluator(numBins=4, slotCols=["slot", "site"])
+    found = evaluator.measureSlots(golden)
+    for name, value in GOLDEN.items():
+        assert found["overall"][name] == pytest.approx(value, abs=5e-5)
+    assert [one["slot"] for one in found["slots"]] == [["0", "a"], ["1", "a"]]
+    for slot, one in enumerate(found["slots"]):
+        alone = evaluator.measure(golden.filter(F.col("slot") == slot))
+        for name in ("rows", "clicks", "expectedCalibrationError", "logLoss", "calibrationRatio"):
+            assert one[name] == pytest.approx(alone[name]), name
+        assert one["reliability"] == alone["reliability"]
+    assert math.isnan(found["slots"][1]["coxSlope"])  # its clicks have the two highest scores
+
+
+def test_bins_inside_slots_and_random_parts(golden):
+    def metric(name, **params):
+        params = {"slotCols": ["slot"], **params}
+        return CalibrationEvaluator(metricName=name, **params).evaluate(golden)
+
+    # Halves: .1 + .2, .3 + .4 - 1, .05 + .05, .5 + .4 - 2.
+    assert metric("binnedFieldECE", numSlotBins=2) == pytest.approx((0.3 + 0.3 + 0.1 + 1.1) / 8)
+    assert metric("binnedFieldECE", numSlotBins=1) == pytest.approx(0.125)
+    assert metric("MVCE", numParts=1) == pytest.approx(abs(2.0 - 3.0) / 8)
+    assert 0.1 < metric("MVCE", numParts=4) < 0.5
+
+
+def test_metrics_of_slots_need_slots(golden):
+    for name in ("fieldECE", "binnedFieldECE"):
+        with pytest.raises(ValueError, match=f"{name} needs slotCols"):
+            CalibrationEvaluator(metricName=name).evaluate(golden)
+    with pytest.raises(TypeError, match="'probability' .slotCols."):
+        CalibrationEvaluator(slotCols=["probability"]).measureSlots(golden)
