@@ -31,14 +31,17 @@ def calibrated(
     score : Column
         In [0, 1]; null stays null.
     key : Column or None
-        64-bit key of the row's slot; null, and one that was not fitted, takes the global curve.
+        64-bit key of the row's slot; one that was not fitted takes the global curve.
     """
     u = _curve(calibration.curve, log_odds(score))
     if key is not None and len(calibration.keys):
         place = _place(placement, key)
-        offset = placement.table(calibration.keys, calibration.offset, 0.0)
-        slope = placement.table(calibration.keys, calibration.slope, 1.0)
-        u = F.get(_array(offset, "double"), place) + F.get(_array(slope, "double"), place) * u
+        offset = placement.table(calibration.keys, calibration.offset)
+        steeper = placement.table(calibration.keys, calibration.slope - 1.0)
+        # A number and not a branch, or Spark would work the place out again in the branch.
+        seen = (F.get(_array(placement.keys, "bigint"), place) == key).cast("double")
+        own = F.get(_array(offset, "double"), place) + F.get(_array(steeper, "double"), place) * u
+        u = u + seen * own
     return 1.0 / (1.0 + F.exp(-u))
 
 
@@ -53,19 +56,17 @@ def _curve(curve: Curve, z: Column) -> Column:
         return F.lit(-curve.a) * minus_log_p + F.lit(curve.b) * minus_log_q + F.lit(curve.c)
     offset, slope = curve.pieces
     piece = F.floor((z - F.lit(LOW)) / F.lit(curve.step)).cast("int")
-    piece = F.when(piece < 0, 0).when(piece >= len(slope), len(slope) - 1).otherwise(piece)
+    piece = F.greatest(F.least(piece, F.lit(len(slope) - 1)), F.lit(0))
     return F.get(_array(offset, "double"), piece) + F.get(_array(slope, "double"), piece) * z
 
 
 def _place(placement: Placement, key: Column) -> Column:
-    """Place of a key; the last one, which holds no slot's values, where it is not there."""
+    """Place where a key's values are, if they are anywhere."""
     bucket = key.bitwiseAND(F.lit(len(placement.multipliers) - 1)).cast("int")
     multiplier = F.get(_array(placement.multipliers, "bigint"), bucket)
     product = F.shiftrightunsigned(key, KEY_SHIFT) * multiplier
     place = F.shiftright(product, PRODUCT_SHIFT).bitwiseAND(F.lit(len(placement.keys) - 1))
-    place = place.cast("int")
-    held = F.get(_array(placement.keys, "bigint"), place)
-    return F.when(held == key, place).otherwise(F.lit(len(placement.keys)))
+    return place.cast("int")
 
 
 def _array(values: Sequence[float] | np.ndarray, kind: str) -> Column:

@@ -13,7 +13,7 @@ from pyspark.sql import types as T
 from spark_ctr.calibration.calibrated import calibrated
 from spark_ctr.calibration.calibrator_state import CalibratorState
 from spark_ctr.calibration.params import CalibratorParams
-from spark_ctr.calibration.score_columns import slot_key, slot_texts
+from spark_ctr.calibration.score_columns import slot_key
 from spark_ctr.calibration.slot_sums import SlotSums, sum_slots
 from spark_ctr.calibration_curves import ScoreBins, SlotStatistics, fit_calibration
 from spark_ctr.jvm import use_jvm_functions
@@ -243,7 +243,7 @@ class ProbabilityCalibratorModel(CalibratorParams, PersistentStage, StageModel):
             f"a score in {name!r} is null or not in [0, 1]",
             self.uid,
         )
-        key = slot_key(slot_texts(slots)) if slots else None
+        key = slot_key(slots) if slots else None
         p = calibrated(self._fitted.calibration, self._fitted.placement, found, key)
         if is_vector(dataset, name):
             p = F.when(p.isNotNull(), self._vector(dataset, p))

@@ -15,9 +15,9 @@ from spark_ctr.stage.columns import column
 
 def log_odds(probability: Column) -> Column:
     """Return ln(p / (1 - p)), clipped as `calibration_curves.log_odds` does."""
-    p = F.greatest(F.least(probability, F.lit(1.0 - CLIP)), F.lit(CLIP))
-    # Before greatest, which passes over nulls: a null score stays null.
-    p = F.when(probability.isNotNull(), p)
+    # Not by greatest and least, which pass over nulls: a null score stays null.
+    low, high = F.lit(CLIP), F.lit(1.0 - CLIP)
+    p = F.when(probability < low, low).when(probability > high, high).otherwise(probability)
     return F.log(p / (1.0 - p))
 
 
@@ -27,6 +27,10 @@ def slot_texts(names: Sequence[str]) -> list[Column]:
     return [F.when(whole, column(name).cast("string")) for name in names]
 
 
-def slot_key(texts: Sequence[Column]) -> Column:
-    """Return the 64-bit hash of a slot's texts; null for none."""
-    return F.when(texts[0].isNotNull(), F.xxhash64(*texts))
+def slot_key(names: Sequence[str]) -> Column:
+    """Return the 64-bit hash of the texts of a slot's values.
+
+    That of a row with a null is no slot's. It is not made null: Spark would push what is done with
+    the hash into the branches, and hash once for each.
+    """
+    return F.xxhash64(*[column(name).cast("string") for name in names])

@@ -106,6 +106,7 @@ def sum_slots(
             )
         ]
         squares = F.sum(F.when(valid, F.col("w") * F.col("w")).cast(_DECIMAL))
+    key = F.when(F.col("s0").isNotNull(), slot_key(names)) if names else F.lit(None)
     found = (
         binned.groupBy(*names, "state", "bin")
         .agg(
@@ -114,7 +115,7 @@ def sum_slots(
             *sums,
             squares.alias("squares"),
         )
-        .select("*", (slot_key([F.col(n) for n in names]) if names else F.lit(None)).alias("key"))
+        .select("*", key.alias("key"))
         .collect()
     )
     good = [row for row in found if row["state"] == VALID]

@@ -53,9 +53,9 @@ class Placement:
         multiplier = self.multipliers[keys & (len(self.multipliers) - 1)]
         return _places(keys, multiplier, len(self.keys))
 
-    def table(self, keys: Integers, values: Floats, default: float) -> Floats:
-        """Return the values at their keys' places, and the default elsewhere, float64 [M + 1]."""
-        table = np.full(len(self.keys) + 1, default)
+    def table(self, keys: Integers, values: Floats) -> Floats:
+        """Return the values at their keys' places, and 0 elsewhere, float64 [M]."""
+        table = np.zeros(len(self.keys))
         table[self.places(keys)] = values
         return table
 
