@@ -7,9 +7,9 @@ probabilities. ``raw`` are the scores, ``global isotonic`` and ``isotonic by slo
 and "platt". ``mcgrad`` runs where it is installed, with its defaults and the slot as a category.
 Time is that of the fit on rows in memory.
 
-``cost``: `ProbabilityCalibrator` on rows that Spark generates (``--rows``, 10,000 slots), and its
-transform of a Parquet file, beside a division of two of its columns and a broadcast join of the
-slots' offsets and slopes; CPU time a row.
+``fit``: `ProbabilityCalibrator` on rows that Spark generates (``--rows``, 10,000 slots).
+``transform``: it reads 16 million such rows from Parquet, beside a division of two of their columns
+and a broadcast join of the slots' offsets and slopes, without the curve; CPU time a row.
 
 ``drift``: an hour is 1,000,000 rows of 300 slots whose log-odds rise and fall by 0.5, over a week
 (up to 1.9 % an hour) or over a day (13 %); each of 48 hours is scored by what was fitted on the
@@ -37,7 +37,7 @@ from benchmarks.measure import PeakMemory, cpu_seconds
 from spark_ctr.calibration import ProbabilityCalibrator
 from spark_ctr.calibration_curves import SlotStatistics, fit_calibration
 
-PARTS = ("quality", "cost", "drift")
+PARTS = ("quality", "fit", "transform", "drift")
 SIZES = {300: 200_000, 10_000: 1_000_000}
 SLOTS, FILE_ROWS, REPEATS = 10_000, 16_000_000, 3
 HOURS, HOUR_ROWS, SWING, FORGETTING = 48, 1_000_000, 0.5, 0.2
@@ -50,12 +50,17 @@ def isotonic(fit: ScoredRows, test: ScoredRows, by_slot: bool) -> np.ndarray:
 
     found = IsotonicRegression(out_of_bounds="clip").fit(fit.score, fit.label).predict(test.score)
     if by_slot:
-        for slot in np.unique(fit.slot):
-            rows, wanted = fit.slot == slot, test.slot == slot
-            if len(np.unique(fit.label[rows])) == 2 and wanted.any():
+        for rows, wanted in zip(rows_of_slots(fit), rows_of_slots(test), strict=True):
+            if len(np.unique(fit.label[rows])) == 2 and len(wanted):
                 own = IsotonicRegression(out_of_bounds="clip").fit(fit.score[rows], fit.label[rows])
                 found[wanted] = own.predict(test.score[wanted])
     return found
+
+
+def rows_of_slots(log: ScoredRows) -> list[np.ndarray]:
+    """Places of each slot's rows."""
+    order = np.argsort(log.slot, kind="stable")
+    return np.split(order, np.searchsorted(log.slot[order], np.arange(1, max(SIZES))))
 
 
 def mcgrad(fit: ScoredRows, test: ScoredRows) -> np.ndarray:
@@ -91,7 +96,8 @@ def quality(arguments: argparse.Namespace) -> Iterator[Record]:
         systems["mcgrad"] = mcgrad
     else:
         print("mcgrad is not installed: left out")
-    for slots, size in SIZES.items():
+    for slots in arguments.slots:
+        size = SIZES[slots]
         rows = size // 20 if arguments.quick else size
         case = f"{slots:,} slots"
         for seed in arguments.seeds:
@@ -126,17 +132,14 @@ def generated(spark: SparkSession, rows: int, seed: int) -> DataFrame:
     )
 
 
-def cost(arguments: argparse.Namespace) -> Iterator[Record]:
-    """Measure the fit and the transform in Spark."""
+def fit_cost(arguments: argparse.Namespace) -> Iterator[Record]:
+    """Measure the fit in Spark."""
     spark = spark_session(arguments.master, "calibration")
     seed, rows = arguments.seeds[0], 200_000 if arguments.quick else arguments.rows
-    stage = ProbabilityCalibrator(
-        probabilityCol="score", labelCol="click", slotCols=["slot"], verbose=False
-    )
     case = f"fit, {rows / 1e6:g} million rows"
     with PeakMemory() as memory:
         began, used = time.perf_counter(), cpu_seconds()
-        model = stage.fit(generated(spark, rows, seed))
+        model = calibrator().fit(generated(spark, rows, seed))
         yield Record(case, OURS, "time", time.perf_counter() - began, "s", seed)
         yield Record(case, OURS, "CPU time", cpu_seconds() - used, "s", seed)
     yield Record(case, OURS, "peak memory", memory.mebibytes, "MiB", seed)
@@ -148,10 +151,23 @@ def cost(arguments: argparse.Namespace) -> Iterator[Record]:
     generated(spark, rows, seed).write.format("noop").mode("overwrite").save()
     yield Record(case, "rows alone", "time", time.perf_counter() - began, "s", seed)
     yield Record(case, "rows alone", "CPU time", cpu_seconds() - used, "s", seed)
+
+
+def calibrator() -> ProbabilityCalibrator:
+    """Return the stage that is measured."""
+    return ProbabilityCalibrator(
+        probabilityCol="score", labelCol="click", slotCols=["slot"], verbose=False
+    )
+
+
+def transform_cost(arguments: argparse.Namespace) -> Iterator[Record]:
+    """Measure the transform in Spark."""
+    spark = spark_session(arguments.master, "calibration")
+    seed, rows = arguments.seeds[0], 100_000 if arguments.quick else FILE_ROWS
     with tempfile.TemporaryDirectory() as folder:
-        count = 100_000 if arguments.quick else FILE_ROWS
-        generated(spark, count, seed).write.parquet(f"{folder}/rows")
-        yield from transforms(spark.read.parquet(f"{folder}/rows"), model, count, seed)
+        generated(spark, rows, seed).write.parquet(f"{folder}/rows")
+        data = spark.read.parquet(f"{folder}/rows")
+        yield from transforms(data, calibrator().fit(data), rows, seed)
 
 
 def transforms(data: DataFrame, model: object, rows: int, seed: int) -> Iterator[Record]:
@@ -232,13 +248,14 @@ def plot(ratios: dict[str, list[float]], path: Path) -> None:
 
 def measure(arguments: argparse.Namespace) -> Iterator[Record]:
     """Measure the parts asked for."""
-    parts = {"quality": quality, "cost": cost, "drift": drift}
+    parts = {"quality": quality, "fit": fit_cost, "transform": transform_cost, "drift": drift}
     for name in arguments.parts:
         yield from parts[name](arguments)
 
 
 def _options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
+    parser.add_argument("--slots", type=int, nargs="+", choices=[*SIZES], default=[*SIZES])
     parser.add_argument("--rows", type=int, default=100_000_000, help="of the fit in Spark")
     parser.add_argument("--plot", type=Path, metavar="FILE", help="draw the hours of the drift")
 
