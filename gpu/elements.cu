@@ -4,7 +4,7 @@
 // same. A NaN is one wherever the CPU's is, but its bits are those of the device.
 #include "arithmetic.h"
 #include "axes.h"
-#include "embedding.h"
+#include "ids.h"
 #include "span.h"
 #include "warp_row.h"
 
@@ -131,8 +131,7 @@ extern "C" __global__ void __launch_bounds__(WARPS *LANES)
 }
 
 // The first of the dense rows [rows, slots] that has an id which is not valid, if it is before
-// *first_bad. Valid are `counts` ids from the lowest one on, and PADDING where `padded` is not 0;
-// others become 0, so that no look-up leaves its table.
+// *first_bad. Such ids become 0, so that no look-up leaves its table.
 extern "C" __global__ void __launch_bounds__(WARPS *LANES)
     check_ids(int *ids, int slots, const int *lowest, const unsigned *counts,
               const unsigned *padded, long long rows, unsigned long long *first_bad) {
@@ -142,9 +141,7 @@ extern "C" __global__ void __launch_bounds__(WARPS *LANES)
         if (!span.has(k)) continue;
         const int slot = span.element[k];
         int &id = ids[span.row[k] * slots + slot];
-        const bool inside = unsigned(id) - unsigned(lowest[slot]) < counts[slot];
-        const bool padding = id == PADDING && padded[slot] != 0;
-        if (inside || padding) continue;
+        if (is_valid(id, {lowest, counts, padded}, slot)) continue;
         id = 0;
         atomicMin(first_bad, (unsigned long long)span.row[k]);
     }

@@ -1,4 +1,4 @@
-// What becomes of a warp's exact sums: float32 outputs, or levels of the next layer.
+// What becomes of a warp's exact sums: float32 outputs, or levels or signs for the next layer.
 #pragma once
 #include "arithmetic.h"
 #include "layout.h"
@@ -51,10 +51,12 @@ __device__ inline unsigned first_bytes(int count) {
     return count >= 4 ? ~0u : count <= 0 ? 0u : (1u << 8 * count) - 1;
 }
 
-// Stores levels in rows of row_words(level_bits(outputs)) words, padding 0; inverse is padded.
+// Stores levels in rows of row_words(level_bits(outputs)) words, padding 0; inverse is padded,
+// `stride` words from row to row.
 __device__ __forceinline__ void store_levels(const Sums &sums, const Outputs &made,
                                              const Place &place, long long rows,
-                                             const float *inverse, int zero, unsigned *y) {
+                                             const float *inverse, int zero, unsigned *y,
+                                             int stride) {
     unsigned halves[ROW_TILES][2][COLUMN_TILES];
     for_each_pair(sums, made.scale, made.bias, place,
                   [&](int i, int lower, int j, int n, float2 pair) {
@@ -70,7 +72,7 @@ __device__ __forceinline__ void store_levels(const Sums &sums, const Outputs &ma
 #pragma unroll
         for (int lower = 0; lower < 2; lower++) {
             const long long row = place.row + i * TILE_ROWS + lane_row(place.lane, lower);
-            unsigned *to = y + row_offset(row, level_bits(made.count));
+            unsigned *to = y + row * stride;
 #pragma unroll
             for (int pair = 0; pair < COLUMN_PAIRS; pair++) {
                 const unsigned(&tiles)[COLUMN_TILES] = halves[i][lower];
@@ -86,4 +88,14 @@ __device__ __forceinline__ void store_levels(const Sums &sums, const Outputs &ma
             }
         }
     }
+}
+
+// Adds the signs of outputs: 1 where y > 0.
+__device__ __forceinline__ void add_signs(RowBits &bits, const Sums &sums, const float *scale,
+                                          const float *bias, const Place &place) {
+    for_each_pair(sums, scale, bias, place, [&](int i, int lower, int j, int, float2 pair) {
+        // What is padding has scale and bias 0, so bits 0.
+        const unsigned two = (pair.x > 0 ? 1u : 0u) | (pair.y > 0 ? 2u : 0u);
+        bits[i][lower][j * TILE_COLUMNS / 32] |= two << j * TILE_COLUMNS % 32;
+    });
 }

@@ -22,6 +22,18 @@ __device__ inline int lane_first_column(const Place &place) {
     return place.column_block * BLOCK_COLUMNS + lane_output(place.lane, 0);
 }
 
+// What a layer reads: `stride` words from row to row, of which it takes whole tiles for `bits`.
+struct Input {
+    const unsigned *words;
+    long long rows;
+    int bits, stride;
+};
+
+// Rows without anything between them.
+__device__ inline Input dense_rows(const unsigned *words, long long rows, int bits) {
+    return {words, rows, bits, row_words(bits)};
+}
+
 // A lane's part of the rows' words of one tile of inputs.
 using RowWords = unsigned[ROW_TILES][4];
 
@@ -39,11 +51,10 @@ __device__ __forceinline__ void load_rows(RowWords &a, const unsigned *const (&x
 }
 
 // Calls multiply(a, w) for each tile of inputs: words of the rows, and where a lane's words of the
-// weight begin. `bits` are those of a row.
+// weight begin.
 template <class Multiply>
-__device__ __forceinline__ void for_each_tile(const unsigned *input, const unsigned *weight,
-                                              const Place &place, long long rows, int bits,
-                                              Multiply multiply) {
+__device__ __forceinline__ void for_each_tile(const Input &input, const unsigned *weight,
+                                              const Place &place, Multiply multiply) {
     const unsigned *x[ROW_TILES][2];
 #pragma unroll
     for (int i = 0; i < ROW_TILES; i++) {
@@ -51,12 +62,13 @@ __device__ __forceinline__ void for_each_tile(const unsigned *input, const unsig
         for (int lower = 0; lower < 2; lower++) {
             const long long row = place.row + i * TILE_ROWS + lane_row(place.lane, lower);
             // Rows past the end repeat the last one; they are not stored.
-            x[i][lower] =
-                input + row_offset(row < rows ? row : rows - 1, bits) + lane_word(place.lane);
+            x[i][lower] = input.words +
+                          (row < input.rows ? row : input.rows - 1) * input.stride +
+                          lane_word(place.lane);
         }
     }
-    const int tiles = input_tiles(bits);  // at least one
-    const unsigned *w = weight + weight_offset(place.column_block, 0, bits, 0, place.lane);
+    const int tiles = input_tiles(input.bits);  // at least one
+    const unsigned *w = weight + weight_offset(place.column_block, 0, input.bits, 0, place.lane);
     RowWords a, next;
     load_rows(next, x, 0);
     int tile = 0;
@@ -77,9 +89,10 @@ __device__ __forceinline__ void for_each_tile(const unsigned *input, const unsig
 // Signs of a lane's outputs; bits are those of lane 0's columns, whatever the lane.
 using RowBits = unsigned[ROW_TILES][2][BLOCK_WORDS];
 
-// Stores the signs of a warp in rows of row_words(outputs) words, padding 0.
+// Stores the signs of a warp in rows of row_words(outputs) words, padding 0; `stride` words from
+// row to row.
 __device__ __forceinline__ void store_signs(RowBits &bits, const Place &place, long long rows,
-                                            int outputs, unsigned *y) {
+                                            int outputs, unsigned *y, int stride) {
     static_assert(2 * ROW_TILES == 4 && BLOCK_WORDS == 2, "a lane stores a row of one uint2");
     // The four lanes of a row hold different columns; each of them stores one of the four rows.
     uint2 mine = {};
@@ -101,7 +114,7 @@ __device__ __forceinline__ void store_signs(RowBits &bits, const Place &place, l
     const long long row =
         place.row + quarter / 2 * TILE_ROWS + lane_row(place.lane, quarter % 2);
     if (row >= rows) return;
-    unsigned *to = y + row_offset(row, outputs);
+    unsigned *to = y + row * stride;
     const int first = place.column_block * BLOCK_WORDS;
     *reinterpret_cast<uint2 *>(to + first) = mine;
     // The last block of columns also writes the padding.
