@@ -7,54 +7,19 @@ be stand-ins for both.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from spark_ctr.kernels import cuda
 from spark_ctr.runtime import plan as p
+from spark_ctr.runtime.cuda_columns import by_layer, prepared_columns
+from spark_ctr.runtime.cuda_launch import FIRST_BAD, IDS, Argument, At, Call, Rows
+from spark_ctr.runtime.cuda_student import student_call
+from spark_ctr.runtime.cuda_weights import layer_arrays
 from spark_ctr.runtime.planner import NotNative
 from spark_ctr.runtime.stacked_rows import StackedRows
 from spark_ctr.tables import Inputs
-
-# In place of a value's number: the ids, and the first row that has an id which is not valid.
-IDS, FIRST_BAD = -1, -2
-
-
-@dataclass(frozen=True)
-class At:
-    """The address of a value."""
-
-    value: int
-
-
-@dataclass(frozen=True)
-class Rows:
-    """The number of rows times a factor, 64 bits."""
-
-    factor: int = 1
-
-
-Argument = At | Rows | cuda.Argument
-
-
-@dataclass(frozen=True)
-class Call:
-    """A launch.
-
-    Attributes
-    ----------
-    source, kernel : str
-    blocks : callable
-        From the number of rows to that of blocks; 0 is not to be launched.
-    arguments : tuple
-    """
-
-    source: str
-    kernel: str
-    blocks: Callable[[int], int]
-    arguments: tuple[Argument, ...]
 
 
 def row_bytes(value: p.Value) -> int:
@@ -66,7 +31,9 @@ def row_bytes(value: p.Value) -> int:
     return 4 * value.elements
 
 
-def calls_of(plan: p.Plan, inputs: Inputs, upload: Callable[[np.ndarray], int]) -> list[Call]:
+def calls_of(
+    plan: p.Plan, inputs: Inputs, upload: Callable[[np.ndarray], int], *, fused: bool = True
+) -> list[Call]:
     """Return the launches of a plan.
 
     Parameters
@@ -75,6 +42,8 @@ def calls_of(plan: p.Plan, inputs: Inputs, upload: Callable[[np.ndarray], int]) 
     inputs : Inputs
     upload : callable
         Copies an array to the device and returns its address.
+    fused : bool
+        Whether a student is one launch where that can be; else steps have one or more each.
 
     Raises
     ------
@@ -82,7 +51,8 @@ def calls_of(plan: p.Plan, inputs: Inputs, upload: Callable[[np.ndarray], int]) 
         If the kernels do not take a layer or a look-up; the message says why.
     """
     try:
-        return _Calls(plan, inputs, upload).calls()
+        student = student_call(plan, inputs, upload) if fused else None
+        return _Calls(plan, inputs, upload).calls() if student is None else [student]
     except ValueError as error:
         raise NotNative(str(error)) from None
 
@@ -93,7 +63,7 @@ class _Calls:
         self._made: list[Call] = []
         # Tables and constants that several steps read; the array is kept so that its id stays its.
         self._known: dict[int, tuple[np.ndarray, int]] = {}
-        self._slots = np.cumsum([0, *(table.slots for table in inputs.tables)]).tolist()
+        self._slots = inputs.ids_width
         self._writers: dict[type, Callable[[Any], None]] = {
             p.Embed: self._embed,
             p.Layer: self._layer,
@@ -107,7 +77,7 @@ class _Calls:
         }
 
     def calls(self) -> list[Call]:
-        if self._slots[-1]:
+        if self._slots:
             self._check_ids()
         for step in self._plan.steps:
             self._writers[type(step)](step)
@@ -149,29 +119,19 @@ class _Calls:
         return [self._upload(cuda.level_inverse(levels.inverse, width)), np.int32(levels.zero)]
 
     def _check_ids(self) -> None:
-        ranges, slots = cuda.id_ranges(self._inputs.tables), self._slots[-1]
+        ranges, slots = cuda.id_ranges(self._inputs.tables), self._slots
         limits = map(self._upload, (ranges.lowest, ranges.counts, ranges.padded))
         arguments: list[Argument] = [At(IDS), np.int32(slots), *limits, Rows(), At(FIRST_BAD)]
         self._element_by_element("check_ids", slots, *arguments)
 
     def _embed(self, step: p.Embed) -> None:
-        layers: dict[int, list[p.EmbedColumn]] = {}
-        for column in step.columns:
-            layers.setdefault(id(column.rows), []).append(column)
-        for columns in layers.values():
+        for columns in by_layer(step.columns):
             self._look_up(step, columns, columns[0].rows)
 
     def _look_up(self, step: p.Embed, columns: list[p.EmbedColumn], stacked: StackedRows) -> None:
         """Add the look-up of the columns of one layer."""
-        ids, width, nibbles = self._slots[-1], self._value(step.result).count, stacked.nibbles
-        prepared = cuda.embedding_columns(
-            [self._column(column, stacked) for column in columns],
-            stacked.dim,
-            ids_width=ids,
-            width=width,
-            index_rows=len(stacked.index),
-            nibble_rows=0 if nibbles is None else len(nibbles),
-        )
+        ids, width, nibbles = self._slots, self._value(step.result).count, stacked.nibbles
+        prepared = prepared_columns(columns, self._inputs, width)
         arguments: list[Argument] = [At(IDS), np.int32(ids), self._upload(prepared)]
         arguments += map(np.int32, (len(columns), stacked.dim))
         arguments += [self._shared(stacked.index)]
@@ -182,28 +142,10 @@ class _Calls:
             arguments += self._levels(step.levels, width)
         self._add("embedding", kernel, cuda.warp_blocks, [*arguments, At(step.result)])
 
-    def _column(self, column: p.EmbedColumn, stacked: StackedRows) -> cuda.EmbeddingColumn:
-        table, block = self._inputs.tables[column.column], column.block
-        coarse = stacked.coarse[block]
-        return cuda.EmbeddingColumn(
-            rows=table.rows,
-            start=stacked.starts[block],
-            scale=column.scale,
-            minimum=column.minimum,
-            slot=self._slots[column.column],
-            at=column.at,
-            slots=table.slots,
-            mean=table.pooling == "mean",
-            padded=table.padded,
-            first=coarse.first,
-            last=coarse.last,
-            coarse_start=stacked.coarse_starts[block],
-        )
-
     def _layer(self, step: p.Layer) -> None:
         x, outputs = self._value(step.x), self._value(step.result).count
         kind = "binary_linear" if step.binary else "integer_linear"
-        arguments: list[Argument] = [At(step.x), *map(self._upload, self._weights(step))]
+        arguments: list[Argument] = [At(step.x), *map(self._upload, layer_arrays(step, x.count))]
         arguments += [Rows(x.groups), np.int32(x.count), np.int32(outputs)]
         finish = "signs"
         if step.finish != p.Finish.SIGNS:
@@ -217,18 +159,6 @@ class _Calls:
             return cuda.linear_blocks(rows * x.groups, outputs)
 
         self._add(kind, f"{kind}_{finish}", blocks, [*arguments, At(step.result)])
-
-    def _weights(self, step: p.Layer) -> list[np.ndarray]:
-        """Return the arrays of a layer in the order of its kernels."""
-        if not step.binary:
-            whole = cuda.IntegerLayer(step.weight, step.scale, step.bias, step.zero)
-            return [whole.weight, whole.start, whole.scale, whole.bias]
-        inputs = self._value(step.x).count
-        if step.finish == p.Finish.SIGNS:
-            signs = cuda.SignLayer(step.weight, inputs, step.scale, step.bias)
-            return [signs.weight, signs.threshold]
-        layer = cuda.FloatLayer(step.weight, inputs, step.scale, step.bias)
-        return [layer.weight, layer.offset, layer.scale, layer.bias]
 
     def _by_warps(self, source: str, kernel: str, groups: int, *arguments: Argument) -> None:
         """Add a kernel that has a warp for each group of each row."""

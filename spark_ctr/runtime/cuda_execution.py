@@ -14,16 +14,8 @@ import numpy as np
 
 from spark_ctr.kernels import cuda
 from spark_ctr.kernels.cuda import CudaError, Device, Memory, OutOfDeviceMemory, row_chunks
-from spark_ctr.runtime.cuda_calls import (
-    FIRST_BAD,
-    IDS,
-    Argument,
-    At,
-    Call,
-    Rows,
-    calls_of,
-    row_bytes,
-)
+from spark_ctr.runtime.cuda_calls import calls_of, row_bytes
+from spark_ctr.runtime.cuda_launch import FIRST_BAD, IDS, Argument, At, Call, Rows
 from spark_ctr.runtime.memory import places
 from spark_ctr.runtime.plan import NUMERIC_VALUE, Plan
 from spark_ctr.runtime.planner import NotNative, plan_of
@@ -61,6 +53,8 @@ class CudaExecution:
         Bytes of the device that the values of the chunks may take together.
     most_rows : int
         Of a chunk, whatever the memory.
+    fused : bool
+        Whether a student is one launch where that can be.
 
     Attributes
     ----------
@@ -84,6 +78,8 @@ class CudaExecution:
         device: Device,
         memory: int = CHUNK_BYTES,
         most_rows: int = CHUNK_ROWS,
+        *,
+        fused: bool = True,
     ) -> None:
         plan, self._inputs = plan_of(program), program.inputs
         self._tasks, self._device = tasks, device
@@ -99,10 +95,10 @@ class CudaExecution:
             stream.synchronise()
             return self._weights[-1].address
 
-        self._calls = calls_of(plan, program.inputs, upload)
+        self._calls = calls_of(plan, program.inputs, upload, fused=fused)
         for call in self._calls:
             device.load(call.source, call.kernel)
-        self._layout = _layout(plan, program.inputs)
+        self._layout = _layout(plan, program.inputs, self._calls)
         self.chunk = self._chunk_of(memory, most_rows)
         try:
             self._lanes = self._new_lanes()
@@ -209,8 +205,15 @@ class _Layout:
     logits: int
 
 
-def _layout(plan: Plan, inputs: Inputs) -> _Layout:
-    offsets, end = places(plan, lambda number: row_bytes(plan.values[number]))
+def _layout(plan: Plan, inputs: Inputs, calls: list[Call]) -> _Layout:
+    parts = (part for call in calls for part in call.arguments)
+    known = {part.value for part in parts if isinstance(part, At)}
+
+    def size(number: int) -> int:
+        # What is not known to any launch stays on chip.
+        return row_bytes(plan.values[number]) if number in known else 0
+
+    offsets, end = places(plan, size)
     for number, width in ((NUMERIC_VALUE, len(inputs.numeric)), (IDS, inputs.ids_width)):
         offsets[number] = end
         end += 4 * width
@@ -298,4 +301,5 @@ class _Lane:
                 return self._addresses[part.value]
             return np.int64(rows * part.factor) if isinstance(part, Rows) else part
 
-        return call.source, call.kernel, call.blocks(rows), *map(bound, call.arguments)
+        around = call.source, call.kernel, call.blocks(rows), call.shared
+        return *around, *map(bound, call.arguments)

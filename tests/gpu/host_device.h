@@ -1,9 +1,10 @@
 // What the CUDA sources use, on the host: the lanes of a warp are fibers that take turns, so they
-// meet wherever they exchange values. Only warps, no shared memory, one warp at a time.
+// meet wherever they exchange values. Warps run one at a time, up to a barrier or their end.
 #pragma once
 #include <ucontext.h>
 
 #include <cmath>
+#include <cstdlib>
 #include <cstring>
 #include <functional>
 
@@ -11,6 +12,8 @@
 #define __global__
 #define __forceinline__ inline
 #define __launch_bounds__(threads)
+#define __shared__
+#define __builtin_assume(condition)
 
 struct Index {
     unsigned x;
@@ -31,8 +34,8 @@ inline uint2 make_uint2(unsigned x, unsigned y) { return {x, y}; }
 
 inline Index threadIdx, blockIdx, blockDim = {128};
 inline int lane_now;
-inline ucontext_t scheduler, lanes[32];
-inline bool finished[32];
+inline ucontext_t scheduler, threads[128];
+inline bool finished[128], waiting[128];
 inline std::function<void()> kernel;
 
 // What each lane shows the others; two, since a lane may be one exchange ahead.
@@ -40,15 +43,24 @@ struct Shown {
     unsigned words[6];
 };
 inline Shown shown[2][32];
-inline unsigned exchanges[32];
+inline unsigned exchanges[128];
 
 // Shows words to the warp, waits for the others', returns all of them.
 inline const Shown *exchange(const Shown &mine) {
     const int lane = lane_now;
-    Shown *all = shown[exchanges[lane]++ % 2];
+    Shown *all = shown[exchanges[threadIdx.x]++ % 2];
     all[lane] = mine;
-    swapcontext(&lanes[lane], &scheduler);
+    swapcontext(&threads[threadIdx.x], &scheduler);
     return all;
+}
+
+inline void __syncthreads() {
+    waiting[threadIdx.x] = true;
+    swapcontext(&threads[threadIdx.x], &scheduler);
+}
+
+inline unsigned __shfl_sync(unsigned, unsigned value, int lane) {
+    return exchange({{value}})[lane].words[0];
 }
 
 inline unsigned __shfl_xor_sync(unsigned, unsigned value, int distance) {
@@ -108,36 +120,61 @@ inline void add_products(int (&sums)[4], const unsigned (&a)[4], unsigned b0, un
     });
 }
 
-inline void run_lane() {
+inline void run_thread() {
     kernel();
-    finished[lane_now] = true;
+    finished[threadIdx.x] = true;
 }
 
+// Runs a warp until its lanes have finished or wait for the block.
 inline void run_warp(int warp) {
-    static char stacks[32][1 << 16];
-    int left = 32;
-    for (int lane = 0; lane < 32; lane++) {
-        finished[lane] = false;
-        exchanges[lane] = 0;
-        getcontext(&lanes[lane]);
-        lanes[lane].uc_stack.ss_sp = stacks[lane];
-        lanes[lane].uc_stack.ss_size = sizeof stacks[lane];
-        lanes[lane].uc_link = &scheduler;
-        makecontext(&lanes[lane], run_lane, 0);
-    }
-    while (left) {
+    for (bool more = true; more;) {
+        more = false;
         for (int lane = 0; lane < 32; lane++) {
-            if (finished[lane]) continue;
+            const int thread = warp * 32 + lane;
+            if (finished[thread] || waiting[thread]) continue;
+            more = true;
             lane_now = lane;
-            threadIdx.x = warp * 32 + lane;
-            swapcontext(&scheduler, &lanes[lane]);
-            left -= finished[lane];
+            threadIdx.x = thread;
+            swapcontext(&scheduler, &threads[thread]);
         }
     }
 }
 
+// Shared memory of a block; `shared_bytes` of it are what a launch gives.
+constexpr int MOST_SHARED = 48 << 10, POISON = 0xA5;
+alignas(16) uint2 block_memory[MOST_SHARED / sizeof(uint2) + 32];
+extern "C" unsigned shared_bytes;
+unsigned shared_bytes = 0;
+
+inline void run_block() {
+    static char stacks[128][1 << 16];
+    for (int thread = 0; thread < 128; thread++) {
+        finished[thread] = waiting[thread] = false;
+        exchanges[thread] = 0;
+        getcontext(&threads[thread]);
+        threads[thread].uc_stack.ss_sp = stacks[thread];
+        threads[thread].uc_stack.ss_size = sizeof stacks[thread];
+        threads[thread].uc_link = &scheduler;
+        makecontext(&threads[thread], run_thread, 0);
+    }
+    // A block finds nothing that another one left.
+    memset(block_memory, POISON, sizeof block_memory);
+    for (int waited = 1; waited;) {
+        for (int warp = 0; warp < 4; warp++) run_warp(warp);
+        waited = 0;
+        for (bool &one : waiting) {
+            waited += one;
+            one = false;
+        }
+        // All of a block meet, or none.
+        if (waited % 128) abort();
+    }
+    const unsigned char *bytes = reinterpret_cast<unsigned char *>(block_memory);
+    for (unsigned i = shared_bytes; i < sizeof block_memory; i++)
+        if (bytes[i] != POISON) abort();
+}
+
 inline void launch(unsigned first_block, unsigned blocks, std::function<void()> function) {
     kernel = function;
-    for (blockIdx.x = first_block; blockIdx.x < first_block + blocks; blockIdx.x++)
-        for (int warp = 0; warp < 4; warp++) run_warp(warp);
+    for (blockIdx.x = first_block; blockIdx.x < first_block + blocks; blockIdx.x++) run_block();
 }

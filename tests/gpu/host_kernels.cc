@@ -9,6 +9,7 @@
 #include "embedding.cu"
 #include "integer_linear.cu"
 #include "pack_signs.cu"
+#include "student.cu"
 
 template <class... Arguments>
 constexpr int count_of(void (*)(Arguments...)) {
@@ -100,6 +101,11 @@ LAUNCH(check_ids,
         unsigned long long *first_bad),
        (ids, slots, lowest, counts, padded, rows, first_bad))
 
+LAUNCH(student_float32,
+       (unsigned first, unsigned blocks, const Student *student, int *ids, const float *numeric,
+        long long rows, unsigned long long *first_bad, float *y),
+       (student, ids, numeric, rows, first_bad, y))
+
 // layout.h, to compare with Python's copies.
 extern "C" long long layout(int what, long long a, int b, int c, int d, int e) {
     switch (what) {
@@ -111,6 +117,7 @@ extern "C" long long layout(int what, long long a, int b, int c, int d, int e) {
         case 5: return lane_output(int(a), b);
         case 6: return column_blocks(int(a));
         case 8: return level_bits(int(a));
+        case 9: return shared_stride(int(a));
         default: return row_words(int(a));
     }
 }
@@ -135,3 +142,34 @@ extern "C" const int AXES_LAYOUT[] = {
     sizeof(Axes),           offsetof(Axes, count),   offsetof(Axes, total),
     offsetof(Axes, a_first), offsetof(Axes, b_first), offsetof(Axes, length),
     offsetof(Axes, a),       offsetof(Axes, b)};
+
+extern "C" const int LOOK_UP_LAYOUT[] = {
+    sizeof(LookUp),
+    offsetof(LookUp, column),
+    offsetof(LookUp, rows) + offsetof(Rows, index),
+    offsetof(LookUp, rows) + offsetof(Rows, nibbles),
+    offsetof(LookUp, rows) + offsetof(Rows, dim)};
+
+extern "C" const int STUDENT_LAYER_LAYOUT[] = {
+    sizeof(StudentLayer),            offsetof(StudentLayer, weight),
+    offsetof(StudentLayer, start),   offsetof(StudentLayer, scale),
+    offsetof(StudentLayer, bias),    offsetof(StudentLayer, inverse),
+    offsetof(StudentLayer, binary),  offsetof(StudentLayer, finish),
+    offsetof(StudentLayer, bits),    offsetof(StudentLayer, outputs),
+    offsetof(StudentLayer, relu),    offsetof(StudentLayer, zero)};
+
+extern "C" const int STUDENT_LAYOUT[] = {
+    sizeof(Student),
+    offsetof(Student, valid) + offsetof(IdRanges, lowest),
+    offsetof(Student, valid) + offsetof(IdRanges, counts),
+    offsetof(Student, valid) + offsetof(IdRanges, padded),
+    offsetof(Student, columns),
+    offsetof(Student, source),
+    offsetof(Student, inverse),
+    offsetof(Student, layers),
+    offsetof(Student, slots),
+    offsetof(Student, numbers),
+    offsetof(Student, width),
+    offsetof(Student, zero),
+    offsetof(Student, depth),
+    offsetof(Student, second)};

@@ -26,6 +26,7 @@ SOURCES = {
     "integer_linear_signs": "integer_linear",
     "pack_signs_float16": "pack_signs",
     "pack_signs_float32": "pack_signs",
+    "student_float32": "student",
 }
 
 
@@ -61,7 +62,7 @@ class DeviceRunner:
             held.append((argument, self.device.allocate(argument.nbytes)))
             self.stream.copy_in(held[-1][1].address, argument)
             values.append(held[-1][1].address)
-        self.stream.launch(SOURCES.get(kernel, "elements"), kernel, blocks, *values)
+        self.stream.launch(SOURCES.get(kernel, "elements"), kernel, blocks, 0, *values)
         for array, memory in held:
             if array.flags.writeable:
                 self.stream.copy_out(array, memory.address)

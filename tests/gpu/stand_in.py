@@ -87,14 +87,20 @@ class HostStream:
     def fill(self, to, byte, nbytes):
         self.waiting.append(lambda: ctypes.memset(to, byte, nbytes))
 
-    def launch(self, source, kernel, blocks, *arguments):
+    def launch(self, source, kernel, blocks, shared, *arguments):
         assert blocks > 0
         # cuda.core tells widths by the types of numbers, and takes an int for an address.
         assert all(type(a) in (int, np.int32, np.int64) for a in arguments)
         self.device.launched.append((source, kernel))
         function = getattr(self.device.host, f"host_{kernel}")
         values = [ctypes.c_longlong(int(a)) for a in arguments]
-        self.waiting.append(lambda: function(ctypes.c_uint(0), ctypes.c_uint(blocks), *values))
+        memory = ctypes.c_uint.in_dll(self.device.host, "shared_bytes")
+
+        def run():
+            memory.value = shared
+            function(ctypes.c_uint(0), ctypes.c_uint(blocks), *values)
+
+        self.waiting.append(run)
 
     def synchronise(self):
         waiting, self.waiting = self.waiting, []

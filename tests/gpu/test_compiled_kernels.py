@@ -25,6 +25,7 @@ KERNELS = {
     "embedding": ("embedding_float32", "embedding_levels"),
     "integer_linear": ("integer_linear_float32", "integer_linear_levels", "integer_linear_signs"),
     "pack_signs": ("pack_signs_float16", "pack_signs_float32"),
+    "student": ("student_float32",),
 }
 # Four blocks of 128 threads share the 65,536 registers of a multiprocessor.
 MOST_REGISTERS = 65536 // (4 * THREADS)
@@ -121,6 +122,24 @@ def test_tensor_cores_multiply_in_the_inner_loop(disassembled, name, arch):
 
 
 @pytest.mark.parametrize("arch", ARCHITECTURES)
+def test_a_student_multiplies_from_shared_memory(disassembled, arch):
+    (kernel,) = disassembled("student", arch).values()
+    for products in PRODUCTS.values():
+        assert [o for o in kernel.opcodes if o in products] == products
+        (inner,) = (loop for loop in kernel.loops if [o for o in loop if "MMA" in o] == products)
+        loads = sorted(opcode for opcode in inner if opcode.startswith("LD"))
+        assert [re.sub(r"\.CONSTANT$", "", load) for load in loads] == (
+            ["LDG.E.128"] * 4 + ["LDS.64"] * 4
+        )
+    # What a layer makes goes there too: levels by words, signs by two.
+    assert kernel.opcodes.count("STS") == 16
+    assert "STS.64" in kernel.opcodes and "STG.E" in kernel.opcodes
+    # Of the ids, and of each layer.
+    assert sum(opcode.startswith("BAR.SYNC") for opcode in kernel.opcodes) == 2
+    assert not [opcode for opcode in kernel.opcodes if opcode.startswith("POPC")]
+
+
+@pytest.mark.parametrize("arch", ARCHITECTURES)
 def test_counting_is_left_to_the_tensor_cores(disassembled, arch):
     for kernel in disassembled("binary_linear", arch).values():
         assert not [opcode for opcode in kernel.opcodes if opcode.startswith("POPC")]
@@ -135,7 +154,8 @@ def test_no_local_memory_and_no_fused_rounding(disassembled, name, arch, divisio
     for kernel in disassembled(name, arch).values():
         assert not [opcode for opcode in kernel.opcodes if re.match(r"LDL|STL", opcode)]
         # A mean divides once, and a division is made of them.
-        assert fused(kernel) == (division[arch] if name == "embedding" else Counter())
+        looks_up = name in ("embedding", "student")
+        assert fused(kernel) == (division[arch] if looks_up else Counter())
 
 
 @pytest.mark.parametrize("arch", ARCHITECTURES)

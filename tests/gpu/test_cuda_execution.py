@@ -15,19 +15,20 @@ from spark_ctr.runtime.execution import Execution
 from spark_ctr.runtime.header import read_program
 from spark_ctr.runtime.planner import NotNative
 from spark_ctr.runtime.program import NUMERIC
-from spark_ctr.tables import Inputs, Table
+from spark_ctr.tables import Inputs
 from tests.gpu.stand_in import FailingStream, device_of
+from tests.gpu.students import Student
 from tests.runtime.random_programs import RandomProgram
 
 CHUNK = 128  # the fewest rows of a chunk
 
 
-def execution_of(made, device, rows=4096):
+def execution_of(made, device, rows=4096, fused=True):
     """A program whose chunks have at most so many rows."""
     program = read_program(made.header, made.arrays)
-    large = CudaExecution(program, made.tasks, device, 1 << 32)
+    large = CudaExecution(program, made.tasks, device, 1 << 32, fused=fused)
     memory = 2 * rows * large._layout.row_bytes
-    execution = CudaExecution(program, made.tasks, device, memory)
+    execution = CudaExecution(program, made.tasks, device, memory, fused=fused)
     assert execution.chunk == rows
     return execution
 
@@ -179,24 +180,9 @@ def test_rows_too_wide_for_the_memory_are_refused(host, made):
         CudaExecution(read_program(made.header, made.arrays), made.tasks, device_of(host), 1000)
 
 
-class Student(RandomProgram):
-    """A look-up of 8-bit rows and numbers, hidden layers of 8 bits and of 1, an output."""
-
-    def __init__(self, seed):
-        self.draw, self.names, self.tasks = np.random.default_rng(seed), 0, 1
-        tables = [Table(f"c{i}", 30, 8, signed=i > 0, padded=i > 1) for i in range(3)]
-        self.inputs = Inputs(tuple(tables), ("x", "y"))
-        self.b = ProgramBuilder(self.inputs, {})
-        value = self.b.concat([self.embed(), NUMERIC], axis=1)
-        for layer, outputs in ((self.integer, 70), (self.binary, 40), (self.binary, 33)):
-            value = self.b.add("relu", layer(value, outputs))
-        header, self.arrays = self.b.build(self.integer(value, 1), ["click"], "dnn")
-        self.header = header
-
-
-def test_a_student_is_as_many_launches_as_it_has_layers_and_its_inputs(stand_in):
+def test_step_by_step_a_student_is_a_launch_for_each_layer_and_its_inputs(stand_in):
     made = Student(0)
-    execution, batch = execution_of(made, stand_in), made.rows(200)
+    execution, batch = execution_of(made, stand_in, fused=False), made.rows(200)
     found = logits_of(execution, made, *batch)
     np.testing.assert_array_equal(found, expected_logits(made, *batch))
     kernels = [kernel for _, kernel in stand_in.launched]
@@ -205,3 +191,11 @@ def test_a_student_is_as_many_launches_as_it_has_layers_and_its_inputs(stand_in)
     inputs = kernels[: -len(layers)]
     assert kernels[-len(layers) :] == layers
     assert inputs[0] == "check_ids" and set(inputs[1:]) == {"embedding_levels", "quantise_levels"}
+
+
+def test_a_student_is_one_launch(stand_in):
+    made = Student(0)
+    execution, batch = execution_of(made, stand_in), made.rows(200)
+    found = logits_of(execution, made, *batch)
+    np.testing.assert_array_equal(found, expected_logits(made, *batch))
+    assert stand_in.launched == [("student", "student_float32")]

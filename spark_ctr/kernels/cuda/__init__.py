@@ -31,6 +31,7 @@ from spark_ctr.kernels.cuda.geometry import (
     linear_blocks,
     oracle_blocks,
     row_chunks,
+    student_blocks,
     sum_blocks,
     warp_blocks,
 )
@@ -45,12 +46,27 @@ from spark_ctr.kernels.cuda.rows import (
     to_device_rows,
 )
 from spark_ctr.kernels.cuda.sources import source_folder
+from spark_ctr.kernels.cuda.student import (
+    LOOK_UP,
+    MOST_SHARED,
+    STUDENT,
+    STUDENT_LAYER,
+    StudentFinish,
+    StudentLayer,
+    level_sources,
+    student_layers,
+    student_memory,
+)
 from spark_ctr.kernels.cuda.weights import FloatLayer, SignLayer
 
 __all__ = [
     "ARCHITECTURES",
     "AXES",
     "COLUMN",
+    "LOOK_UP",
+    "MOST_SHARED",
+    "STUDENT",
+    "STUDENT_LAYER",
     "THREADS",
     "Argument",
     "CompileError",
@@ -69,6 +85,8 @@ __all__ = [
     "OutOfDeviceMemory",
     "SignLayer",
     "Stream",
+    "StudentFinish",
+    "StudentLayer",
     "compile_kernels",
     "copy_axes",
     "element_blocks",
@@ -77,6 +95,7 @@ __all__ = [
     "id_ranges",
     "level_inverse",
     "level_row_words",
+    "level_sources",
     "levels_from_device_rows",
     "levels_to_device_rows",
     "linear_blocks",
@@ -87,6 +106,9 @@ __all__ = [
     "row_chunks",
     "row_words",
     "source_folder",
+    "student_blocks",
+    "student_layers",
+    "student_memory",
     "sum_blocks",
     "take_positions",
     "to_device_rows",

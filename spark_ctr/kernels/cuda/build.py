@@ -8,7 +8,7 @@ from spark_ctr.kernels.cuda.compiler import ARCHITECTURES, compile_kernels
 from spark_ctr.kernels.cuda.cubins import FOLDER, MARK, source_digest
 
 # What programs launch.
-SOURCES = ("binary_linear", "elements", "embedding", "integer_linear", "pack_signs")
+SOURCES = ("binary_linear", "elements", "embedding", "integer_linear", "pack_signs", "student")
 
 
 def build(folder: Path = FOLDER) -> list[Path]:

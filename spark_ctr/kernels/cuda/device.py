@@ -63,8 +63,13 @@ class Stream(Protocol):
     def fill(self, to: int, byte: int, nbytes: int) -> None:
         """Fill memory of the device with a byte."""
 
-    def launch(self, source: str, kernel: str, blocks: int, *arguments: Argument) -> None:
-        """Launch blocks of `THREADS` threads of a kernel of a source."""
+    def launch(
+        self, source: str, kernel: str, blocks: int, shared: int, *arguments: Argument
+    ) -> None:
+        """Launch blocks of `THREADS` threads of a kernel of a source.
+
+        Each block has so many bytes of shared memory, at most `MOST_SHARED` of ``student``.
+        """
 
     def synchronise(self) -> None:
         """Wait until all is done.
@@ -241,12 +246,15 @@ class CudaStream:
         done = self._driver.cuMemsetD8Async(to, byte, nbytes, self._stream.handle)
         self._device.checked(done, f"filling {nbytes} bytes of {self._device.name}")
 
-    def launch(self, source: str, kernel: str, blocks: int, *arguments: Argument) -> None:
+    def launch(
+        self, source: str, kernel: str, blocks: int, shared: int, *arguments: Argument
+    ) -> None:
         """See `Stream.launch`."""
         found = self._device.kernel(source, kernel)
         # cuda.core takes a plain int for an address, and NumPy's numbers at their width.
-        with _words_of_cuda(f"{kernel} of {blocks} blocks, {arguments}"):
-            self._launch(self._stream, self._config(grid=blocks, block=THREADS), found, *arguments)
+        with _words_of_cuda(f"{kernel} of {blocks} blocks, {shared} bytes, {arguments}"):
+            config = self._config(grid=blocks, block=THREADS, shmem_size=shared)
+            self._launch(self._stream, config, found, *arguments)
 
     def synchronise(self) -> None:
         """See `Stream.synchronise`."""

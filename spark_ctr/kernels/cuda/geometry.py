@@ -12,7 +12,8 @@ WARPS = 4
 THREADS = WARPS * LANES
 TILE_INPUTS = 256
 TILE_WORDS = TILE_INPUTS // 32
-BLOCK_ROWS = 128
+WARP_ROWS = 32
+BLOCK_ROWS = WARPS * WARP_ROWS
 BLOCK_COLUMNS = 64
 # Of the kernels that go element by element, gpu/span.h.
 BLOCK_ELEMENTS = 4 * THREADS
@@ -54,6 +55,14 @@ def warp_blocks(rows: int) -> int:
     Parameters, result and errors are those of `linear_blocks`, without the outputs.
     """
     return _blocks(rows, WARPS, 1)
+
+
+def student_blocks(rows: int) -> int:
+    """Return the blocks of ``student_float32``, with `WARP_ROWS` rows a block.
+
+    Parameters, result and errors are those of `linear_blocks`, without the outputs.
+    """
+    return _blocks(rows, WARP_ROWS, 1)
 
 
 def element_blocks(rows: int, elements: int) -> int:
