@@ -40,7 +40,8 @@ python3 spark_ctr/kernels/native/build.py >"$out/native.txt" 2>&1 || tail -n 3 "
 step exact 120 env SPARK_CTR_GPU=1 python3 -m pytest -q -p no:cacheprovider --durations=5 \
     tests/gpu/test_sources_on_host.py tests/gpu/test_integer_on_host.py \
     tests/gpu/test_embedding_on_host.py tests/gpu/test_elements_on_host.py \
-    tests/gpu/test_cuda_execution.py tests/gpu/test_cuda_predictor.py
+    tests/gpu/test_student_on_host.py tests/gpu/test_cuda_execution.py \
+    tests/gpu/test_cuda_predictor.py
 
 # 2. Nothing is read or written beyond its memory, and no threads race.
 for tool in memcheck racecheck; do

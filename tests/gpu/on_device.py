@@ -78,11 +78,13 @@ def main():
     from spark_ctr.runtime.cuda_execution import CudaExecution
     from spark_ctr.runtime.execution import Execution
     from spark_ctr.runtime.header import read_program
+    from tests.gpu.students import RandomStudent
     from tests.runtime.random_programs import RandomProgram
 
     device = open_device(0)
     for seed in range(int(sys.argv[1])):
-        made = RandomProgram(seed)
+        # Every third one is one launch.
+        made = RandomStudent(seed) if seed % 3 == 0 else RandomProgram(seed)
         program = read_program(made.header, made.arrays)
         ids, numeric = made.rows(130)
         expected, found = np.empty((2, 130, made.tasks), np.float32)
