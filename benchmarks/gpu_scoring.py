@@ -64,7 +64,7 @@ def layer(device: Device, there: torch.device, quick: bool, seed: int) -> Iterat
     addresses = [memory.address for memory in (x, *constants)]
     call = partial(
         stream.launch,
-        *("binary_linear", "binary_linear_signs", linear_blocks(rows, OUTPUTS)),
+        *("binary_linear", "binary_linear_signs", linear_blocks(rows, OUTPUTS), 0),
         *(*addresses, *size, ours.address),
     )
     oracle = [to_device_rows(signs, INPUTS), scale, bias]
@@ -72,7 +72,7 @@ def layer(device: Device, there: torch.device, quick: bool, seed: int) -> Iterat
     floats = device.allocate(rows * OUTPUTS * 4)
     plain = partial(
         stream.launch,
-        *("binary_oracle", "binary_oracle", oracle_blocks(rows, OUTPUTS)),
+        *("binary_oracle", "binary_oracle", oracle_blocks(rows, OUTPUTS), 0),
         *(x.address, *(memory.address for memory in counted), *size, floats.address),
     )
     systems: dict[str, System] = {

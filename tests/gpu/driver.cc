@@ -89,6 +89,7 @@ Status cuLaunchKernelEx(const Config *config, void *kernel, void **parameters, v
     // All numbers travel in registers or slots of 8 bytes, of which a kernel takes what it declares.
     Address v[16] = {};
     for (int i = 0; i < count(); i++) memcpy(&v[i], parameters[i], sizeof v[i]);
+    shared_bytes = config->shared_bytes;
     using Function = void (*)(unsigned, unsigned, Address, Address, Address, Address, Address,
                               Address, Address, Address, Address, Address, Address, Address);
     reinterpret_cast<Function>(found)(0, grid[0], v[0], v[1], v[2], v[3], v[4], v[5], v[6], v[7],

@@ -65,9 +65,9 @@ import tests.gpu.on_device
 from spark_ctr.kernels.cuda import CudaError, open_device
 stream = open_device(0).stream()
 try:
-    stream.launch("elements", "no_such_kernel", 3, 5)
+    stream.launch("elements", "no_such_kernel", 3, 64, 5)
 except CudaError as error:
     print(error)
 """
     code, said = run("-c", program)
-    assert code == 0 and said.startswith("no_such_kernel of 3 blocks, (5,): "), said
+    assert code == 0 and said.startswith("no_such_kernel of 3 blocks, 64 bytes, (5,): "), said
