@@ -99,7 +99,9 @@ __device__ __forceinline__ StudentLayer layer_of(const StudentLayer &layer) {
 __device__ __forceinline__ void compute(const StudentLayer &layer, const BlockRows &block,
                                         const Place &place, const unsigned *from, unsigned *to,
                                         float *y) {
-    const Input input = {from, WARP_ROWS, layer.bits, shared_stride(layer.bits)};
+    // Words of shared memory the compiler would copy again before each product. `binary` is 0 or 1.
+    const unsigned nothing = layer.binary >> 1;
+    const Input input = {from, WARP_ROWS, layer.bits, shared_stride(layer.bits), nothing};
     const Outputs made = {layer.scale, layer.bias, layer.outputs, least_output(layer.relu)};
     RowBits bits = {};
     Counts counts = {};

@@ -27,11 +27,12 @@ struct Input {
     const unsigned *words;
     long long rows;
     int bits, stride;
+    unsigned nothing;  // 0; if the compiler does not know that, it keeps words as they were copied
 };
 
 // Rows without anything between them.
 __device__ inline Input dense_rows(const unsigned *words, long long rows, int bits) {
-    return {words, rows, bits, row_words(bits)};
+    return {words, rows, bits, row_words(bits), 0};
 }
 
 // A lane's part of the rows' words of one tile of inputs.
@@ -78,7 +79,7 @@ __device__ __forceinline__ void for_each_tile(const Input &input, const unsigned
 #pragma unroll
         for (int i = 0; i < ROW_TILES; i++)
 #pragma unroll
-            for (int word = 0; word < 4; word++) a[i][word] = next[i][word];
+            for (int word = 0; word < 4; word++) a[i][word] = next[i][word] ^ input.nothing;
         // The next rows travel while these are multiplied.
         load_rows(next, x, tile + 1 < tiles ? tile + 1 : tile);
         multiply(a, w);
