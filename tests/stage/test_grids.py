@@ -14,9 +14,9 @@ from pyspark.ml.evaluation import BinaryClassificationEvaluator
 from pyspark.ml.tuning import CrossValidator, TrainValidationSplit
 from small_classifier import classifier
 
-from spark_ctr.classification import CTRClassificationModel, ctr_classifier
+from spark_ctr.classification import CTRClassificationModel
 from spark_ctr.distillation import LayerwiseDistiller, layerwise_distiller
-from spark_ctr.estimator import estimator
+from spark_ctr.estimator import estimator, network_classifier
 from spark_ctr.estimator.shared_work import SharedWork
 from spark_ctr.networks import Inputs, build_network
 from spark_ctr.quantization import MixedPrecisionQuantizer
@@ -39,7 +39,7 @@ class Work:
 @pytest.fixture
 def work(monkeypatch):
     done = Work()
-    write, run = estimator.training_data, ctr_classifier.run_training
+    write, run = estimator.training_data, network_classifier.run_training
 
     @contextmanager
     def writing(dataset, columns):
@@ -59,7 +59,7 @@ def work(monkeypatch):
 
     monkeypatch.setattr(layerwise_distiller, "with_teacher", labelling)
     monkeypatch.setattr(estimator, "training_data", writing)
-    monkeypatch.setattr(ctr_classifier, "run_training", training)
+    monkeypatch.setattr(network_classifier, "run_training", training)
     return done
 
 
