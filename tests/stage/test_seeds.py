@@ -14,6 +14,7 @@ from spark_ctr.networks import Inputs, Table
 pytestmark = pytest.mark.once
 INPUTS = Inputs((Table("site", 6, 4),), ("age",))
 DATA = SimpleNamespace(
+    labels=("label",),
     inputs=INPUTS,
     train_path="/train",
     valid_path="/valid",
