@@ -16,6 +16,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from spark_ctr.auction.figures import SUMS, Interval, comparison
+
 ADS = 8
 BID_SPREAD = 0.5  # standard deviation of a bid's logarithm
 
@@ -42,15 +44,6 @@ class Outcome:
 
     revenue: np.ndarray
     welfare: np.ndarray
-
-
-@dataclass(frozen=True)
-class Interval:
-    """A figure and where it lies with the confidence asked for."""
-
-    value: float
-    low: float
-    high: float
 
 
 def draw_auctions(rows: int, auctions: int, seed: int, ads: int = ADS) -> Auctions:
@@ -93,19 +86,16 @@ def compare(
     Both held the same auctions. The interval is that of the bootstrap over auctions: it says what
     other auctions among the same rows would tell.
     """
-    parts = np.stack([one.revenue, other.revenue, one.welfare, other.welfare])
-    rng = np.random.default_rng(seed)
-    count = parts.shape[1]
-    sums = np.stack(
-        [
-            parts @ np.bincount(rng.integers(count, size=count), minlength=count)
-            for _ in range(resamples)
-        ]
+    found = comparison(
+        *map(_groups, (one, other)), resamples=resamples, confidence=confidence, seed=seed
     )
-    tails = [(1 - confidence) / 2, (1 + confidence) / 2]
-    found = {}
-    for i, name in enumerate(("revenue", "welfare")):
-        mine, theirs = parts[2 * i : 2 * i + 2].sum(1)
-        low, high = np.quantile(sums[:, 2 * i] / sums[:, 2 * i + 1] - 1, tails)
-        found[name] = Interval(float(mine / theirs - 1), float(low), float(high))
-    return found
+    return {name: found[name] for name in ("revenue", "welfare")}
+
+
+def _groups(outcome: Outcome) -> np.ndarray:
+    """Return the sums of groups of one auction each."""
+    sums = np.zeros((len(outcome.revenue), len(SUMS)))
+    sums[:, SUMS.index("auctions")] = 1
+    sums[:, SUMS.index("revenue")] = outcome.revenue
+    sums[:, SUMS.index("welfare")] = outcome.welfare
+    return sums

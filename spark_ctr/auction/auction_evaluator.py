@@ -14,7 +14,7 @@ from pyspark.sql import functions as F
 
 from spark_ctr.auction.figures import SUMS, AuctionFigures, Interval, comparison, figures
 from spark_ctr.auction.params import AuctionParams
-from spark_ctr.stage.columns import column
+from spark_ctr.stage.columns import column, name_key
 from spark_ctr.stage.labels import click_label
 from spark_ctr.stage.persistence import PersistentStage
 from spark_ctr.stage.scores import score
@@ -180,11 +180,13 @@ class AuctionEvaluator(AuctionParams, PersistentStage, Evaluator):
         return np.array([[row[name] for name in SUMS] for row in rows])
 
     def _shown(self, dataset: DataFrame, probability: str) -> DataFrame:
-        taken = {"position", "value", "price", *self._outcome()} & set(dataset.columns)
+        key = name_key(dataset)
+        present = {key(name) for name in dataset.columns}
+        taken = [n for n in ("position", "value", "price", *self._outcome()) if key(n) in present]
         if taken:
             raise ValueError(
-                f"{type(self).__name__}: the dataset has columns {sorted(taken)}, which are to be "
-                "added: rename them"
+                f"{type(self).__name__}: the dataset has columns {taken}, which are to be added: "
+                "rename them"
             )
         ranked = self._ranked(dataset, probability).filter(self._is_shown())
         return ranked.select(

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from pyspark.ml.param import TypeConverters
 from pyspark.sql import DataFrame
-from pyspark.sql import types as T
 
 from spark_ctr.calibration_curves import METHODS, SLOT_METHODS
 from spark_ctr.stage.base import number, one_of, param
 from spark_ctr.stage.columns import check_distinct, check_new, field
 from spark_ctr.stage.params import HasInvalid, HasLabel
-from spark_ctr.stage.scores import SCORE_TYPES
-
-SLOT_TYPES = (T.StringType, T.IntegralType, T.BooleanType, T.DateType)
+from spark_ctr.stage.scores import SCORE_TYPES, SLOT_TYPES
 
 
 class CalibratorParams(HasLabel, HasInvalid):

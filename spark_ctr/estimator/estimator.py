@@ -48,9 +48,8 @@ class CTREstimator(NetworkSource, PersistentStage, StageEstimator):
             inputs = inputs_of(dataset, columns)
             further = (feature_inputs(dataset, *pair) for pair in columns.further)
             network = self._check(inputs, *further)
-            check_outputs(
-                dataset, owner, network.tasks
-            )  # now rather than when the trained model is first used
+            # Now rather than when the trained model is first used.
+            check_outputs(dataset, owner, network.tasks)
 
             def write(opened: ExitStack) -> TrainingData:
                 title = f"{type(self).__name__}, writing the rows to train on"

@@ -9,7 +9,6 @@ from pyspark.ml.evaluation import Evaluator
 from pyspark.ml.param import TypeConverters
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
-from pyspark.sql import types as T
 
 from spark_ctr.evaluation.score_cells import (
     ScoreCells,
@@ -24,7 +23,7 @@ from spark_ctr.stage.columns import check_distinct, column, field
 from spark_ctr.stage.labels import LABEL_TYPES, click_label, unusual_labels
 from spark_ctr.stage.params import HasLabel, HasRandomSeed
 from spark_ctr.stage.persistence import PersistentStage
-from spark_ctr.stage.scores import SCORE_TYPES, score
+from spark_ctr.stage.scores import SCORE_TYPES, SLOT_TYPES, score
 from spark_ctr.stage.session import check_running
 
 METRICS = (
@@ -40,7 +39,6 @@ METRICS = (
     "MVCE",
 )
 _FIELD_METRICS = ("fieldECE", "fieldRCE", "binnedFieldECE")
-_SLOT_TYPES = (T.StringType, T.IntegralType, T.BooleanType, T.DateType)
 
 
 class _CalibrationParams(HasLabel, HasRandomSeed):
@@ -104,8 +102,7 @@ class CalibrationEvaluator(_CalibrationParams, PersistentStage, Evaluator):
     slots that have clicks, and ``binnedFieldECE``, F-ECE@m, is fieldECE with ``numSlotBins``
     equally frequent bins of scores in each slot for slots. ``MVCE`` deals the rows into
     ``numParts`` random parts, ``numShuffles`` times, and is the root of the mean square, over the
-    shuffles, of the mean distance of a part's click rate from its mean probability; the draw
-    depends on how the dataset is partitioned.
+    shuffles, of the mean distance of a part's click rate from its mean probability.
 
     ``isLargerBetter`` is False. A calibration ratio and Cox's numbers are not best at their
     smallest, so do not choose a model by them.
@@ -222,7 +219,7 @@ class CalibrationEvaluator(_CalibrationParams, PersistentStage, Evaluator):
         field(dataset, label, "labelCol", LABEL_TYPES)
         field(dataset, probability, "probabilityCol", SCORE_TYPES)
         for name in slots:
-            field(dataset, name, "slotCols", _SLOT_TYPES)
+            field(dataset, name, "slotCols", SLOT_TYPES)
         check_distinct(dataset, slots, "slotCols")
         positive = self._value("positiveLabel")
         return dataset.select(

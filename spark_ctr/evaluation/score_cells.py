@@ -164,9 +164,21 @@ def mean_variance_error(scored: DataFrame, parts: int, shuffles: int, seed: int)
     of abs(mean label - mean score), and MVCE the root of the mean of their squares. It falls with
     the rows of a part however good the scores are: compare it at equal numbers only.
     """
-    squares = []
-    for shuffle in range(shuffles):
-        part = F.floor(F.rand(seed + shuffle) * parts).alias("part")
-        off = scored.groupBy(part).agg(F.abs(F.avg("y") - F.avg("p")).alias("off"))
-        squares.append(off.agg(F.avg("off")).collect()[0][0] ** 2)
-    return math.sqrt(sum(squares) / len(squares))
+    # Rows of equal score and label are alike: numbered, whichever comes first, they are the same
+    # rows however the dataset is partitioned.
+    alike = Window.partitionBy("p", "y").orderBy(F.lit(0))
+    numbered = scored.select("p", "y", F.row_number().over(alike).alias("number"))
+    hashed = [F.xxhash64(F.lit(seed + i), "p", "y", "number") for i in range(shuffles)]
+    dealt = [
+        F.struct(F.lit(i).alias("shuffle"), F.pmod(hashed[i], F.lit(parts)).alias("part"))
+        for i in range(shuffles)
+    ]
+    found = (
+        numbered.select("p", "y", F.explode(F.array(*dealt)).alias("place"))
+        .groupBy("place.shuffle", "place.part")
+        .agg(F.abs(F.avg("y") - F.avg("p")).alias("off"))
+        .groupBy("shuffle")
+        .agg(F.avg("off").alias("off"))
+        .collect()
+    )
+    return math.sqrt(sum(row["off"] ** 2 for row in found) / shuffles)

@@ -64,7 +64,10 @@ class _Calls:
         # Tables and constants that several steps read; the array is kept so that its id stays its.
         self._known: dict[int, tuple[np.ndarray, int]] = {}
         self._slots = inputs.ids_width
-        self._writers: dict[type, Callable[[Any], None]] = {
+
+    def calls(self) -> list[Call]:
+        # Not an attribute: a cycle would hold the device's memory until garbage is collected.
+        writers: dict[type, Callable[[Any], None]] = {
             p.Embed: self._embed,
             p.Layer: self._layer,
             p.Quantise: self._quantise,
@@ -75,12 +78,10 @@ class _Calls:
             p.Copy: self._copy,
             p.Take: self._take,
         }
-
-    def calls(self) -> list[Call]:
         if self._slots:
             self._check_ids()
         for step in self._plan.steps:
-            self._writers[type(step)](step)
+            writers[type(step)](step)
         return self._made
 
     def _add(

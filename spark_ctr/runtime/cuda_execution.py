@@ -100,12 +100,7 @@ class CudaExecution:
             device.load(call.source, call.kernel)
         self._layout = _layout(plan, program.inputs, self._calls)
         self.chunk = self._chunk_of(memory, most_rows)
-        try:
-            self._lanes = self._new_lanes()
-        except OutOfDeviceMemory as error:
-            self.chunk //= 2
-            logger.warning("chunks of %d rows instead of twice as many: %s", self.chunk, error)
-            self._lanes = self._new_lanes()
+        self._lanes = self._lanes_that_fit()
         self._at_work, self._last = False, self._lanes[0]
 
     def _chunk_of(self, memory: int, most_rows: int) -> int:
@@ -116,6 +111,15 @@ class CudaExecution:
         except ValueError as error:
             raise NotNative(str(error)) from None
         return last - first
+
+    def _lanes_that_fit(self) -> list[_Lane]:
+        try:
+            return self._new_lanes()
+        except OutOfDeviceMemory as error:
+            self.chunk //= 2
+            logger.warning("chunks of %d rows instead of twice as many: %s", self.chunk, error)
+        # Behind the error, whose traceback holds what was allocated before it.
+        return self._new_lanes()
 
     def _new_lanes(self) -> list[_Lane]:
         shape = self._inputs.ids_width, len(self._inputs.numeric), self._tasks

@@ -58,7 +58,9 @@ class _Words:
         self._arrays: list[np.ndarray] = []
         self._array_numbers: dict[int, int] = {}
         self._maps: dict[tuple[float, float], int] = {}
-        self._writers: dict[type, Callable[[Any], list[int]]] = {
+
+    def words(self) -> tuple[list[int], list[np.ndarray]]:
+        writers: dict[type, Callable[[Any], list[int]]] = {
             p.Embed: self._embed,
             p.Layer: self._layer,
             p.Quantise: self._quantise,
@@ -69,8 +71,6 @@ class _Words:
             p.Copy: self._copy,
             p.Take: self._take,
         }
-
-    def words(self) -> tuple[list[int], list[np.ndarray]]:
         tables, values = self._inputs.tables, self._plan.values
         words = [_FORMAT, len(tables), sum(table.slots for table in tables)]
         for table in tables:
@@ -84,7 +84,7 @@ class _Words:
             words += [value.sort, self._elements(number), place]
         words.append(len(self._plan.steps))
         for step in self._plan.steps:
-            words += self._writers[type(step)](step)
+            words += writers[type(step)](step)
         return [*map(int, words), self._plan.logits], self._arrays
 
     def _array(self, array: np.ndarray) -> int:

@@ -76,7 +76,13 @@ class _Planner:
         self._signs: dict[int, int] = {}
         self._constants: dict[str, int] = {}
         self._joined: set[int] = set()
-        self._writers: dict[str, Callable[[int], None]] = {
+
+    @property
+    def _last(self) -> int:
+        return FIRST + len(self._kinds) - 1
+
+    def plan(self) -> Plan:
+        writers: dict[str, Callable[[int], None]] = {
             "embed": self._embed,
             "integer_linear": self._layer,
             "binary_linear": self._layer,
@@ -92,18 +98,12 @@ class _Planner:
             "transpose": self._transpose,
             "take": self._take,
         }
-
-    @property
-    def _last(self) -> int:
-        return FIRST + len(self._kinds) - 1
-
-    def plan(self) -> Plan:
-        missing = sorted(set(self._kinds) - set(self._writers))
+        missing = sorted(set(self._kinds) - set(writers))
         if missing:
             raise NotNative(f"operations {', '.join(missing)}")
         for i, kind in enumerate(self._kinds):
             if FIRST + i not in self._joined:
-                self._writers[kind](i)
+                writers[kind](i)
         self._plan.logits = self._numbers[self._last]
         return self._plan
 

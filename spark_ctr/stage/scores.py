@@ -11,6 +11,8 @@ from pyspark.sql import types as T
 from spark_ctr.stage.columns import column, field_of
 
 SCORE_TYPES = (VectorUDT, T.NumericType)
+# Of columns whose values name the slot of a score.
+SLOT_TYPES = (T.StringType, T.IntegralType, T.BooleanType, T.DateType)
 
 
 def is_vector(dataset: DataFrame, name: str) -> bool:

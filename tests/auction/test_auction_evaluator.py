@@ -198,7 +198,7 @@ def test_factors_that_do_not_fall_are_refused(factors):
 
 def test_columns_in_the_way_are_named(rows):
     with pytest.raises(ValueError, match=r"\['price'\].*rename"):
-        judge().winners(rows.withColumn("price", F.lit(1)))
+        judge().winners(rows.withColumn("Price", F.lit(1)))
 
 
 def test_no_rows_are_said(rows):

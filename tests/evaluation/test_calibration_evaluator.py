@@ -166,6 +166,18 @@ def test_bins_inside_slots_and_random_parts(golden):
     assert 0.1 < metric("MVCE", numParts=4) < 0.5
 
 
+def test_random_parts_are_those_of_the_seed_however_rows_are_partitioned(scored):
+    def metric(dataset, seed):
+        return CalibrationEvaluator(metricName="MVCE", numParts=20, seed=seed).evaluate(dataset)
+
+    # Rows of equal score and label are rows of their own.
+    twice = scored.union(scored)
+    found = metric(twice, 1)
+    assert metric(twice.repartition(7, "label"), 1) == pytest.approx(found, rel=1e-12)
+    assert metric(twice.orderBy("label"), 1) == pytest.approx(found, rel=1e-12)
+    assert metric(twice, 2) != found
+
+
 def test_metrics_of_slots_need_slots(golden):
     for name in ("fieldECE", "binnedFieldECE"):
         with pytest.raises(ValueError, match=f"{name} needs slotCols"):

@@ -2,10 +2,10 @@
 
 import ctypes
 import mmap
+import weakref
 from dataclasses import dataclass
 
 import numpy as np
-import pytest
 
 from spark_ctr.kernels.cuda import CudaError, Memory, OutOfDeviceMemory
 from tests.gpu.on_device import DeviceRunner
@@ -28,13 +28,13 @@ class HostDevice:
     host : CDLL
         From `compile_for_host`.
     most : int
-        Bytes of an allocation.
+        Bytes that may be allocated at a time.
     """
 
     name, arch = "the host", "none"
 
     def __init__(self, host, most=1 << 40):
-        self.host, self.most = host, most
+        self.host, self.most, self.taken = host, most, 0
         self.launched = []
 
     def enter(self):
@@ -44,7 +44,7 @@ class HostDevice:
         getattr(self.host, f"host_{kernel}")
 
     def allocate(self, nbytes):
-        if nbytes > self.most:
+        if self.taken + nbytes > self.most:
             raise OutOfDeviceMemory(f"{nbytes} bytes of {self.name}: CUDA_ERROR_OUT_OF_MEMORY")
         # Whatever goes beyond by 256 bytes or more ends the process.
         page, room = mmap.PAGESIZE, -(-nbytes // 256) * 256
@@ -54,7 +54,13 @@ class HostDevice:
         address = held.ctypes.data
         end = ctypes.c_void_p(address + size)
         assert ctypes.CDLL(None).mprotect(end, ctypes.c_size_t(page), 0) == 0
-        return HostMemory(address + size - room, nbytes, held)
+        self.taken += nbytes
+        memory = HostMemory(address + size - room, nbytes, held)
+        weakref.finalize(memory, self._give_back, nbytes)
+        return memory
+
+    def _give_back(self, nbytes):
+        self.taken -= nbytes
 
     def pinned(self, nbytes):
         return np.full(nbytes, _POISON, np.uint8)
@@ -63,13 +69,9 @@ class HostDevice:
         return HostStream(self)
 
 
-def device_of(host, most=None):
-    """The device of a test: a real one where tests run on it, but with `most` bytes."""
-    if isinstance(host, DeviceRunner):
-        if most is not None:
-            pytest.skip("a device has more memory")
-        return host.device
-    return HostDevice(host) if most is None else HostDevice(host, most)
+def device_of(host):
+    """The device of a test: a real one where tests run on it."""
+    return host.device if isinstance(host, DeviceRunner) else HostDevice(host)
 
 
 class HostStream:

@@ -131,20 +131,27 @@ def test_ids_that_are_not_valid_are_named(host, made, kind):
     np.testing.assert_array_equal(found, expected_logits(made, ids, numeric))
 
 
-def test_half_the_rows_where_memory_is_short(host, made, caplog):
+def test_half_the_rows_where_memory_is_short(stand_in, made, caplog):
     program = read_program(made.header, made.arrays)
-    row_bytes = CudaExecution(program, made.tasks, device_of(host))._layout.row_bytes
-    memory, enough = 2 * 512 * row_bytes, 300 * row_bytes
+    whole = CudaExecution(program, made.tasks, stand_in)
+    row_bytes, weights = whole._layout.row_bytes, sum(part.nbytes for part in whole._weights)
+    del whole
+    assert stand_in.taken == 0
+    memory = 2 * 512 * row_bytes
+    # Enough for one chunk of 512 rows, or for two of 256 once that one is given back.
+    stand_in.most = weights + 600 * row_bytes
     with caplog.at_level(logging.WARNING, "spark_ctr"):
-        execution = CudaExecution(program, made.tasks, device_of(host, enough), memory)
+        execution = CudaExecution(program, made.tasks, stand_in, memory)
     assert execution.chunk == 256
     (said,) = [record.message for record in caplog.records]
     assert "256 rows" in said and "OUT_OF_MEMORY" in said
     ids, numeric = made.rows(700)
     found = logits_of(execution, made, ids, numeric)
     np.testing.assert_array_equal(found, expected_logits(made, ids, numeric))
+    del execution
+    stand_in.most = weights + 300 * row_bytes
     with pytest.raises(OutOfDeviceMemory, match="OUT_OF_MEMORY"):
-        CudaExecution(program, made.tasks, device_of(host, enough // 2), memory)
+        CudaExecution(program, made.tasks, stand_in, memory)
 
 
 def test_errors_have_the_words_of_cuda_and_the_shape(stand_in, made):

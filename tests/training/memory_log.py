@@ -36,7 +36,8 @@ class MemoryFeed:
         for first in range(start * self._batch_size, self.rows, self._batch_size):
             at = torch.as_tensor(order[first : first + self._batch_size])
             r = self._rows
-            yield Batch(r.ids[at], r.numeric[at], r.label[at], r.weight[at])
+            known = None if r.known is None else r.known[at]
+            yield Batch(r.ids[at], r.numeric[at], r.label[at], r.weight[at], known)
 
 
 INPUTS = Inputs((Table("site", 12, 4), Table("ad", 9, 4), Table("hour", 5, 2)), ("age", "price"))

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from memory_log import PLAIN
+from memory_log import PLAIN, MemoryFeed
 
 from spark_ctr.networks import build_network
 from spark_ctr.networks.layers.embedding import embedding_modules
@@ -175,26 +175,12 @@ def test_a_network_without_a_shared_trunk_is_refused(inputs, name):
         loss_of(network, weighting="pcgrad")
 
 
-class Parts:
-    """A feed of rows, a batch at a time."""
-
-    def __init__(self, rows: Batch, size: int) -> None:
-        self.rows, self._all, self._size = rows.rows, rows, size
-        self.steps = -(-rows.rows // size)
-
-    def batches(self, epoch: int, start: int = 0):
-        order = torch.randperm(self.rows, generator=torch.Generator().manual_seed(epoch))
-        r = self._all
-        for at in order.split(self._size)[start:]:
-            yield Batch(r.ids[at], r.numeric[at], r.label[at], r.weight[at], r.known[at])
-
-
 @pytest.mark.parametrize("weighting", ["given", "uncertainty", "gradnorm", "pcgrad"])
 def test_training_learns_both_tasks_and_goes_on_from_a_checkpoint(
     inputs, make_rows, tmp_path, weighting
 ):
     rows, valid = (two_labels(make_rows(n, seed)) for n, seed in ((1_500, 1), (600, 2)))
-    feeds = Parts(rows, 64), Parts(valid, 300)
+    feeds = MemoryFeed(rows, 64, seed=0), MemoryFeed(valid, 300)
 
     def run(epochs, folder):
         network = build_network("shared_bottom", inputs, SMALL, seed=1)
@@ -218,4 +204,4 @@ def test_training_learns_both_tasks_and_goes_on_from_a_checkpoint(
 def test_a_monitored_task_that_is_none_is_refused(network, rows):
     settings = TrainingSettings(monitored_task="sale", **CPU)
     with pytest.raises(ValueError, match="'sale'.*click, conversion"):
-        train(network, Parts(rows, 64), None, settings)
+        train(network, MemoryFeed(rows, 64, seed=0), None, settings)

@@ -9,7 +9,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from memory_log import PLAIN
+from memory_log import PLAIN, MemoryFeed
 from small_parquet import kinds
 
 from spark_ctr.networks import build_network
@@ -40,20 +40,6 @@ def two_labels(rows: Batch) -> Batch:
     )
 
 
-class Parts:
-    """A feed of rows with all that a batch holds."""
-
-    def __init__(self, rows: Batch, size: int) -> None:
-        self.rows, self._all, self._size = rows.rows, rows, size
-        self.steps = -(-rows.rows // size)
-
-    def batches(self, epoch: int, start: int = 0):
-        order = torch.randperm(self.rows, generator=torch.Generator().manual_seed(epoch))
-        r = self._all
-        for at in order.split(self._size)[start:]:
-            yield Batch(r.ids[at], r.numeric[at], r.label[at], r.weight[at], r.known[at])
-
-
 @given(st.integers(1, 9), st.integers(0, 5), st.integers(0, 2**31))
 def test_loss_is_a_sum_over_tasks_and_adds_up_over_parts_of_a_batch(n, cut, seed):
     draw = torch.Generator().manual_seed(seed)
@@ -82,7 +68,7 @@ def test_training_measures_recalibrates_and_keeps_each_task(inputs, make_rows, t
     assert network.tasks == ("click", "buy")
     start_at(network, [-1.0, 0.5], (make_rows(50).ids, make_rows(50).numeric))
     rows, valid = (two_labels(make_rows(n, seed)) for n, seed in ((2_000, 1), (500, 2)))
-    feeds = Parts(rows, 64), Parts(valid, 100)
+    feeds = MemoryFeed(rows, 64, seed=0), MemoryFeed(valid, 100)
     plain = TrainingSettings(learning_rate=1e-2, max_epochs=3, **CPU)
     history = train(network, *feeds, plain, checkpoints=Checkpoints(str(tmp_path)))
     found = predict(network, feeds[1])
@@ -115,9 +101,9 @@ def test_recalibration_is_of_each_task(inputs, make_rows):
     rows = two_labels(make_rows(3_000, 1))
     few = two_labels(make_rows(400, 3))
     settings = TrainingSettings(learning_rate=0.3, max_epochs=2, **CPU | {"recalibrate": True})
-    history = train(network, Parts(few, 16), Parts(rows, 500), settings)
+    history = train(network, MemoryFeed(few, 16, seed=0), MemoryFeed(rows, 500), settings)
     assert list(history.recalibration) == ["click", "buy"]
-    scored = predict(network, Parts(rows, 500))
+    scored = predict(network, MemoryFeed(rows, 500))
     for task, name in enumerate(network.tasks):
         found = history.recalibration[name]
         if found["applied"]:
