@@ -11,9 +11,9 @@ ratio, the mean prediction over the mean truth; for conversions over all impress
 bias of what was learned from clicks.
 
 ``--tune`` prints the figures of each point of a system's grid on draws that no other run reports
-(seeds from 1000 on). What it chose stands in `CHOSEN`. Rows that are reported choose nothing.
-``--compare`` prints, of records that ``--json`` wrote, each system's
-differences from ``single`` with standard errors over seeds.
+(seeds from 1000 on): each of ``--rates``, and two weights of conversions. What it chose stands in
+`CHOSEN`. Rows that are reported choose nothing. ``--compare`` prints, of records that ``--json``
+wrote, each system's differences from ``single`` with standard errors over seeds.
 """
 
 from __future__ import annotations
@@ -52,8 +52,8 @@ SYSTEMS: dict[str, tuple[str, str]] = {
     "ple": ("ple", "given"),
     "esmm": ("esmm", "given"),
 }
+PENALTY, WEIGHTS = 0.05, (1.0, 4.0)
 # Learning rate, penalty of the tables, and weight of conversions.
-GRID = list(product((5e-4, 1e-3), (0.05,), (1.0, 4.0)))
 CHOSEN: dict[str, Point] = {
     **dict.fromkeys(SYSTEMS, (5e-4, 0.05, 1.0)),
     f"{SINGLE} click": (5e-4, 0.05, 1.0),
@@ -177,9 +177,10 @@ def records(arguments: argparse.Namespace) -> Iterator[Record]:
             chosen = [CHOSEN[f"{SINGLE} {task}"] for task in ("click", "conversion")]
             tried = {"": chosen if system == SINGLE else [CHOSEN[system]]}
             if arguments.tune:
-                grid = GRID[:1] if arguments.quick else GRID
-                kept = [p for p in grid if system != SINGLE or p[2] == 1.0]
-                tried = {f", {point}": [point, point] for point in kept}
+                weights = WEIGHTS[:1] if system == SINGLE or arguments.quick else WEIGHTS
+                rates = arguments.rates[:1] if arguments.quick else arguments.rates
+                grid = product(rates, (PENALTY,), weights)
+                tried = {f", {point}": [point, point] for point in grid}
             for which, points in tried.items():
                 found = scored(log, system, points, seed, arguments.quick)
                 for case, values in found.items():
@@ -218,6 +219,7 @@ def _options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--correlation", type=float, default=CORRELATION)
     parser.add_argument("--systems", nargs="+", default=[SINGLE, *SYSTEMS])
     parser.add_argument("--tune", action="store_true")
+    parser.add_argument("--rates", type=float, nargs="+", default=[5e-4, 1e-3], help="to tune by")
     parser.add_argument("--compare", type=Path, help="records to compare, instead of a run")
 
 

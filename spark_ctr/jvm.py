@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
 if TYPE_CHECKING:
-    from pyspark.sql import SparkSession
+    from pyspark.sql import Column, SparkSession
 
 JARS = Path(__file__).resolve().parent / "jars"
 
@@ -125,6 +125,16 @@ def use_jvm_functions(spark: SparkSession) -> bool:
             way_to_jvm_functions(),
         )
     return found
+
+
+def vector_of_two(spark: SparkSession, x: Column, y: Column) -> Column:
+    """Return the dense vector of two numbers, by the JVM where the session has its functions."""
+    from pyspark.ml.functions import array_to_vector
+    from pyspark.sql import functions as F
+
+    if use_jvm_functions(spark):
+        return F.call_function("ctr_vector", x, y)
+    return array_to_vector(F.array(x, y))
 
 
 def way_to_jvm_functions() -> str:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from pyspark.ml.functions import array_to_vector
-from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
@@ -16,7 +15,7 @@ from spark_ctr.calibration.params import CalibratorParams
 from spark_ctr.calibration.score_columns import slot_key
 from spark_ctr.calibration.slot_sums import SlotSums, sum_slots
 from spark_ctr.calibration_curves import ScoreBins, SlotStatistics, fit_calibration
-from spark_ctr.jvm import use_jvm_functions
+from spark_ctr.jvm import vector_of_two
 from spark_ctr.stage.base import param
 from spark_ctr.stage.columns import add_columns, column, field
 from spark_ctr.stage.fit_progress import counted
@@ -246,13 +245,8 @@ class ProbabilityCalibratorModel(CalibratorParams, PersistentStage, StageModel):
         key = slot_key(slots) if slots else None
         p = calibrated(self._fitted.calibration, self._fitted.placement, found, key)
         if is_vector(dataset, name):
-            p = F.when(p.isNotNull(), self._vector(dataset, p))
+            p = F.when(p.isNotNull(), vector_of_two(dataset.sparkSession, 1.0 - p, p))
         return add_columns(dataset, [p.alias(self.getCalibratedCol())])
-
-    def _vector(self, dataset: DataFrame, p: Column) -> Column:
-        if use_jvm_functions(dataset.sparkSession):
-            return F.call_function("ctr_vector", 1.0 - p, p)
-        return array_to_vector(F.array(1.0 - p, p))
 
     def _state(self) -> tuple[dict[str, Any], dict[str, bytes]]:
         return self._fitted.saved()

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from pyspark.ml.functions import array_to_vector
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
-from spark_ctr.jvm import use_jvm_functions
+from spark_ctr.jvm import use_jvm_functions, vector_of_two
 from spark_ctr.rows.feature_columns import elements, invalid_features
 from spark_ctr.rows.scored_batches import Scoring
 from spark_ctr.rows.shared_payload import Payload
@@ -119,11 +118,7 @@ def add_predictions(
     # Under "error" the function that scores has raised already.
     policy = "skip" if stage.getHandleInvalid() == "skip" else "keep"
     scored = rows.apply(scored, found.isNull(), policy, "", stage.uid, counted)
-    in_jvm = use_jvm_functions(dataset.sparkSession)
-
-    def vector(x: Column, y: Column) -> Column:
-        return F.call_function("ctr_vector", x, y) if in_jvm else array_to_vector(F.array(x, y))
-
+    spark = dataset.sparkSession
     numbers = [*range(len(tasks)), *([stage.main_task(tasks)] if len(tasks) > 1 else [])]
     added = []
     for task, (raw, probability, prediction) in zip(
@@ -132,8 +127,8 @@ def add_predictions(
         z = found if len(tasks) == 1 else found[task]
         p = 1 / (1 + F.exp(-z))
         added += [
-            vector(-z, z).alias(raw),
-            vector(1 - p, p).alias(probability),
+            vector_of_two(spark, -z, z).alias(raw),
+            vector_of_two(spark, 1 - p, p).alias(probability),
             F.when(p > stage.getThreshold(), 1.0).otherwise(0.0).alias(prediction),
         ]
     # Two columns of one name cannot be named.
