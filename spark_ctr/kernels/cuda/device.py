@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import weakref
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -157,8 +156,10 @@ def open_device(ordinal: int = 0) -> CudaDevice:
             f"GPU {ordinal} ({device.name}) has architecture {arch}, the kernels are for "
             f"{', '.join(ARCHITECTURES)}"
         )
-    with _words_of_cuda(f"GPU {ordinal} ({device.name})"):
+    try:
         device.set_current()
+    except Exception as error:  # the types of cuda.core's errors are private to it
+        raise _as_cuda_error(error, f"GPU {ordinal} ({device.name})") from error
     return CudaDevice(device, driver, arch)
 
 
@@ -206,10 +207,12 @@ class CudaDevice:
             from cuda.core import ObjectCode
 
             code = b"" if source in self._modules else machine_code(source, self.arch)
-            with _words_of_cuda(f"loading {source} on {self.name}"):
+            try:
                 if source not in self._modules:
                     self._modules[source] = ObjectCode.from_cubin(code, name=source)
                 self._kernels[source, name] = self._modules[source].get_kernel(name)
+            except Exception as error:
+                raise _as_cuda_error(error, f"loading {source} on {self.name}") from error
         return self._kernels[source, name]
 
     def checked(self, result: tuple[Any, ...], asked: str) -> Any:
@@ -251,15 +254,20 @@ class CudaStream:
     ) -> None:
         """See `Stream.launch`."""
         found = self._device.kernel(source, kernel)
-        # cuda.core takes a plain int for an address, and NumPy's numbers at their width.
-        with _words_of_cuda(f"{kernel} of {blocks} blocks, {shared} bytes, {arguments}"):
+        try:
             config = self._config(grid=blocks, block=THREADS, shmem_size=shared)
+            # cuda.core takes a plain int for an address, and NumPy's numbers at their width.
             self._launch(self._stream, config, found, *arguments)
+        except Exception as error:
+            asked = f"{kernel} of {blocks} blocks, {shared} bytes, {arguments}"
+            raise _as_cuda_error(error, asked) from error
 
     def synchronise(self) -> None:
         """See `Stream.synchronise`."""
-        with _words_of_cuda(f"{self._device.name}"):
+        try:
             self._stream.sync()
+        except Exception as error:
+            raise _as_cuda_error(error, self._device.name) from error
 
 
 def _checked(driver: Any, result: tuple[Any, ...], asked: str) -> Any:
@@ -273,11 +281,7 @@ def _checked(driver: Any, result: tuple[Any, ...], asked: str) -> Any:
     return values[0] if values else None
 
 
-@contextmanager
-def _words_of_cuda(asked: str) -> Iterator[None]:
-    """Raise what cuda.core raises as a `CudaError` that says what was asked."""
-    try:
-        yield
-    except Exception as error:
-        full = "OUT_OF_MEMORY" in str(error)
-        raise (OutOfDeviceMemory if full else CudaError)(f"{asked}: {error}") from error
+def _as_cuda_error(error: Exception, asked: str) -> CudaError:
+    """Return what cuda.core raised as an error of ours that says what was asked."""
+    full = "OUT_OF_MEMORY" in str(error)
+    return (OutOfDeviceMemory if full else CudaError)(f"{asked}: {error}")
