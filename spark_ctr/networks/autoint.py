@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from spark_ctr.networks.layers.attention import FieldAttention
+from spark_ctr.networks.layers.context import context_settings, row_context
 from spark_ctr.networks.layers.embedding import EmbeddingTables
-from spark_ctr.networks.layers.mlp import MLP
 from spark_ctr.networks.layers.numeric_fields import NumericFields, common_dim
 from spark_ctr.networks.network import Network
 from spark_ctr.networks.settings import perceptron
@@ -40,12 +40,14 @@ class AutoInt(Network):
         "attention_dim": integer(64, at_least=1, doc="width of all heads together"),
         "heads": integer(2, at_least=1, doc="heads of a layer"),
         "attention_norm": flag(True, doc="layer normalisation of the attention layers"),
+        **context_settings(),
     }
 
     def __init__(self, inputs: Inputs, config: dict[str, Any]) -> None:
         super().__init__(inputs, config)
         dim, width = common_dim(inputs), config["attention_dim"]
         self.embedding = EmbeddingTables(inputs, dim)
+        self.context = row_context(inputs, config)
         self.numeric_fields = NumericFields(len(inputs.numeric), dim)
         self.attention = nn.ModuleList(
             FieldAttention(
@@ -57,19 +59,19 @@ class AutoInt(Network):
             )
             for layer in range(config["attention_layers"])
         )
-        self.mlp = MLP(inputs.width, config["hidden_layers"], config["dropout"], self._norm)
+        self.mlp = self._perceptron(inputs.width)
         fields = len(inputs.tables) + len(inputs.numeric)
         # Without hidden layers the perceptron would only repeat the input.
         deep_width = self.mlp.width if config["hidden_layers"] else 0
         self.output = nn.Linear(fields * width + deep_width, 1)
 
     def _compute(self, ids: Tensor, numeric: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        embedded = self.embedding(ids)
+        embedded, numeric, context = self._enhanced(ids, numeric)
         fields = torch.cat([self.embedding.project(embedded), self.numeric_fields(numeric)], 1)
         attended: dict[str, Tensor] = {}
         for i, layer in enumerate(self.attention):
             fields = layer(fields)
             attended[f"attention_{i}"] = fields.flatten(1)
-        deep, hidden = self.mlp(torch.cat([embedded, numeric], 1))
+        deep, hidden = self.mlp(torch.cat([embedded, numeric], 1), context)
         both = torch.cat([fields.flatten(1), deep], 1) if hidden else fields.flatten(1)
         return self.output(both), {**attended, **hidden}

@@ -7,9 +7,9 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from spark_ctr.networks.layers.context import context_settings, row_context
 from spark_ctr.networks.layers.cross import CrossNetwork
 from spark_ctr.networks.layers.embedding import EmbeddingTables
-from spark_ctr.networks.layers.mlp import MLP
 from spark_ctr.networks.network import Network
 from spark_ctr.networks.settings import perceptron
 from spark_ctr.settings import Setting, integer
@@ -35,23 +35,26 @@ class DCNv2(Network):
         "cross_layers": integer(3, at_least=0, at_most=64, doc="cross layers of dcnv2"),
         "cross_rank": integer(0, at_least=0, doc="rank of the cross matrices; 0: full ones"),
         "cross_experts": integer(4, at_least=1, doc="experts of a cross layer of that rank"),
+        **context_settings(),
     }
 
     def __init__(self, inputs: Inputs, config: dict[str, Any]) -> None:
         super().__init__(inputs, config)
         self.embedding = EmbeddingTables(inputs)
+        self.context = row_context(inputs, config)
         self.cross = CrossNetwork(
             inputs.width, config["cross_layers"], config["cross_rank"], config["cross_experts"]
         )
-        self.mlp = MLP(inputs.width, config["hidden_layers"], config["dropout"], self._norm)
+        self.mlp = self._perceptron(inputs.width)
         # Without hidden layers the perceptron would only repeat the input.
         deep_width = self.mlp.width if config["hidden_layers"] else 0
         self.output = nn.Linear(inputs.width + deep_width, 1)
 
     def _compute(self, ids: Tensor, numeric: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        x0 = torch.cat([self.embedding(ids), numeric], 1)
+        embedded, numeric, context = self._enhanced(ids, numeric)
+        x0 = torch.cat([embedded, numeric], 1)
         crossed, crosses = self.cross(x0)
-        deep, hidden = self.mlp(x0)
+        deep, hidden = self.mlp(x0, context)
         # In autocast the output layer would round to deep's dtype anyway.
         both = torch.cat([crossed.to(deep.dtype), deep], 1) if hidden else crossed
         return self.output(both), {**hidden, **crosses}

@@ -7,10 +7,10 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from spark_ctr.networks.layers.context import context_settings, row_context
 from spark_ctr.networks.layers.embedding import EmbeddingTables
 from spark_ctr.networks.layers.field_pairs import factorization_machine
 from spark_ctr.networks.layers.linear_term import NumericTerm, scalar_tables
-from spark_ctr.networks.layers.mlp import MLP
 from spark_ctr.networks.layers.numeric_fields import common_dim
 from spark_ctr.networks.network import Network
 from spark_ctr.networks.settings import perceptron
@@ -36,19 +36,23 @@ class DeepFM(Network):
 
     name = "deepfm"
     logit_bias = "numeric.bias"
-    settings: ClassVar[dict[str, Setting]] = perceptron([400, 400], dropout=0.2, batch_norm=True)
+    settings: ClassVar[dict[str, Setting]] = {
+        **perceptron([400, 400], dropout=0.2, batch_norm=True),
+        **context_settings(),
+    }
 
     def __init__(self, inputs: Inputs, config: dict[str, Any]) -> None:
         super().__init__(inputs, config)
         self.embedding = EmbeddingTables(inputs, common_dim(inputs))
+        self.context = row_context(inputs, config)
         self.first_order = scalar_tables(inputs)
         self.numeric = NumericTerm(len(inputs.numeric))
-        self.mlp = MLP(inputs.width, config["hidden_layers"], config["dropout"], self._norm)
+        self.mlp = self._perceptron(inputs.width)
         self.output = nn.Linear(self.mlp.width, 1, bias=False)
 
     def _compute(self, ids: Tensor, numeric: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        embedded = self.embedding(ids)
         linear = self.first_order(ids).sum(1, keepdim=True) + self.numeric(numeric)
+        embedded, numeric, context = self._enhanced(ids, numeric)
         pairs = factorization_machine(self.embedding.project(embedded))
-        deep, hidden = self.mlp(torch.cat([embedded, numeric], 1))
+        deep, hidden = self.mlp(torch.cat([embedded, numeric], 1), context)
         return linear + pairs + self.output(deep), hidden

@@ -55,9 +55,9 @@ class ESMM(MultiTaskNetwork):
         return torch.cat([two, both * line[2:, 0] + line[2:, 1]], 1), hidden
 
     def _compute(self, ids: Tensor, numeric: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        x, fields = self._columns(ids, numeric)
-        found, hidden = zip(*(block(x, fields) for block in self.blocks), strict=True)
-        return self.towers(found), joined(list(hidden))
+        x, fields, context = self._columns(ids, numeric)
+        found, hidden = zip(*(block(x, fields, context) for block in self.blocks), strict=True)
+        return self.towers(found, context), joined(list(hidden))
 
 
 def log_odds_of_product(logits: Tensor) -> Tensor:

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from spark_ctr.networks.layers.bilinear import KINDS, BilinearInteraction
+from spark_ctr.networks.layers.context import context_settings, row_context
 from spark_ctr.networks.layers.embedding import EmbeddingTables
 from spark_ctr.networks.layers.linear_term import NumericTerm, scalar_tables
-from spark_ctr.networks.layers.mlp import MLP
 from spark_ctr.networks.layers.numeric_fields import NumericFields, common_dim
 from spark_ctr.networks.layers.senet import FieldReweighting
 from spark_ctr.networks.network import Network
@@ -52,6 +52,7 @@ class FiBiNET(Network):
         **perceptron([400, 400, 400], dropout=0.2),
         "bilinear": choice(*KINDS, doc="which fields or pairs share a matrix"),
         "reduction": integer(3, at_least=1, doc="fields for each unit that reweights them"),
+        **context_settings(),
     }
 
     def __init__(self, inputs: Inputs, config: dict[str, Any]) -> None:
@@ -63,20 +64,22 @@ class FiBiNET(Network):
                 f"{[*(t.name for t in inputs.tables), *inputs.numeric]}; choose another network"
             )
         self.embedding = EmbeddingTables(inputs, dim)
+        self.context = row_context(inputs, config)
         self.numeric_fields = NumericFields(len(inputs.numeric), dim)
         self.first_order = scalar_tables(inputs)
         self.numeric = NumericTerm(len(inputs.numeric))
         self.senet = FieldReweighting(fields, config["reduction"])
         self.bilinear = BilinearInteraction(fields, dim, config["bilinear"])
         width = 2 * self.bilinear.pairs * dim
-        self.mlp = MLP(width, config["hidden_layers"], config["dropout"], self._norm)
+        self.mlp = self._perceptron(width)
         self.output = nn.Linear(self.mlp.width, 1, bias=False)
 
     def _compute(self, ids: Tensor, numeric: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         linear = self.first_order(ids).sum(1, keepdim=True) + self.numeric(numeric)
-        fields = torch.cat([self.embedding.fields(ids), self.numeric_fields(numeric)], 1)
+        embedded, numeric, context = self._enhanced(ids, numeric)
+        fields = torch.cat([self.embedding.project(embedded), self.numeric_fields(numeric)], 1)
         reweighted = self.senet(fields)
         pairs = torch.cat([self.bilinear(fields), self.bilinear(reweighted)], 1).flatten(1)
-        deep, hidden = self.mlp(pairs)
+        deep, hidden = self.mlp(pairs, context)
         interactions = {"senet": reweighted.flatten(1), "bilinear": pairs}
         return linear + self.output(deep), {**interactions, **hidden}

@@ -7,10 +7,10 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from spark_ctr.networks.layers.context import context_settings, row_context
 from spark_ctr.networks.layers.embedding import EmbeddingTables
 from spark_ctr.networks.layers.fusion import BilinearFusion
 from spark_ctr.networks.layers.gate import FeatureGate
-from spark_ctr.networks.layers.mlp import MLP
 from spark_ctr.networks.network import Network
 from spark_ctr.networks.settings import perceptron
 from spark_ctr.settings import Setting, columns, integer, widths
@@ -41,20 +41,22 @@ class FinalMLP(Network):
         "gate_layers": widths([400], doc="widths of the hidden layers of the gates"),
         "first_context": columns(doc="columns that gate the first stream; none: learned weights"),
         "second_context": columns(doc="columns that gate the second stream"),
+        **context_settings(),
     }
 
     def __init__(self, inputs: Inputs, config: dict[str, Any]) -> None:
         super().__init__(inputs, config)
         self.embedding = EmbeddingTables(inputs)
+        self.context = row_context(inputs, config)
         self.first_gate = FeatureGate(inputs, config["first_context"], config["gate_layers"])
         self.second_gate = FeatureGate(inputs, config["second_context"], config["gate_layers"])
-        dropout, norm = config["dropout"], self._norm
-        self.mlp = MLP(inputs.width, config["hidden_layers"], dropout, norm)
-        self.second_mlp = MLP(inputs.width, config["second_layers"], dropout, norm, "second")
+        self.mlp = self._perceptron(inputs.width)
+        self.second_mlp = self._perceptron(inputs.width, config["second_layers"], "second")
         self.fusion = BilinearFusion(self.mlp.width, self.second_mlp.width, config["heads"])
 
     def _compute(self, ids: Tensor, numeric: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        x = torch.cat([self.embedding(ids), numeric], 1)
-        first, hidden = self.mlp(self.first_gate(ids, x))
-        second, others = self.second_mlp(self.second_gate(ids, x))
+        embedded, numeric, context = self._enhanced(ids, numeric)
+        x = torch.cat([embedded, numeric], 1)
+        first, hidden = self.mlp(self.first_gate(ids, x), context)
+        second, others = self.second_mlp(self.second_gate(ids, x), context)
         return self.fusion(first, second), {**hidden, **others}

@@ -36,6 +36,6 @@ class MMoE(MultiTaskNetwork):
         self.towers = self._towers(blocks[0].width)
 
     def _compute(self, ids: Tensor, numeric: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        x, fields = self._columns(ids, numeric)
-        experts, hidden = zip(*(block(x, fields) for block in self.trunk), strict=True)
-        return self.towers([gate(x, experts) for gate in self.gates]), joined(list(hidden))
+        x, fields, context = self._columns(ids, numeric)
+        experts, hidden = zip(*(block(x, fields, context) for block in self.trunk), strict=True)
+        return self.towers([gate(x, experts) for gate in self.gates], context), joined(list(hidden))

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from spark_ctr.networks.layers.blocks import BLOCK_SETTINGS, BLOCKS, Block
+from spark_ctr.networks.layers.context import context_settings, hidden_gates, row_context
 from spark_ctr.networks.layers.embedding import EmbeddingTables
 from spark_ctr.networks.layers.numeric_fields import NumericFields, common_dim
 from spark_ctr.networks.layers.towers import Towers
@@ -36,6 +37,7 @@ class MultiTaskNetwork(Network):
         **perceptron([128, 64]),
         "tower_layers": widths([32], doc="widths of the hidden layers of each task's tower"),
         **BLOCK_SETTINGS,
+        **context_settings(),
     }
 
     trunk: Any
@@ -52,17 +54,21 @@ class MultiTaskNetwork(Network):
         self._fields = BLOCKS[config["block"]].reads_fields
         dim = common_dim(inputs) if self._fields else None
         self.embedding = EmbeddingTables(inputs, dim)
+        self.context = row_context(inputs, config)
         if dim is not None:
             self.numeric_fields = NumericFields(len(inputs.numeric), dim)
 
-    def _columns(self, ids: Tensor, numeric: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the columns side by side [B, width], and as fields [B, F, k] where blocks do."""
-        embedded = self.embedding(ids)
+    def _columns(self, ids: Tensor, numeric: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Return the columns side by side [B, width], as fields [B, F, k] and their context.
+
+        Fields are for blocks that read them, the context for hidden layers that it gates.
+        """
+        embedded, numeric, context = self._enhanced(ids, numeric)
         x = torch.cat([embedded, numeric], 1)
         if not self._fields:
-            return x, x
+            return x, x, context
         fields = self.embedding.project(embedded)
-        return x, torch.cat([fields, self.numeric_fields(numeric)], 1)
+        return x, torch.cat([fields, self.numeric_fields(numeric)], 1), context
 
     def _block(self) -> Block:
         return BLOCKS[self.config["block"]](self.inputs, self.config, self._norm)
@@ -70,7 +76,8 @@ class MultiTaskNetwork(Network):
     def _towers(self, width: int, tasks: int | None = None) -> Towers:
         number = len(self.tasks) if tasks is None else tasks
         layers, dropout = self.config["tower_layers"], self.config["dropout"]
-        return Towers([width] * number, layers, dropout, self._norm)
+        gates = hidden_gates(self.inputs, self.config)
+        return Towers([width] * number, layers, dropout, self._norm, gates)
 
     def trunk_parameters(self) -> list[nn.Parameter]:
         """Return what tasks share above the tables: the trunk's parameters, none of a table."""

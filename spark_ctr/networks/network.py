@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
+from spark_ctr.networks.layers.context import RowContext, hidden_gates
+from spark_ctr.networks.layers.mlp import MLP
 from spark_ctr.settings import Setting
 from spark_ctr.tables import Inputs
 
@@ -52,6 +55,8 @@ class Network(nn.Module):
     derived_tasks: tuple[str, ...] = ()
     logit_bias: ClassVar[str] = "output.bias"
     logit_parts: ClassVar[tuple[str, ...]] = ()
+    embedding: Any
+    context: RowContext | None
 
     def __init__(self, inputs: Inputs, config: dict[str, Any]) -> None:
         super().__init__()
@@ -145,6 +150,24 @@ class Network(nn.Module):
     def _compute(self, ids: Tensor, numeric: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Return logits [B, T] before `logit_calibration`, and hidden activations by name."""
         raise NotImplementedError
+
+    def _enhanced(self, ids: Tensor, numeric: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Return the columns as `context` enhances them, and what the gates of an MLP read.
+
+        Of a network with `embedding`, tables of all columns, and `context`, from `row_context`.
+        """
+        embedded = self.embedding(ids)
+        return (
+            (embedded, numeric, None) if self.context is None else self.context(embedded, numeric)
+        )
+
+    def _perceptron(
+        self, width: int, layers: Sequence[int] | None = None, prefix: str = "hidden"
+    ) -> MLP:
+        """Return an MLP as the settings of `perceptron` and `context_settings` say."""
+        config, gates = self.config, hidden_gates(self.inputs, self.config)
+        widths = config["hidden_layers"] if layers is None else layers
+        return MLP(width, widths, config["dropout"], self._norm, prefix, gates)
 
     @property
     def _norm(self) -> str | None:

@@ -9,7 +9,6 @@ from torch import Tensor, nn
 
 from spark_ctr.networks.layers.blocks import joined
 from spark_ctr.networks.layers.mixture import Gate
-from spark_ctr.networks.layers.mlp import MLP
 from spark_ctr.networks.multi_task import MultiTaskNetwork
 from spark_ctr.settings import Setting, integer
 from spark_ctr.tables import Inputs
@@ -44,7 +43,7 @@ class PLE(MultiTaskNetwork):
         levels, gates = [nn.ModuleList(blocks)], nn.ModuleList()
         for level in range(config["levels"]):
             if level:
-                later = [self._perceptron(width) for _ in range(number)]
+                later = [self._perceptron(width, prefix="later") for _ in range(number)]
                 levels.append(nn.ModuleList(later))
                 gated, width = width, later[0].width
             own = [Gate(gated, of_task + config["shared_experts"]) for _ in self.tasks]
@@ -54,20 +53,17 @@ class PLE(MultiTaskNetwork):
         self.gates: Any = gates
         self.towers = self._towers(width)
 
-    def _perceptron(self, width: int) -> MLP:
-        return MLP(width, self.config["hidden_layers"], self.config["dropout"], self._norm, "later")
-
     def _compute(self, ids: Tensor, numeric: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        x, fields = self._columns(ids, numeric)
-        first, hidden = zip(*(block(x, fields) for block in self.trunk[0]), strict=True)
+        x, fields, context = self._columns(ids, numeric)
+        first, hidden = zip(*(block(x, fields, context) for block in self.trunk[0]), strict=True)
         mixed = self._mixed(self.gates[0], [x] * (len(self.tasks) + 1), first)
         for level, gates in zip(list(self.trunk)[1:], list(self.gates)[1:], strict=True):
             of_task = self.config["task_experts"]
             # Each task's experts read its own mixture, the shared ones the shared mixture.
             sources = [mixed[min(e // of_task, len(self.tasks))] for e in range(len(level))]
-            experts = [expert(z)[0] for expert, z in zip(level, sources, strict=True)]
+            experts = [expert(z, context)[0] for expert, z in zip(level, sources, strict=True)]
             mixed = self._mixed(gates, mixed, experts)
-        return self.towers(mixed[: len(self.tasks)]), joined(list(hidden))
+        return self.towers(mixed[: len(self.tasks)], context), joined(list(hidden))
 
     def _mixed(
         self, gates: Any, selectors: Sequence[Tensor], experts: Sequence[Tensor]

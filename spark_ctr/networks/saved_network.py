@@ -46,7 +46,10 @@ def check_size(inputs: Inputs, config: Mapping[str, Any], tensors: Mapping[str, 
     elements = sum(tensor.numel() for tensor in tensors.values())
     if inputs.ids_width > _MOST_IDS:
         raise ValueError(f"a row of data would have {inputs.ids_width} ids")
+    unread = set() if config.get("context_enhancement", "none") != "none" else {"context_units"}
     for key, value in config.items():
+        if key in unread:
+            continue
         # Each layer, member or expert has a tensor of its own.
         many = len(tensors) if key == "members" or key.endswith("_layers") else elements
         numbers = value if isinstance(value, list) else [value]

@@ -26,5 +26,6 @@ class SharedBottom(MultiTaskNetwork):
         self.towers = self._towers(block.width)
 
     def _compute(self, ids: Tensor, numeric: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        shared, hidden = self.trunk(*self._columns(ids, numeric))
-        return self.towers([shared] * len(self.tasks)), hidden
+        x, fields, context = self._columns(ids, numeric)
+        shared, hidden = self.trunk(x, fields, context)
+        return self.towers([shared] * len(self.tasks), context), hidden

@@ -24,4 +24,8 @@ VARIANTS = [
     ("dcnv2", LOW_RANK),
     ("fibinet", {**SMALL["fibinet"], "bilinear": "each"}),
     ("fibinet", {**SMALL["fibinet"], "bilinear": "all"}),
+    ("fm", {"context_enhancement": "senet", "context_units": 3}),
+    ("deepfm", {**WIDTHS, "context_enhancement": "maskblock", "context_units": 3}),
+    ("dnn", {**WIDTHS, "context_enhancement": "contextnet", "context_units": 3}),
+    ("dcnv2", {**SMALL["dcnv2"], "context_enhancement": "pepnet", "context_units": 3}),
 ]

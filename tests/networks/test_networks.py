@@ -10,6 +10,7 @@ from small_networks import INPUTS, SMALL, VARIANTS
 
 from spark_ctr.networks import NETWORKS, Inputs, Table, build_network
 from spark_ctr.networks.layers.embedding import EmbeddingTables
+from spark_ctr.networks.layers.factors import Factors
 from spark_ctr.networks.layers.mlp import MLP
 
 GATED = {**SMALL["finalmlp"], "first_context": ["user", "site"], "second_context": ["ad"]}
@@ -130,8 +131,13 @@ def test_deepfm_is_linear_plus_pairs_plus_deep():
 @pytest.mark.parametrize(("name", "config"), [*VARIANTS, ("finalmlp", GATED)])
 @pytest.mark.parametrize("norm", [{}, {"batch_norm": True}, {"layer_norm": True}])
 def test_gradient_reaches_every_parameter(name, config, norm):
-    config = {**config, **norm, "dropout": 0.0} if config else {}  # lr and fm have no settings
+    if "hidden_layers" in config:
+        config = {**config, **norm, "dropout": 0.0}
     network = build_network(name, INPUTS, config, seed=1).train()
+    for module in network.modules():
+        if isinstance(module, Factors):
+            # Factors start at 1, whatever the layer before them.
+            torch.nn.init.normal_(module.excite.weight)
     ids, numeric = rows(INPUTS, 64)
     network(ids, numeric).square().sum().backward()
     for parameter_name, parameter in network.named_parameters():
@@ -156,7 +162,7 @@ def test_shapes_of_any_input(name, config, inputs, recwarn):
         with pytest.raises(ValueError, match=r"pairs of columns.*\['a'\]; choose another"):
             build_network(name, inputs, config)
         return
-    norm = {"batch_norm": True} if config else {}
+    norm = {"batch_norm": True} if "hidden_layers" in config else {}
     network = build_network(name, inputs, {**config, **norm}, seed=0)
     for n in (0, 1, 5):
         ids, numeric = rows(inputs, n)
@@ -164,8 +170,8 @@ def test_shapes_of_any_input(name, config, inputs, recwarn):
         assert logits.shape == (n, 1) and logits.dtype == torch.float32
         assert torch.equal(network(ids.long(), numeric), logits)
         layers = {key: h for key, h in hidden.items() if key.startswith("hidden_")}
-        assert [h.shape for h in layers.values()] == ([(n, 8), (n, 6)] if config else [])
-        assert list(layers) == (["hidden_0", "hidden_1"] if config else [])
+        assert [h.shape for h in layers.values()] == ([(n, 8), (n, 6)] if norm else [])
+        assert list(layers) == (["hidden_0", "hidden_1"] if norm else [])
         assert all(h.ndim == 2 and h.shape[0] == n for h in hidden.values())
         network.train().zero_grad()
         # A rank that has run out of rows must still take part, with gradients of zero.
@@ -207,7 +213,8 @@ def test_no_hidden_layers(name):
 
 @pytest.mark.parametrize(("name", "config"), VARIANTS)
 def test_rows_do_not_depend_on_each_other_in_evaluation_mode(name, config):
-    config = {**config, "dropout": 0.5, "batch_norm": True} if config else {}
+    if "hidden_layers" in config:
+        config = {**config, "dropout": 0.5, "batch_norm": True}
     network = build_network(name, INPUTS, config, seed=0)
     ids, numeric = rows(INPUTS, 9)
     with torch.no_grad():

@@ -18,6 +18,9 @@ def test_config_is_complete_and_json():
         "dropout": 0.0,
         "batch_norm": True,
         "layer_norm": False,
+        "context_enhancement": "none",
+        "context_columns": [],
+        "context_units": 32,
     }
     assert network.name == "dcnv2" and network.inputs == INPUTS
     # The defaults must not be shared with a network.
@@ -32,7 +35,7 @@ def test_config_is_complete_and_json():
     [
         ("ffm", {}, "unknown network 'ffm'.*'dcnv2'.*'package.module:Class'"),
         ("ffm:", {}, "unknown network 'ffm:'"),
-        ("dnn", {"cross_layers": 2}, "cross_layers.*valid keys: batch_norm, dropout, hidden"),
+        ("dnn", {"cross_layers": 2}, "cross_layers.*valid keys: batch_norm, .*dropout, hidden"),
         ("lr", {"dropout": 0.1}, "dropout.*valid keys: none"),
         ("dnn", {"hidden_layers": 64}, "hidden_layers.*list of positive ints: 64"),
         ("dnn", {"hidden_layers": [64, 0]}, "hidden_layers"),

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from spark_ctr.networks.layers.attention import FieldAttention
 from spark_ctr.networks.layers.bilinear import BilinearInteraction
+from spark_ctr.networks.layers.context import hidden_gates
 from spark_ctr.networks.layers.cross import CrossNetwork
 from spark_ctr.networks.layers.mlp import MLP
 from spark_ctr.networks.layers.numeric_fields import common_dim
@@ -42,19 +43,26 @@ class Block(nn.Module):
 
     def __init__(self, inputs: Inputs, config: dict[str, Any], norm: str | None) -> None:
         super().__init__()
-        self.mlp = self._perceptron(inputs.width, config, norm)
+        self.mlp = self._perceptron(inputs.width, inputs, config, norm)
         self.width = self.mlp.width
 
     @staticmethod
-    def _perceptron(width: int, config: dict[str, Any], norm: str | None) -> MLP:
-        return MLP(width, config["hidden_layers"], config["dropout"], norm)
+    def _perceptron(
+        width: int,
+        inputs: Inputs,
+        config: dict[str, Any],
+        norm: str | None,
+        prefix: str = "hidden",
+    ) -> MLP:
+        layers, gates = config["hidden_layers"], hidden_gates(inputs, config)
+        return MLP(width, layers, config["dropout"], norm, prefix, gates)
 
-    def forward(self, x: Tensor, fields: Tensor) -> tuple[Tensor, Hidden]:
+    def forward(self, x: Tensor, fields: Tensor, context: Tensor | None) -> tuple[Tensor, Hidden]:
         """Map x [B, inputs.width] and fields [B, F, k] to [B, width] and hidden layers by name.
 
-        Fields are those of a block that reads them, else anything.
+        Fields are those of a block that reads them, else anything; context is that of `MLP`.
         """
-        return self.mlp(x)
+        return self.mlp(x, context)
 
 
 class CrossBlock(Block):
@@ -65,10 +73,10 @@ class CrossBlock(Block):
         self.cross = CrossNetwork(inputs.width, config["cross_layers"])
         self.width = inputs.width + self.mlp.width
 
-    def forward(self, x: Tensor, fields: Tensor) -> tuple[Tensor, Hidden]:
+    def forward(self, x: Tensor, fields: Tensor, context: Tensor | None) -> tuple[Tensor, Hidden]:
         """See `Block.forward`."""
         crossed, crosses = self.cross(x)
-        deep, hidden = self.mlp(x)
+        deep, hidden = self.mlp(x, context)
         return torch.cat([crossed.to(deep.dtype), deep], 1), {**hidden, **crosses}
 
 
@@ -81,10 +89,10 @@ class PairBlock(Block):
         super().__init__(inputs, config, norm)
         self.width = common_dim(inputs) + self.mlp.width
 
-    def forward(self, x: Tensor, fields: Tensor) -> tuple[Tensor, Hidden]:
+    def forward(self, x: Tensor, fields: Tensor, context: Tensor | None) -> tuple[Tensor, Hidden]:
         """See `Block.forward`."""
         pairs = 0.5 * (fields.sum(1).square() - fields.square().sum(1))
-        deep, hidden = self.mlp(x)
+        deep, hidden = self.mlp(x, context)
         return torch.cat([pairs.to(deep.dtype), deep], 1), hidden
 
 
@@ -102,11 +110,11 @@ class AttentionBlock(Block):
         )
         self.width = (len(inputs.tables) + len(inputs.numeric)) * width + self.mlp.width
 
-    def forward(self, x: Tensor, fields: Tensor) -> tuple[Tensor, Hidden]:
+    def forward(self, x: Tensor, fields: Tensor, context: Tensor | None) -> tuple[Tensor, Hidden]:
         """See `Block.forward`."""
         for layer in self.attention:
             fields = layer(fields)
-        deep, hidden = self.mlp(x)
+        deep, hidden = self.mlp(x, context)
         return torch.cat([fields.flatten(1).to(deep.dtype), deep], 1), hidden
 
 
@@ -125,13 +133,13 @@ class BilinearBlock(Block):
             )
         self.senet = FieldReweighting(fields, config["reduction"])
         self.bilinear = BilinearInteraction(fields, dim, "interaction")
-        self.mlp = self._perceptron(2 * self.bilinear.pairs * dim, config, norm)
+        self.mlp = self._perceptron(2 * self.bilinear.pairs * dim, inputs, config, norm)
         self.width = self.mlp.width
 
-    def forward(self, x: Tensor, fields: Tensor) -> tuple[Tensor, Hidden]:
+    def forward(self, x: Tensor, fields: Tensor, context: Tensor | None) -> tuple[Tensor, Hidden]:
         """See `Block.forward`."""
         pairs = [self.bilinear(fields), self.bilinear(self.senet(fields))]
-        return self.mlp(torch.cat(pairs, 1).flatten(1))
+        return self.mlp(torch.cat(pairs, 1).flatten(1), context)
 
 
 class GatedBlock(Block):
@@ -139,15 +147,14 @@ class GatedBlock(Block):
 
     def __init__(self, inputs: Inputs, config: dict[str, Any], norm: str | None) -> None:
         super().__init__(inputs, config, norm)
-        second = config["hidden_layers"], config["dropout"]
-        self.second_mlp = MLP(inputs.width, *second, norm, "second")
+        self.second_mlp = self._perceptron(inputs.width, inputs, config, norm, "second")
         self.gates = nn.Parameter(torch.zeros(2, inputs.width))
         self.width = self.mlp.width + self.second_mlp.width
 
-    def forward(self, x: Tensor, fields: Tensor) -> tuple[Tensor, Hidden]:
+    def forward(self, x: Tensor, fields: Tensor, context: Tensor | None) -> tuple[Tensor, Hidden]:
         """See `Block.forward`."""
-        first, hidden = self.mlp(x * (2 * torch.sigmoid(self.gates[0])))
-        second, others = self.second_mlp(x * (2 * torch.sigmoid(self.gates[1])))
+        first, hidden = self.mlp(x * (2 * torch.sigmoid(self.gates[0])), context)
+        second, others = self.second_mlp(x * (2 * torch.sigmoid(self.gates[1])), context)
         return torch.cat([first, second], 1), {**hidden, **others}
 
 

@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 from spark_ctr.networks.layers.batch_norm import BatchNorm
 from spark_ctr.networks.layers.dropout import Dropout
+from spark_ctr.networks.layers.factors import Factors, FactorsSize
 
 
 class HiddenLayer(nn.Module):
@@ -42,6 +43,12 @@ class MLP(nn.Module):
         Normalisation between the linear map and the ReLU.
     prefix : str
         Layers are named "<prefix>_0", "<prefix>_1", ...
+    gates : FactorsSize, optional
+        Of a gate of each layer, by a context: each activation is multiplied by its `Factors`.
+
+    References
+    ----------
+    Chang et al., "PEPNet", KDD 2023 (gates of hidden layers, PPNet).
     """
 
     def __init__(
@@ -51,6 +58,7 @@ class MLP(nn.Module):
         dropout: float,
         norm: str | None = None,
         prefix: str = "hidden",
+        gates: FactorsSize | None = None,
     ) -> None:
         super().__init__()
         widths = [n_in, *hidden_layers]
@@ -60,11 +68,15 @@ class MLP(nn.Module):
                 for i in range(len(hidden_layers))
             }
         )
+        self.gates = None
+        if gates is not None:
+            sizes = zip(self.layers, hidden_layers, strict=True)
+            self.gates = nn.ModuleDict({name: Factors(*gates, width) for name, width in sizes})
         self.dropout = Dropout(dropout)
         self.width = widths[-1]
 
-    def forward(self, x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """Run x [B, n_in] through all layers.
+    def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, dict[str, Tensor]]:
+        """Run x [B, n_in] through all layers, which context [B, gates.n_in] gates.
 
         Returns
         -------
@@ -75,6 +87,7 @@ class MLP(nn.Module):
         """
         hidden: dict[str, Tensor] = {}
         for name, layer in self.layers.items():
-            hidden[name] = layer(x)
+            x = layer(x)
+            hidden[name] = x if self.gates is None else x * self.gates[name](context)
             x = self.dropout(hidden[name])
         return x, hidden

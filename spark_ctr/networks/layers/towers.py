@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from spark_ctr.networks.layers.factors import FactorsSize
 from spark_ctr.networks.layers.mlp import MLP
 
 
@@ -21,6 +22,8 @@ class Towers(nn.Module):
         Widths of each perceptron; may be empty.
     dropout : float
     norm : {"batch", "layer", None}
+    gates : FactorsSize, optional
+        Of gates of the hidden layers, see `MLP`.
 
     Attributes
     ----------
@@ -33,19 +36,20 @@ class Towers(nn.Module):
         tower_layers: Sequence[int],
         dropout: float,
         norm: str | None,
+        gates: FactorsSize | None = None,
     ) -> None:
         super().__init__()
         self.towers = nn.ModuleList(
-            MLP(width, tower_layers, dropout, norm, "tower") for width in widths
+            MLP(width, tower_layers, dropout, norm, "tower", gates) for width in widths
         )
         ends = [tower_layers[-1] if tower_layers else width for width in widths]
         self.outputs = nn.ModuleList(nn.Linear(width, 1, bias=False) for width in ends)
         self.bias = nn.Parameter(torch.zeros(len(widths)))
 
-    def forward(self, xs: Sequence[Tensor]) -> Tensor:
-        """Map each task's x [B, width] to logits [B, T]."""
+    def forward(self, xs: Sequence[Tensor], context: Tensor | None = None) -> Tensor:
+        """Map each task's x [B, width], and the context of the gates, to logits [B, T]."""
         logits = [
-            output(tower(x)[0])
+            output(tower(x, context)[0])
             for tower, output, x in zip(self.towers, self.outputs, xs, strict=True)
         ]
         return torch.cat(logits, 1) + self.bias
