@@ -6,6 +6,7 @@ from spark_ctr.datasets.click_log import click_log
 from spark_ctr.datasets.click_log_config import (
     TRUTH_COLUMNS,
     ClickLogConfig,
+    ContextEffect,
     Identifier,
     Interaction,
     Numeric,
@@ -14,6 +15,7 @@ from spark_ctr.datasets.click_log_config import (
 __all__ = [
     "TRUTH_COLUMNS",
     "ClickLogConfig",
+    "ContextEffect",
     "Identifier",
     "Interaction",
     "Numeric",

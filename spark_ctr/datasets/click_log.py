@@ -257,13 +257,26 @@ def _click_effects(config: ClickLogConfig) -> list[Column]:
         if column.effect:
             turn = (column.drift * math.pi / 2.0, _TIME) if column.drift else None
             stream = _truth(config, CLICK, column.name)
-            effects.append(_effect(stream, column.effect, column.name, turn=turn))
+            effect = _effect(stream, column.effect, column.name, turn=turn)
+            effects.append(_in_context(config, column.name, effect))
     for pair in config.interactions:
         if pair.effect:
             stream = _truth(config, CLICK, pair.left, pair.right)
             effects.append(_effect(stream, pair.effect, pair.left, pair.right))
     numerics = [column for column in config.numerics if column.effect]
-    return effects + [_numeric_effect(column, column.effect) for column in numerics]
+    return effects + [
+        _in_context(config, column.name, _numeric_effect(column, column.effect))
+        for column in numerics
+    ]
+
+
+def _in_context(config: ClickLogConfig, name: str, effect: Column) -> Column:
+    """Return the click effect of a column as the contexts of the row weigh it."""
+    for context in config.contexts:
+        if context.column == name and context.spread:
+            stream = _truth(config, CLICK, context.context, name, "weight")
+            effect *= F.lit(1.0) + _effect(stream, context.spread, context.context)
+    return effect
 
 
 def _conversion_effects(config: ClickLogConfig) -> list[Column]:

@@ -150,6 +150,29 @@ class Interaction:
 
 
 @dataclass(frozen=True)
+class ContextEffect:
+    """What a column means for clicks differs by the value of another, such as a domain.
+
+    In each value of the context, the column's click effect weighs ``1 + spread * z``, with a
+    standard normal z of that value: what raises the click logit in one may lower it in another.
+    A missing context weighs 1.
+
+    Parameters
+    ----------
+    context
+        Name of an identifier column.
+    column
+        Name of another identifier column, or of a numeric one.
+    spread
+        Standard deviation over the context's values of the weight.
+    """
+
+    context: str
+    column: str
+    spread: float
+
+
+@dataclass(frozen=True)
 class ClickLogConfig:
     """The world a synthetic click log is drawn from.
 
@@ -157,6 +180,8 @@ class ClickLogConfig:
     ----------
     identifiers, numerics, interactions
         The columns and their effects.
+    contexts
+        By which columns the click effects of others differ.
     constants
         Pairs of a column name and the one string it holds.
     click_rate
@@ -217,6 +242,7 @@ class ClickLogConfig:
     trend: float = 0.2
     truth_seed: int = 0
     conversion_delay: float = 0.0
+    contexts: tuple[ContextEffect, ...] = ()
 
     def __post_init__(self) -> None:
         """Check the ranges and that every name is there once."""
@@ -240,6 +266,17 @@ class ClickLogConfig:
                     f"choose from {sorted(known)}"
                 )
 
+        for effect in self.contexts:
+            of_columns = {column.name for column in self._configured} - {effect.context}
+            for field, name, found in (
+                ("context", effect.context, known),
+                ("column", effect.column, of_columns),
+            ):
+                if name not in found:
+                    raise ValueError(
+                        f"ContextEffect has the {field} {name!r}; choose one of {sorted(found)}"
+                    )
+
     @property
     def _configured(self) -> tuple[Identifier | Numeric, ...]:
         return (*self.identifiers, *self.numerics)
@@ -262,6 +299,7 @@ class ClickLogConfig:
         relevant = {column.name for column in self._configured if column.effect}
         for pair in self.interactions:
             relevant |= {pair.left, pair.right} if pair.effect else set()
+        relevant |= {e.context for e in self.contexts if e.spread and e.column in relevant}
         relevant |= {SLOT} if self.slot_effect and self.slots > 1 else set()
         moving = any(column.drift and column.effect for column in self.identifiers)
         if self.hour_effect or self.weekend_effect or self.trend or moving:

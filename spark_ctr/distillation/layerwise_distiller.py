@@ -123,7 +123,7 @@ class LayerwiseDistiller(MetaStage, DistillationParams, CTREstimator):
         teacher = self._nested("student").copy()
         teacher._resetUid(f"{self.uid}_teacher")
         own = ("network", "hiddenLayers", "crossLayers", "dropout", "batchNorm", "networkOptions")
-        for name in (*own, "embeddingDim", "initialModel"):
+        for name in (*own, "contextEnhancement", "contextCols", "embeddingDim", "initialModel"):
             teacher.clear(teacher.getParam(name))
         return teacher.setMembers(3)
 

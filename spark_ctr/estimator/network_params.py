@@ -19,7 +19,11 @@ _SHAPE = {
     "crossLayers": "cross_layers",
     "dropout": "dropout",
     "batchNorm": "batch_norm",
+    "contextEnhancement": "context_enhancement",
+    "contextCols": "context_columns",
 }
+# Those that mean nothing to a network that has no such setting, and are then refused.
+_MEANT = ("contextEnhancement", "contextCols")
 
 
 def _shape_param(name: str) -> Any:
@@ -63,6 +67,8 @@ class HasNetwork(Stage):
     crossLayers = _shape_param("crossLayers")
     dropout = _shape_param("dropout")
     batchNorm = _shape_param("batchNorm")
+    contextEnhancement = _shape_param("contextEnhancement")
+    contextCols = _shape_param("contextCols")
     embeddingDim = param(
         "embeddingDim",
         "widest embedding row: columns whose table is planned wider get this width; unset: as "
@@ -81,12 +87,13 @@ class HasNetwork(Stage):
     def network_config(self) -> dict[str, Any]:
         """Return the settings of the chosen network that are set; the others are its own defaults.
 
-        Params that the network does not have are left out.
+        Params that the network does not have are left out, but for those of its context.
 
         Raises
         ------
         ValueError
-            If networkOptions has a key that the network does not have, or that is a Param.
+            If networkOptions has a key that the network does not have, or that is a Param; if the
+            network has no context and its Params are set.
         ImportError, TypeError
             If the network is an import path that does not lead to an nn.Module.
         """
@@ -97,6 +104,13 @@ class HasNetwork(Stage):
         twice = [f"{key} (set {known[key]})" for key in options if key in known]
         if twice:
             raise ValueError(f"networkOptions holds what is a Param: {', '.join(twice)}")
+        meant = [name for name in _MEANT if self._value(name) not in (None, "none", [])]
+        if meant and _SHAPE[meant[0]] not in known:
+            raise ValueError(
+                f"{meant[0]} is set, and network '{network}' has no part that enhances embeddings "
+                "by a context: clear it or choose another network; a Network of your own declares "
+                "spark_ctr.networks.context_settings()"
+            )
         unknown = [] if settings is None else sorted(set(options) - set(settings))
         if unknown:
             valid = ", ".join(sorted(set(settings or ()) - set(known))) or "none"

@@ -1,5 +1,6 @@
 """Click models in PyTorch."""
 
+from spark_ctr.networks.layers.context import context_settings, row_context
 from spark_ctr.networks.layers.embedding import EmbeddingTables
 from spark_ctr.networks.network import Network
 from spark_ctr.networks.registry import MULTI_TASK_NETWORKS, NETWORKS, build_network
@@ -14,4 +15,6 @@ __all__ = [
     "Network",
     "Table",
     "build_network",
+    "context_settings",
+    "row_context",
 ]

@@ -536,6 +536,8 @@ VALUES: dict[str, Any] = {
     "tensorBoardDir": "/tmp",
     "hiddenLayers": [8],
     "crossLayers": 1,
+    "contextEnhancement": "senet",
+    "contextCols": ["site"],
     "dropout": 0.1,
     "batchNorm": False,
     "embeddingDim": 2,

@@ -12,6 +12,7 @@ from sklearn.metrics import log_loss, roc_auc_score
 from spark_ctr.datasets import (
     TRUTH_COLUMNS,
     ClickLogConfig,
+    ContextEffect,
     Identifier,
     Interaction,
     Numeric,
@@ -61,6 +62,30 @@ def test_seeds_share_the_truth(spark):
     assert sorted(row.ad_id for row in by_ad) == [f"ad_{rank:06d}" for rank in range(1, 6)]
     assert {row.n for row in by_ad} == {1}
     assert config.relevant_columns == ("ad_id",)
+
+
+@pytest.mark.once
+def test_contexts_weigh_effects(spark):
+    """In each domain the logit is a multiple of the ad's effect, with a factor of the domain."""
+    config = ClickLogConfig(
+        identifiers=(Identifier("ad_id", 5, effect=1.0), Identifier("domain", 4, missing=0.2)),
+        numerics=(),
+        interactions=(),
+        slot_effect=0.0,
+        hour_effect=0.0,
+        weekend_effect=0.0,
+        trend=0.0,
+        contexts=(ContextEffect("domain", "ad_id", 0.8),),
+    )
+    assert config.relevant_columns == ("ad_id", "domain")
+    found = click_log(spark, 2_000, config=config).fillna("none", ["domain"]).toPandas()
+    p = found["click_probability"].to_numpy()
+    logits = found.assign(logit=np.log(p / (1 - p))).pivot_table("logit", "domain", "ad_id")
+    effects = logits.sub(logits.mean(1), axis=0).to_numpy()
+    known = effects[list(logits.index).index("none")]
+    weights = effects @ known / (known @ known)
+    np.testing.assert_allclose(effects, np.outer(weights, known), atol=1e-6)
+    assert np.ptp(weights) > 0.3 and len(weights) == 5
 
 
 @pytest.mark.once
@@ -199,6 +224,8 @@ def test_best_reachable_metrics(spark, log):
         (lambda: ClickLogConfig(days=0), "days"),
         (lambda: ClickLogConfig(constants=(("slot", "x"),)), "slot"),
         (lambda: ClickLogConfig(interactions=(Interaction("ad_id", "x", 1.0),)), "'x'"),
+        (lambda: ClickLogConfig(contexts=(ContextEffect("price", "ad_id", 1.0),)), "'price'.*'ad"),
+        (lambda: ClickLogConfig(contexts=(ContextEffect("ad_id", "ad_id", 1.0),)), "'ad_id'.*'age"),
         (lambda: click_log(None, -1), "rows"),
     ],
 )

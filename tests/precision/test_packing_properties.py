@@ -45,6 +45,10 @@ def inputs_of(draw):
 def config_of(draw, name, inputs):
     """Settings of a network, its own ones too."""
     config = {"members": draw(st.sampled_from([1, 1, 2]))}
+    if name != "lr":
+        kinds = NETWORKS[name].settings["context_enhancement"].choices
+        config |= {"context_enhancement": draw(st.sampled_from(["none", *kinds]))}
+        config |= {"context_units": draw(st.integers(1, 9))}
     if name in ("lr", "fm"):
         return config
     norm = draw(st.sampled_from(["batch_norm", "layer_norm", None]))

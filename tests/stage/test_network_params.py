@@ -66,7 +66,7 @@ def test_the_average_of_weights_is_kept_unless_told_otherwise(data):
         (
             classifier("dcnv2", networkOptions={"rank": 2}),
             ValueError,
-            r"network 'dcnv2' has no \['rank'\]; its options are: cross_experts, cross_rank",
+            r"network 'dcnv2' has no \['rank'\]; its options are: context_units, cross_experts",
         ),
         (
             classifier("dnn", networkOptions={"dropout": 0.5}),
@@ -75,6 +75,26 @@ def test_the_average_of_weights_is_kept_unless_told_otherwise(data):
         ),
         (classifier("dnn", networkOptions={"members": 2}), ValueError, "is a Param: members"),
         (classifier("lr", networkOptions={"heads": 1}), ValueError, "its options are: none"),
+        (
+            classifier("lr", contextEnhancement="epnet"),
+            ValueError,
+            "contextEnhancement is set.*'lr'",
+        ),
+        (
+            classifier(SORTS, contextCols=["site"]),
+            ValueError,
+            "contextCols is set.*context_setting",
+        ),
+        (
+            classifier("dnn", contextCols=["site"]),
+            ValueError,
+            r"\['site'\], and contextEnhancement",
+        ),
+        (
+            classifier("dnn", contextEnhancement="ppnet", contextCols=["x"]),
+            ValueError,
+            r"contextCols names \['x'\], and the network's columns are \['site'",
+        ),
         (classifier("no_module:A"), ImportError, "cannot import 'no_module'"),
         (classifier("tests.networks.own_networks:Wide"), ValueError, r"\[B, T\]"),
         (MixedPrecisionQuantizer(classifier=classifier(SORTS)), ValueError, "'sort' is no operat"),
@@ -94,6 +114,20 @@ def test_what_cannot_work_is_refused_before_training(stage, error, message, data
     stage._train = no_training
     with pytest.raises(error, match=message):
         stage.fit(data)
+
+
+def test_a_context_is_of_the_network_and_of_its_student(data, tmp_path):
+    context = {"contextEnhancement": "pepnet", "contextCols": ["site"]}
+    full = classifier("dnn", hiddenLayers=[5, 4], networkOptions={"context_units": 3}, **context)
+    model = MixedPrecisionQuantizer(classifier=full, maxIter=1, binaryShare=1.0).fit(data)
+    gates = {"context.columns.factors.squeeze", "mlp.gates.hidden_1.excite"}
+    assert gates <= model.plan.keys() == model.packedModel.layers.keys()
+    model.save(f"{tmp_path}/model")
+    loaded = type(model).load(f"{tmp_path}/model")
+    first, again = (m.transform(data).select("rawPrediction").collect() for m in (model, loaded))
+    assert first == again
+    network = full.fit(data).copy()
+    assert network.getContextCols() == ["site"] and network.getContextEnhancement() == "pepnet"
 
 
 def test_an_ensemble_of_any_network_is_quantised(data, tmp_path):
