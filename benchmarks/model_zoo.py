@@ -27,6 +27,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -182,10 +183,16 @@ def built(
     return network, classifier.training_settings()
 
 
-def trained(
-    log: Log, params: dict[str, Any], seed: int, arguments: argparse.Namespace
-) -> dict[str, float]:
-    """Train as a `CTRClassifier` with these Params would; figures of the scored rows."""
+@dataclass(frozen=True)
+class Fitted:
+    """Figures of the scored rows, and those of the rows that chose the epoch, in the best one."""
+
+    figures: dict[str, float]
+    best: dict[str, float]
+
+
+def fitted(log: Log, params: dict[str, Any], seed: int, arguments: argparse.Namespace) -> Fitted:
+    """Train as a `CTRClassifier` with these Params would, and score."""
     network, settings = built(log, params, seed, arguments)
     rows, valid = log.split(seed)
     clicks = float(rows.label.sum())
@@ -198,9 +205,17 @@ def trained(
     found = predict(network, feed(log.test, 8192, seed))
     measured = scores(*found.of_task()[:2])
     measured |= {"best epoch": float(history.best_epoch + 1), "CPU time": taken}
-    if log.valid is not log.test:
-        measured["auc" + CHOOSING] = history.best["valid_auc"]
-    return measured
+    return Fitted(measured, history.best)
+
+
+def trained(
+    log: Log, params: dict[str, Any], seed: int, arguments: argparse.Namespace
+) -> dict[str, float]:
+    """Train as a `CTRClassifier` with these Params would; figures of the scored rows."""
+    found = fitted(log, params, seed, arguments)
+    if log.valid is log.test:
+        return found.figures
+    return found.figures | {"auc" + CHOOSING: found.best["valid_auc"]}
 
 
 def trained_by_fuxictr(

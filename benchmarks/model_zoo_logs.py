@@ -140,14 +140,21 @@ def talking_data(master: str) -> Log | str:
     return _encoded(cleaner, parts, "is_attributed", "is_attributed")
 
 
-def drawn(master: str, rows: int, click_rate: float | None = None, history: int = 0) -> Log:
+def drawn(
+    master: str,
+    rows: int,
+    click_rate: float | None = None,
+    history: int = 0,
+    config: ClickLogConfig | None = None,
+    first_seed: int = 0,
+) -> Log:
     """Draw a click log, and half as many rows of another seed to score, and encode both.
 
     The scored rows have their true probabilities as labels. `history` is how many further rows to
     draw; the stages that encode are fitted to the log's own rows.
     """
     spark = spark_session(master, "spark_ctr teacher", session_settings())
-    config = ClickLogConfig()
+    config = config or ClickLogConfig()
     if click_rate is not None:
         config = replace(config, click_rate=click_rate)
     cleaner = ClickLogCleaner(
@@ -160,7 +167,7 @@ def drawn(master: str, rows: int, click_rate: float | None = None, history: int 
         timestampCol="timestamp",
     )
     parts = {
-        name: click_log(spark, n, seed=seed, partitions=4, config=config).persist()
+        name: click_log(spark, n, seed=first_seed + seed, partitions=4, config=config).persist()
         for name, n, seed in (("train", rows, 0), ("test", rows // 2, 1), ("history", history, 2))
         if n
     }
