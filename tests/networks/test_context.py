@@ -39,8 +39,8 @@ def layers(factors):
 def factors_of(factors, context, bounded):
     """Compute the factors of one row."""
     w1, b1, w2, b2 = layers(factors)
-    free = w2 @ np.maximum(w1 @ context + b1, 0) + b2
-    return 2 / (1 + np.exp(-free)) if bounded else free
+    free = 1 + w2 @ np.maximum(w1 @ context + b1, 0) + b2
+    return np.clip(free, 0, 2) if bounded else free
 
 
 def normed(row, norm):

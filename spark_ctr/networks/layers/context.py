@@ -88,7 +88,7 @@ class Enhancement(nn.Module):
 
 
 class EmbeddingGate(Enhancement):
-    """x * 2 sigmoid(W_2 ReLU(W_1 x)); of what decides, the context's columns alone learn by it.
+    """A factor for each unit by all columns, of which those of the context alone learn by it.
 
     References
     ----------
@@ -107,7 +107,7 @@ class EmbeddingGate(Enhancement):
 class FieldGate(Enhancement):
     """A factor for each column, by the means of the context's columns.
 
-    Squeeze and excitation with 2 sigmoid(.) for the outer ReLU, so that it starts at 1.
+    Squeeze and excitation, but for the outer ReLU: `Factors` start at 1.
 
     References
     ----------

@@ -4,27 +4,28 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 
 class Factors(nn.Module):
-    """W_2 ReLU(W_1 c), of a context c: in (0, 2) by 2 sigmoid(.), or free.
+    """1 + W_2 ReLU(W_1 c), of a context c: within [0, 2], or free.
 
-    W_2 starts at 0, so that all factors are 1 and training decides what departs from it.
+    W_2 starts at 0, so that all factors are 1 and training decides what departs from it. Published
+    gates are 2 sigmoid(.), which has the same bounds, start and slope within a factor of 2; this
+    one packed programs compute natively (as MobileNetV3 takes a hard sigmoid in its gates).
 
     Parameters
     ----------
     n_in, units, n_out : int
         Width of the context, of the layer in between, and number of factors.
     bounded : bool
-        Whether 2 sigmoid(.) bounds them.
+        Whether they are clamped.
 
     References
     ----------
     Chang et al., "PEPNet", KDD 2023 (Gate NU, bounded); Wang et al., "MaskNet", DLP-KDD 2021
-    (instance-guided mask, free).
+    (instance-guided mask, free); Howard et al., "Searching for MobileNetV3", ICCV 2019.
     """
 
     def __init__(self, n_in: int, units: int, n_out: int, bounded: bool = True) -> None:
@@ -32,12 +33,12 @@ class Factors(nn.Module):
         self.squeeze, self.excite = nn.Linear(n_in, units), nn.Linear(units, n_out)
         self.bounded = bounded
         nn.init.zeros_(self.excite.weight)
-        nn.init.constant_(self.excite.bias, 0.0 if bounded else 1.0)
+        nn.init.zeros_(self.excite.bias)
 
     def forward(self, context: Tensor) -> Tensor:
         """Map context [B, n_in] to factors [B, n_out]."""
-        free = self.excite(F.relu(self.squeeze(context)))
-        return 2 * torch.sigmoid(free) if self.bounded else free
+        change = self.excite(F.relu(self.squeeze(context)))
+        return F.relu(2 - F.relu(1 - change)) if self.bounded else 1 + change
 
 
 class FactorsSize(NamedTuple):
