@@ -156,7 +156,7 @@ def measure(arguments: argparse.Namespace) -> Iterator[Record]:
                 for rate in arguments.rates if arguments.tune else [None]:
                     found = fitted(log, params_of(name, system, log, rate), seed, arguments)
                     if rate is not None:
-                        case, value = f"{name} at {rate:g}{CHOOSING}", found.best["valid_log_loss"]
+                        case, value = f"{name} at {rate:g}{CHOOSING}", found.best["valid_loss"]
                         yield Record(case, system, "log_loss", value, "", seed)
                         continue
                     for metric, value in found.figures.items():

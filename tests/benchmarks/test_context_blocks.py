@@ -51,7 +51,7 @@ def test_every_system_is_timed_and_some_are_trained(log):
     assert all(r.value > 0 for r in rows)
     for system in ("dnn", "dnn, pepnet", "dcnv2, epnet"):
         found = fitted(log, params_of("drawn", system, log), 0, ARGUMENTS)
-        assert 0.4 < found.figures["auc"] < 1 and np.isfinite(found.best["valid_log_loss"])
+        assert 0.4 < found.figures["auc"] < 1 and np.isfinite(found.best["valid_loss"])
 
 
 def test_differences_from_the_plain_network_are_by_seed():
