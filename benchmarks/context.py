@@ -62,7 +62,7 @@ OF_LOG: dict[str, dict[str, Any]] = {
     "adult": {},
     "frappe": {"batchSize": 4096, "embeddingRegularization": 0.05, "learningRateDecay": 0.1},
 }
-# Learning rates that `--tune` chose of 0.0005, 0.001, 0.002, on the drawn log of 0.004 and 0.008 too;
+# Learning rates that `--tune` chose of 0.0005, 0.001, 0.002, on the drawn log also 0.004 and 0.008;
 # where none stands here it is the default of CTRClassifier, 0.001.
 RATES: dict[str, dict[str, float]] = {
     "drawn": {
