@@ -168,9 +168,9 @@ def measure(arguments: argparse.Namespace) -> Iterator[Record]:
             if arguments.times == "only":
                 continue
             for system in arguments.systems:
-                for rate in arguments.rates if arguments.tune else [None]:
+                for rate in arguments.rates if arguments.tune else [arguments.rate]:
                     found = fitted(log, params_of(name, system, log, rate), seed, arguments)
-                    if rate is not None:
+                    if arguments.tune:
                         case, value = f"{name} at {rate:g}{CHOOSING}", found.best["valid_loss"]
                         yield Record(case, system, "log_loss", value, "", seed)
                         continue
@@ -206,6 +206,7 @@ def _options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rows", type=int, default=ROWS, help="rows of the drawn log to train on")
     parser.add_argument("--tune", action="store_true")
     parser.add_argument("--rates", type=float, nargs="+", default=[5e-4, 1e-3, 2e-3])
+    parser.add_argument("--rate", type=float, help="of all systems, instead of RATES")
     parser.add_argument("--times", choices=["also", "only", "none"], default="also")
     parser.add_argument("--compare", type=Path, help="records to compare, instead of a run")
     parser.set_defaults(precision="float32", epochs=None)
