@@ -82,6 +82,7 @@ def summary_of(
         1 / (1 + math.exp(-data.log_odds)),
         _validation_points(params, data, predict),
         {task.name: asdict(task) for task in data.tasks} if len(data.tasks) > 1 else {},
+        dict(data.held_out),
     )
 
 

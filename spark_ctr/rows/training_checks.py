@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 from pyspark.sql import DataFrame
 
 from spark_ctr.rows.negative_sampling import DROPPED, logit_shift
+from spark_ctr.rows.split import REASONS, feature_names, label_names
 from spark_ctr.rows.training_columns import TaskLabel, TrainingColumns, further_prefix
 from spark_ctr.rows.training_files import (
     LabelCounts,
@@ -17,14 +20,7 @@ from spark_ctr.rows.training_files import (
     reason_counts,
     row_count,
 )
-from spark_ctr.rows.training_rows import (
-    INVALID,
-    REASONS,
-    TRAIN,
-    VALID,
-    feature_names,
-    label_names,
-)
+from spark_ctr.rows.training_rows import INVALID, TRAIN, VALID
 from spark_ctr.stage.labels import unusual_labels
 from spark_ctr.tables import Inputs
 from spark_ctr.training.metrics import log_odds
@@ -94,6 +90,8 @@ class TrainingData:
         Equal for the same teachers and the same unlabelled rows.
     tasks : tuple of TaskRows
         What is known of each task; `positives` and `log_odds` are the first one's.
+    held_out : dict
+        Which rows are for validation, see `held_out.held_out_rule`.
     """
 
     train_path: str
@@ -117,6 +115,7 @@ class TrainingData:
     unlabelled_ratio: float = 1.0
     teacher_digest: str = ""
     tasks: tuple[TaskRows, ...] = ()
+    held_out: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def labels(self) -> list[str]:
@@ -146,6 +145,7 @@ def checked_data(
     folder: str,
     expected: int | None,
     further: tuple[Inputs, ...] = (),
+    held_out: Mapping[str, Any] | None = None,
 ) -> TrainingData:
     """Count what `training_rows.write_rows` wrote, and refuse what cannot be trained on.
 
@@ -160,6 +160,8 @@ def checked_data(
         Rows that must be there, where not all might be seen from here.
     further : tuple of Inputs
         Of the further features.
+    held_out : mapping or None
+        From `training_rows.write_rows`.
 
     Raises
     ------
@@ -221,6 +223,7 @@ def checked_data(
         digest=f"{train.digest}-{valid.digest}",
         further=further,
         tasks=tuple(tasks),
+        held_out=held_out or {},
     )
 
 
