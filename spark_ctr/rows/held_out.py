@@ -70,7 +70,7 @@ def missing_columns(dataset: DataFrame, rule: dict[str, Any]) -> list[str]:
         wanted = {rule["column"]: rule.get("type", "boolean")}
     else:
         columns = _drawn(rule)
-        tasks = [name for t in columns.tasks for name in (t.label, t.of_clicks, t.time)]
+        tasks = [name for t in columns.tasks for name in (t.label, t.of_clicks, t.time, t.weight)]
         features = [name for pair in columns.pairs for name in pair]
         named = [*rule["raw"], columns.label, columns.weight, *tasks, *features]
         wanted = {name: None for name in named if name is not None}

@@ -9,7 +9,7 @@ from pyspark.sql import functions as F
 
 from spark_ctr.rows.feature_columns import elements, invalid_features, usable_elements
 from spark_ctr.rows.negative_sampling import copy_number
-from spark_ctr.rows.task_labels import label_columns
+from spark_ctr.rows.task_labels import label_columns, label_weights
 from spark_ctr.rows.training_columns import TrainingColumns, feature_inputs, further_prefix
 from spark_ctr.stage.columns import column
 from spark_ctr.stage.raw_rows import raw_columns, raw_hash
@@ -22,6 +22,7 @@ REASONS = (
     "weight is null, negative, not finite or beyond float32",
     "features",
     "validation time is null or not finite",
+    "weight of a task is null, negative, not finite or beyond float32 where its label is known",
 )
 _SPLIT_STEPS = 1_000_000
 
@@ -29,6 +30,12 @@ _SPLIT_STEPS = 1_000_000
 def label_names(count: int) -> list[str]:
     """Name the columns of the files that hold the labels of so many tasks."""
     return Layout(0, 0, n_labels=count).labels
+
+
+def label_weight_names(columns: TrainingColumns) -> list[str]:
+    """Name the columns of the files that multiply the weights, one a task; none without any."""
+    weighted = any(task.weight for task in columns.tasks)
+    return Layout(0, 0, n_labels=len(columns.tasks), weighted=weighted).label_weights
 
 
 def feature_names(inputs: Inputs, prefix: str = "") -> list[str]:
@@ -75,7 +82,8 @@ def raw_names(dataset: DataFrame, columns: TrainingColumns) -> list[str]:
     """Name the columns whose content places a row; none where the dataset has but its features."""
     made = [name for pair in columns.pairs for name in pair] + [columns.label]
     made += [task.label for task in columns.tasks if task.label != columns.label]
-    names = raw_columns(dataset, [*made, *([columns.weight] if columns.weight else [])])
+    weights = {columns.weight, *(task.weight for task in columns.tasks)} - {None}
+    names = raw_columns(dataset, [*made, *map(str, weights)])
     return [] if {*names} <= {columns.validation} else names
 
 
@@ -108,9 +116,12 @@ def split_rows(
     """
     labels, outside = label_columns(dataset, columns)
     weight = F.lit(1.0) if columns.weight is None else column(columns.weight).cast("double")
+    of_labels = label_weights(dataset, columns, labels)
     parts = prefixed_inputs(dataset, columns)
     flat, bad_features = checked_elements(parts, columns.handle_invalid)
     reason = F.when(outside, 0).when(~_usable(weight), 1)
+    for one in of_labels:
+        reason = reason.when(~_usable(one), 4)
     if columns.handle_invalid != "keep":
         reason = reason.when(bad_features, 2)
         if columns.validation_time is not None:
@@ -123,6 +134,10 @@ def split_rows(
             for one, name in zip(labels, label_names(len(labels)), strict=True)
         ),
         weight.cast("float").alias("weight"),
+        *(
+            one.cast("float").alias(name)
+            for one, name in zip(of_labels, label_weight_names(columns), strict=True)
+        ),
         reason.cast("int").alias("reason"),
         (F.lit(None).cast("boolean") if chosen is None else chosen).alias("validation"),
         *(raw_place if raw else []),
@@ -132,7 +147,7 @@ def split_rows(
     # Without the weight, so that rows do not move where all weights are scaled; nor do they where
     # there are further features.
     rows = rows.withColumn("place", F.xxhash64(*own, F.lit(columns.seed)))
-    further = further_names(parts)
+    further = [*further_names(parts), *label_weight_names(columns)]
     values = F.xxhash64("place", *further) if further else F.col("place")
     rows = rows.withColumn("values", values)
     if raw:

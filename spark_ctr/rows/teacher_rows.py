@@ -120,7 +120,7 @@ def with_teacher(
     further = copies * data.train_rows + (unlabelled.rows if unlabelled else 0)
     paths = [f"{target}/networks/{k}.safetensors" for k in range(len(teachers))]
     tasks = len(teachers[0].network.tasks)
-    values = [*feature_names(data.inputs), *data.labels, "weight"]
+    values = [*feature_names(data.inputs), *data.labels, "weight", *data.label_weights]
     labelling = Labelling(
         tuple((path, *one.columns) for path, one in zip(paths, teachers, strict=True)),
         tuple(values),

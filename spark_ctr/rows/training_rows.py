@@ -13,6 +13,7 @@ from spark_ctr.rows.split import (
     feature_names,
     further_names,
     label_names,
+    label_weight_names,
     prefixed_inputs,
     raw_names,
     split_rows,
@@ -76,7 +77,8 @@ def write_rows(dataset: DataFrame, columns: TrainingColumns, folder: str) -> dic
     rows = split_rows(dataset, columns, raw, chosen_rows(dataset, rule))
     parts = prefixed_inputs(dataset, columns)
     first, *more = label_names(max(1, len(columns.tasks)))
-    names = [*feature_names(parts[0][0]), first, *more, "weight", *further_names(parts)]
+    names = [*feature_names(parts[0][0]), first, *more, "weight", *label_weight_names(columns)]
+    names += further_names(parts)
     split = (
         F.when(F.col("reason").isNotNull(), INVALID)
         .when(F.col("validation"), VALID)
