@@ -71,7 +71,7 @@ def rows_of(log):
         with training_data(dataset, columns) as data:
             feed = open_feed(
                 data.train_path, 2, 1, n_labels=len(data.tasks), kind="pyarrow", batch_size=ROWS,
-                shuffle=False, seed=0,
+                shuffle=False, seed=0, task_scales=data.task_scales,
             )  # fmt: skip
             (batch,) = feed.batches(0)
             return data, batch
