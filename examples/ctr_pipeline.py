@@ -326,7 +326,7 @@ def run(arguments: argparse.Namespace, warnings: list[str]) -> None:
         constant = constant_rate(train, test, LABEL)
         for warning in loss_warnings(facts, constant):  # the report finds them by itself
             say(f"warning: {warning}")
-        slots = slot_calibration(scored, arguments.slot, LABEL) if arguments.slot else []
+        slots = slot_calibration(scored, arguments.slot, LABEL) if arguments.slot else {}
         encoded.unpersist()
 
     report = {

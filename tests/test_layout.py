@@ -43,7 +43,7 @@ ALLOWED: dict[str, set[str]] = {
     "estimator": {"rows", *KIT},
     "auction": KIT,
     "evaluation": KIT,
-    "calibration": {"jvm", *KIT},
+    "calibration": {"jvm", "rows", *KIT},
     "classification": TRAINED,
     "distillation": {"classification", *TRAINED},
     "multitask": TRAINED,

@@ -12,14 +12,13 @@ import numpy as np
 from pyspark.sql import Column
 from pyspark.sql import functions as F
 
-from spark_ctr.calibration.score_columns import log_odds
 from spark_ctr.calibration_curves import BetaCurve, Calibration, Curve
 from spark_ctr.calibration_curves.bins import LOW
 from spark_ctr.calibration_curves.placement import KEY_SHIFT, PRODUCT_SHIFT, Placement
 
 
 def calibrated(
-    calibration: Calibration, placement: Placement, score: Column, key: Column | None
+    calibration: Calibration, placement: Placement, z: Column, key: Column | None
 ) -> Column:
     """Return the calibrated probability of a score.
 
@@ -28,20 +27,20 @@ def calibrated(
     calibration : Calibration
     placement : Placement
         Of the calibration's keys.
-    score : Column
-        In [0, 1]; null stays null.
+    z : Column
+        Log-odds of the score; better a column than an expression, as it is named several times.
     key : Column or None
         64-bit key of the row's slot; one that was not fitted takes the global curve.
     """
-    u = _curve(calibration.curve, log_odds(score))
+    u = _curve(calibration.curve, z)
     if key is not None and len(calibration.keys):
         place = _place(placement, key)
         offset = placement.table(calibration.keys, calibration.offset)
         steeper = placement.table(calibration.keys, calibration.slope - 1.0)
         # A number and not a branch, or Spark would work the place out again in the branch.
         seen = (F.get(_array(placement.keys, "bigint"), place) == key).cast("double")
-        own = F.get(_array(offset, "double"), place) + F.get(_array(steeper, "double"), place) * u
-        u = u + seen * own
+        own, more = (F.get(_array(values, "double"), place) for values in (offset, steeper))
+        u = u * (1.0 + seen * more) + seen * own
     return 1.0 / (1.0 + F.exp(-u))
 
 

@@ -42,8 +42,16 @@ class CalibratorParams(HasLabel, HasInvalid):
     calibrationIndicatorCol = param(
         "calibrationIndicatorCol",
         "boolean column that is true for the rows to calibrate on, which the model that made the "
-        "scores must not have been trained on; unset: all rows",
+        "scores must not have been trained on; unset: as calibrationRows says",
         TypeConverters.toString,
+    )
+    calibrationRows = param(
+        "calibrationRows",
+        "'heldOut': the rows that the spark_ctr model behind the scores held out of its training "
+        "(its validation rows), found again in the dataset that it was fitted on; of other scores "
+        "all, with a warning. 'all': all rows, none of which that model must have seen",
+        one_of("calibrationRows", "heldOut", "all"),
+        "heldOut",
     )
     method = param(
         "method",

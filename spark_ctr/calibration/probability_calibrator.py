@@ -12,12 +12,13 @@ from pyspark.sql import types as T
 from spark_ctr.calibration.calibrated import calibrated
 from spark_ctr.calibration.calibrator_state import CalibratorState
 from spark_ctr.calibration.params import CalibratorParams
-from spark_ctr.calibration.score_columns import slot_key
+from spark_ctr.calibration.score_columns import log_odds, slot_key
 from spark_ctr.calibration.slot_sums import SlotSums, sum_slots
 from spark_ctr.calibration_curves import ScoreBins, SlotStatistics, fit_calibration
 from spark_ctr.jvm import vector_of_two
+from spark_ctr.rows.held_out import HELD_OUT, held_out_rows, missing_columns
 from spark_ctr.stage.base import param
-from spark_ctr.stage.columns import add_columns, column, field
+from spark_ctr.stage.columns import add_columns, column, field, field_of, metadata_of
 from spark_ctr.stage.fit_progress import counted
 from spark_ctr.stage.fitting import StageEstimator, StageModel
 from spark_ctr.stage.invalid_rows import InvalidRows
@@ -46,9 +47,12 @@ class ProbabilityCalibrator(CalibratorParams, HasVerbose, PersistentStage, Stage
     made at a threshold is still that of the uncalibrated scores. The map is strictly increasing
     within a slot, so the AUC within a slot stays.
 
-    Fit on rows that the model behind the scores was not trained on, or its overconfidence in them
-    is learned as right: name them by ``calibrationIndicatorCol``, which may be the column that the
-    classifier has as its ``validationIndicatorCol``. Without it the stage cannot know, and warns.
+    It is fitted on rows that the model behind the scores was not trained on, or its overconfidence
+    in them would be learned as right. Scores of a spark_ctr classifier tell which rows of its
+    dataset it held out, by share, time or column, so that behind it in a ``Pipeline`` nothing has
+    to be set. ``calibrationIndicatorCol`` names such rows for other scores. On a dataset that the
+    classifier has not seen, set ``calibrationRows`` to "all". Where the stage cannot know, it
+    warns.
 
     With ``initialModel``, an earlier fit, this fit goes on from its sums, each times
     ``forgetting``: an hourly refresh follows drift without reading the earlier rows again.
@@ -139,16 +143,39 @@ class ProbabilityCalibrator(CalibratorParams, HasVerbose, PersistentStage, Stage
 
     def _calibration_rows(self, dataset: DataFrame) -> DataFrame:
         indicator = self._value("calibrationIndicatorCol")
-        if indicator is None:
-            logger.warning(
-                "ProbabilityCalibrator cannot know whether the model that made %r was trained on "
-                "these rows: hold rows out of its training and name them by "
-                "calibrationIndicatorCol",
-                self.getProbabilityCol(),
-            )
+        if indicator is not None:
+            field(dataset, indicator, "calibrationIndicatorCol", (T.BooleanType,))
+            if self.isSet("calibrationRows"):
+                raise ValueError(
+                    f"ProbabilityCalibrator: calibrationIndicatorCol ({indicator!r}) and "
+                    "calibrationRows both choose the rows: clear one of them"
+                )
+            return dataset.filter(column(indicator))
+        if self.getCalibrationRows() == "all":
             return dataset
-        field(dataset, indicator, "calibrationIndicatorCol", (T.BooleanType,))
-        return dataset.filter(column(indicator))
+        scores = self.getProbabilityCol()
+        rule = metadata_of(field_of(dataset, scores)).get(HELD_OUT)
+        why = "says nothing of the rows that its model held out"
+        if rule is not None:
+            missing = missing_columns(dataset, rule)
+            if rule["by"] != "nothing" and not missing:
+                names = [self.getLabelCol(), scores, self._value("weightCol")]
+                names = [name for name in names if name is not None] + self._slot_columns()
+                return held_out_rows(dataset, rule, list(dict.fromkeys(names)))
+            why = "is of a model that held no rows out (validationFraction=0)"
+            if missing:
+                why = (
+                    "is of a model whose validation rows cannot be found without the columns "
+                    f"{', '.join(missing)} as they were in its fit"
+                )
+        logger.warning(
+            "ProbabilityCalibrator takes all rows, and cannot know whether they were trained on: "
+            "%r %s. Name rows that were held out by calibrationIndicatorCol, or set "
+            "calibrationRows='all' where the model has seen none",
+            scores,
+            why,
+        )
+        return dataset
 
     def _skipped(self, rows: DataFrame, found: SlotSums) -> int:
         bad = {name: count for name, count in found.invalid.items() if count}
@@ -176,8 +203,13 @@ class ProbabilityCalibrator(CalibratorParams, HasVerbose, PersistentStage, Stage
         indicator = self._value("calibrationIndicatorCol")
         weight, clicks = float(statistics.weight.sum()), float(statistics.clicks.sum())
         if not len(statistics.bin):
-            true = f" with a true {indicator!r} (calibrationIndicatorCol)" if indicator else ""
-            raise ValueError(f"ProbabilityCalibrator: the dataset has no rows{true}")
+            which = f" with a true {indicator!r} (calibrationIndicatorCol)" if indicator else ""
+            if not indicator and self.getCalibrationRows() == "heldOut":
+                which = (
+                    ", or none that the model behind the scores held out: set "
+                    "calibrationRows='all' where it has seen none of them"
+                )
+            raise ValueError(f"ProbabilityCalibrator: the dataset has no rows{which}")
         if not 0 < clicks < weight:
             zeros, ones = found.rows - found.ones, found.ones
             by = f"label column {self.getLabelCol()!r} has {zeros} zeros and {ones} ones"
@@ -234,19 +266,25 @@ class ProbabilityCalibratorModel(CalibratorParams, PersistentStage, StageModel):
     def _transform(self, dataset: DataFrame) -> DataFrame:
         self._check(dataset)
         name, slots = self.getProbabilityCol(), self._slot_columns()
-        found = score(dataset, name)
-        dataset = self._rows.apply(
-            dataset,
+        # Columns and not expressions, or Spark would work out the score wherever it is named.
+        at, odds = f"__score_{self.uid}", f"__log_odds_{self.uid}"
+        scored = add_columns(dataset, [score(dataset, name).alias(at)])
+        found = column(at)
+        scored = self._rows.apply(
+            scored,
             found.isNull(),
             self.getHandleInvalid(),
             f"a score in {name!r} is null or not in [0, 1]",
             self.uid,
         )
         key = slot_key(slots) if slots else None
-        p = calibrated(self._fitted.calibration, self._fitted.placement, found, key)
+        scored = add_columns(scored, [log_odds(found).alias(odds)])
+        p = calibrated(self._fitted.calibration, self._fitted.placement, column(odds), key)
         if is_vector(dataset, name):
-            p = F.when(p.isNotNull(), vector_of_two(dataset.sparkSession, 1.0 - p, p))
-        return add_columns(dataset, [p.alias(self.getCalibratedCol())])
+            p = vector_of_two(dataset.sparkSession, 1.0 - p, p)
+        if self.getHandleInvalid() == "keep":
+            p = F.when(found.isNotNull(), p)
+        return add_columns(scored, [p.alias(self.getCalibratedCol())]).drop(at, odds)
 
     def _state(self) -> tuple[dict[str, Any], dict[str, bytes]]:
         return self._fitted.saved()

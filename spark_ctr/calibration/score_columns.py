@@ -14,10 +14,9 @@ from spark_ctr.stage.columns import column
 
 
 def log_odds(probability: Column) -> Column:
-    """Return ln(p / (1 - p)), clipped as `calibration_curves.log_odds` does."""
-    # Not by greatest and least, which pass over nulls: a null score stays null.
-    low, high = F.lit(CLIP), F.lit(1.0 - CLIP)
-    p = F.when(probability < low, low).when(probability > high, high).otherwise(probability)
+    """Return ln(p / (1 - p)), clipped as `calibration_curves.log_odds` does; of null any value."""
+    # The score is named as seldom as can be: a filter on what comes of it repeats all behind it.
+    p = F.least(F.greatest(probability, F.lit(CLIP)), F.lit(1.0 - CLIP))
     return F.log(p / (1.0 - p))
 
 

@@ -110,7 +110,8 @@ class CTRModel(HasMainTask, CTRParams, NetworkSource, PersistentStage, StageMode
         check_features(dataset, names, self.inputs)
         check_outputs(dataset, self, self.taskNames)
         logit = logit_column(dataset, self, self.to_bytes())
-        return add_predictions(dataset, logit, self._rows, self, self.taskNames)
+        held_out = self._summary.held_out if self._summary else {}
+        return add_predictions(dataset, logit, self._rows, self, self.taskNames, held_out)
 
     def _state(self) -> tuple[dict[str, Any], dict[str, bytes]]:
         return {"summary": vars(self.summary)}, {"weights.safetensors": self.to_bytes()}

@@ -82,6 +82,7 @@ def summary_of(
         1 / (1 + math.exp(-data.log_odds)),
         _validation_points(params, data, predict),
         {task.name: asdict(task) for task in data.tasks} if len(data.tasks) > 1 else {},
+        dict(data.held_out),
     )
 
 
@@ -108,7 +109,12 @@ def _validation_points(
         known = slice(None) if batch.known is None else batch.known[:, task].numpy()
         logits.append(predict(batch.ids.numpy(), batch.numeric.numpy())[known, task])
         labels.append(batch.label[:, task].numpy()[known])
-        weights.append(batch.weight.numpy()[known])
+        weight = (
+            batch.weight
+            if batch.label_weight is None
+            else (batch.weight * batch.label_weight[:, task])
+        )
+        weights.append(weight.numpy()[known])
     # The double that scoring in Spark makes of the same logit.
     z = np.concatenate(logits).astype(np.float64)
     return operating_points(np.concatenate(labels), expit(z), np.concatenate(weights))
@@ -162,6 +168,7 @@ def _feed_arguments(
             "n_labels": len(data.labels),
             "n_teacher": data.teacher,
             "prefix": data.prefix,
+            "task_scales": list(data.task_scales),
         }
 
     valid = arguments(data.valid_path, False) if data.valid_rows else None
@@ -181,6 +188,7 @@ def _unlabelled_arguments(
         "seed": params.getSeed() + 1,
         "weight_scale": 1.0,
         "n_labels": 1,
+        "task_scales": [],
     }
 
 

@@ -36,6 +36,10 @@ class TrainingSummary:
     tasks : dict
         Of several tasks, by name: rows whose label is ``known``, ``positives`` among them, and
         ``young`` ones, whose label may still change; and ``log_odds`` of the training rows.
+    held_out : dict
+        Which rows of the dataset chose the best epoch and were not trained on, ``by`` what: a
+        "column", a "time" and its ``cut``, their "content", or "nothing". A calibrator of the
+        scores finds them again by it. Empty in models of earlier versions.
     """
 
     history: dict[str, Any]
@@ -49,6 +53,7 @@ class TrainingSummary:
     base_rate: float | None = None
     operating: dict[str, list[float]] = field(default_factory=dict)
     tasks: dict[str, dict[str, Any]] = field(default_factory=dict)
+    held_out: dict[str, Any] = field(default_factory=dict)
 
     @property
     def recalibration(self) -> dict[str, Any]:

@@ -142,10 +142,10 @@ class CalibrationEvaluator(_CalibrationParams, PersistentStage, Evaluator):
         Returns
         -------
         dict
-            "overall": a float for each of the metric names but binnedFieldECE and MVCE, rows and
-            clicks. "slots": a list of dict, one a slot: slot (list of its values as texts),
-            the same but for the metrics of slots, and its reliability curve, as of
-            :meth:`reliability`.
+            "overall": a float for each of the metric names but binnedFieldECE and MVCE, rows,
+            clicks and the reliability curve, as of :meth:`reliability`. "slots": a list of dict,
+            one a slot: slot (list of its values as texts), and the same but for the metrics of
+            slots.
 
         Raises
         ------
@@ -157,7 +157,8 @@ class CalibrationEvaluator(_CalibrationParams, PersistentStage, Evaluator):
             {"slot": list(name), **numbers, "reliability": cells.curve(index)}
             for index, (name, numbers) in enumerate(zip(cells.names, cells.by_slot(), strict=True))
         ]
-        return {"overall": cells.overall() | cells.field_errors(), "slots": slots}
+        overall = cells.overall() | cells.field_errors() | {"reliability": cells.curve()}
+        return {"overall": overall, "slots": slots}
 
     def measure(self, dataset: DataFrame) -> dict[str, Any]:
         """All metrics and the reliability curve from one pass.

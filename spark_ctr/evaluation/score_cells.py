@@ -128,9 +128,9 @@ class ScoreCells:
             "fieldRCE": mean_relative_error(predicted, clicks, rows),
         }
 
-    def curve(self, slot: int) -> list[dict[str, Any]]:
-        """Return a slot's reliability curve, a point each bin that has rows."""
-        own = self.slot == slot
+    def curve(self, slot: int | None = None) -> list[dict[str, Any]]:
+        """Return the reliability curve of a slot or all rows, a point each bin that has rows."""
+        own = slice(None) if slot is None else self.slot == slot
         rows, predicted, clicks = (
             np.bincount(self.bin[own], values[own])
             for values in (self.rows, self.predicted, self.clicks)

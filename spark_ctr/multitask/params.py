@@ -34,9 +34,11 @@ class MultiTaskParams(HasMainTask, CTRParams):
     tasks = param(
         "tasks",
         "what else is said of a task, by its label column: a dict of 'name' (of the outputs; the "
-        "column's), 'weight' (of its loss; 1), 'knownWhen' (column of 0 and 1: the label is known "
-        "where it is 1), 'timeCol' and 'matureAfter' (a label is known so many seconds, or units "
-        "of a numeric column, before the latest time of that column), 'positiveLabel'",
+        "column's), 'weight' (of its loss; 1), 'weightCol' (column that multiplies weightCol for "
+        "this task, in its loss and figures; scaled so that the task weighs what it would without "
+        "it), 'knownWhen' (column of 0 and 1: the label is known where it is 1), 'timeCol' and "
+        "'matureAfter' (a label is known so many seconds, or units of a numeric column, before the "
+        "latest time of that column), 'positiveLabel'",
         task_settings,
         {},
     )
@@ -113,6 +115,7 @@ class MultiTaskParams(HasMainTask, CTRParams):
             joint=joint is not None,
             time=own.get("timeCol"),
             mature_after=own.get("matureAfter", 0.0),
+            weight=own.get("weightCol"),
         )
 
     def task_names(self) -> list[str]:

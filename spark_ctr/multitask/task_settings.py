@@ -11,6 +11,7 @@ from spark_ctr.stage.labels import label_text
 _KEYS: dict[str, Callable[[str, Any], Any]] = {
     "name": text().value,
     "weight": number(1.0, at_least=0.0).value,
+    "weightCol": text().value,
     "knownWhen": text().value,
     "timeCol": text().value,
     "matureAfter": number(0.0, at_least=0.0).value,

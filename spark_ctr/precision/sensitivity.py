@@ -83,7 +83,10 @@ def measure_sensitivity(
     sample, rows = [], 0
     for batch in batches:
         left = max_rows - rows
-        sample.append([t[:left] for t in (batch.ids, batch.numeric, batch.label, batch.weight)])
+        weight = batch.weight[:, None]
+        of_labels = weight if batch.counted is None else weight * batch.counted
+        parts = (batch.ids, batch.numeric, batch.label, of_labels, batch.weight)
+        sample.append([part[:left] for part in parts])
         rows += len(sample[-1][0])
         if rows >= max_rows:
             break
@@ -105,12 +108,10 @@ def _log_loss(network: Network, sample: list[list[Tensor]]) -> float:
     training = network.training
     network.eval()
     loss = total = 0.0
-    for ids, numeric, label, weight in sample:
+    for ids, numeric, label, of_labels, weight in sample:
         logits = network(ids, numeric)
         loss += float(
-            functional.binary_cross_entropy_with_logits(
-                logits, label, weight[:, None], reduction="sum"
-            )
+            functional.binary_cross_entropy_with_logits(logits, label, of_labels, reduction="sum")
         )
         total += float(weight.sum())
     network.train(training)

@@ -24,6 +24,7 @@ from spark_ctr.training.auc_uncertainty import Estimate, auc_estimate
 
 TIMED_ROWS = 32_768
 RELIABILITY_POINTS = 20
+SLOTS, SLOT_POINTS = 50, 10
 # Rows whose scores the driver takes at most, 16 bytes each.
 RANKED_ROWS = 5_000_000
 
@@ -171,35 +172,53 @@ def saved_bytes(uri: str) -> int:
     return sum(info.size for info in files if info.type == pyarrow.fs.FileType.File)
 
 
-def slot_calibration(scored: DataFrame, slot: str, label: str) -> list[dict[str, Any]]:
-    """Predicted and observed clicks of each value of a column, the most frequent 50 first.
+def slot_calibration(
+    scored: DataFrame, slot: str, label: str
+) -> dict[str, dict[str, Any] | list[dict[str, Any]]]:
+    """Calibration of all rows and of each value of a column, the most frequent 50 first.
 
     Parameters
     ----------
     scored : DataFrame
-        With ``probability``.
+        With ``probability``; persist it, two jobs read it.
     slot, label : str
 
     Returns
     -------
-    list of dict
-        slot (str), rows, clicks, predicted (sum of probabilities), calibration_ratio (None
-        without a click).
+    dict
+        "all" and "slots", a list: slot (text; None for null), rows, clicks, predicted (sum of
+        probabilities), calibration_ratio (None without a click) and reliability (at most 10
+        points).
     """
-    probability = vector_to_array(column("probability"))[1]
-    found = (
-        scored.groupBy(column(slot).cast("string").alias("slot"))
-        .agg(
-            F.count(F.lit(1)).alias("rows"),
-            F.sum(column(label).cast("double")).alias("clicks"),
-            F.sum(probability).alias("predicted"),
-        )
-        .orderBy(F.desc("rows"), "slot")
-        .limit(50)
-        .collect()
+    text = column(slot).cast("string")
+    rows = scored.select(column(label).alias("y"), "probability", text.alias("slot"))
+    counts = rows.groupBy("slot").count().orderBy(F.desc("count"), "slot").limit(SLOTS).collect()
+    names = [row["slot"] for row in counts]
+    # All others are one slot, so that the driver has the sums of so many slots at most.
+    texts = [name for name in names if name is not None]
+    listed = F.coalesce(F.col("slot").isin(texts), F.lit(False))
+    if None in names:
+        listed = listed | F.col("slot").isNull()
+    grouped = rows.select(
+        "y", "probability", listed.alias("listed"), F.when(listed, F.col("slot")).alias("slot")
     )
-    return [
-        row.asDict()
-        | {"calibration_ratio": row["predicted"] / row["clicks"] if row["clicks"] else None}
-        for row in found
-    ]
+    evaluator = CalibrationEvaluator(labelCol="y", slotCols=["listed", "slot"], numBins=1000)
+    found = evaluator.measureSlots(grouped)
+    each = {one["slot"][1]: one for one in found["slots"] if one["slot"][0] == "true"}
+    return {
+        "all": _slot_facts(found["overall"]),
+        "slots": [{"slot": name} | _slot_facts(each[name]) for name in names],
+    }
+
+
+def _slot_facts(found: Mapping[str, Any]) -> dict[str, Any]:
+    points = found["reliability"]
+    # Of about ten clicks each, or a curve shows chance more than anything else.
+    most = min(SLOT_POINTS, max(1, found["clicks"] // 10))
+    return {
+        "rows": found["rows"],
+        "clicks": found["clicks"],
+        "predicted": sum(point["mean_probability"] * point["rows"] for point in points),
+        "calibration_ratio": found["calibrationRatio"] if found["clicks"] else None,
+        "reliability": merged(points, most),
+    }

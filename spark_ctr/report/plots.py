@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from spark_ctr.report.figures import significant, size
+from spark_ctr.report.figures import decimals, significant, size, whole
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_TEXT, _GRID = "#3a3d42", "#e3e5e8"
+_TEXT, _GRID, _SOFT = "#3a3d42", "#e3e5e8", "#8b9097"
 _STYLES = (("#2b6ca3", "o"), ("#e08a1e", "s"), ("#1b7f6b", "^"), ("#8a5a9e", "D"))
+# Panels of the slots' reliability, and letters of a slot's name.
+_PANELS, _NAME = 12, 24
 # Without these entries matplotlib writes no RDF block, which names hosts and the date.
 _NO_METADATA = {"Creator": None, "Date": None, "Format": None, "Type": None}
 
@@ -49,44 +51,83 @@ def selection_figures(selector_model: Any, max_columns: int = 6) -> list[tuple[s
 def reliability_figure(models: Mapping[str, Mapping[str, Any]]) -> str | None:
     """Draw observed click rates over predicted probabilities; None without points."""
     curves = {name: facts["reliability"] for name, facts in models.items() if facts["reliability"]}
-    values = [
-        value
-        for points in curves.values()
-        for point in points
-        for value in (point["mean_probability"], point["rate"])
-    ]
-    if not values:
+    if not curves:
         return None
     figure, (ax,) = _figure(1, width=6.6, height=4.6)
+    low, high = _square(ax, curves.values())
+    ax.plot([low, high], [low, high], "--", color=_SOFT, lw=1.2, label="perfect calibration")
+    for (name, points), (colour, marker) in zip(curves.items(), _styles(curves), strict=True):
+        _curve(ax, points, low, colour, marker, ms=5, label=name)
+    ax.set_xlabel("predicted click probability (mean of the bin)")
+    ax.set_ylabel("observed click rate of the bin")
+    _legend(ax, "upper left")
+    return _svg(figure)
+
+
+def slots_figure(found: Mapping[str, Any]) -> str | None:
+    """Draw the reliability of all rows and of the slots with most rows, a panel each.
+
+    Parameters
+    ----------
+    found : mapping
+        From `slot_calibration`; None is returned for none.
+    """
+    if not found or not found["slots"]:
+        return None
+    panels = [("all rows", found["all"])]
+    panels += [(one["slot"] or "no value", one) for one in found["slots"][: _PANELS - 1]]
+    columns = min(4, len(panels))
+    rows = math.ceil(len(panels) / columns)
+    figure, axes = _figure(columns, 0.5 + 2.3 * columns, 0.5 + 2.3 * rows, rows, alike=True)
+    curves = [one["reliability"] for _, one in panels]
+    for ax, (name, one) in zip(axes, panels, strict=False):
+        low, high = _square(ax, curves)
+        ax.plot([low, high], [low, high], "--", color=_SOFT, lw=1)
+        (blue, marker), (orange, _), *_ = _STYLES
+        _curve(ax, one["reliability"], low, blue if one is found["all"] else orange, marker, ms=3.5)
+        ratio = decimals(one["calibration_ratio"], 2)
+        short = name if len(name) <= _NAME else name[: _NAME - 1] + "…"
+        ax.set_title(short, fontsize=10, color=_TEXT, parse_math=False, loc="left")
+        said = f"{whole(one['rows'])} rows\nratio {ratio}"
+        ax.text(0.04, 0.95, said, transform=ax.transAxes, va="top", fontsize=8, color=_TEXT)
+    for ax in axes[len(panels) :]:
+        ax.remove()
+    figure.supxlabel("predicted click probability", fontsize=10, color=_TEXT)
+    figure.supylabel("observed click rate", fontsize=10, color=_TEXT)
+    return _svg(figure)
+
+
+def _square(ax: Axes, curves: Iterable[Sequence[Mapping[str, Any]]]) -> tuple[float, float]:
+    """Give both axes the range of some reliability curves; logarithmic where it is wide."""
+    points = [point for curve in curves for point in curve]
+    values = [point[name] for point in points for name in ("mean_probability", "rate")]
     positive = [value for value in values if value > 0]
     if positive and max(positive) > 20 * min(positive):
         ax.set(xscale="log", yscale="log")
         low, high = min(positive) / 1.5, min(1.0, max(positive) * 1.5)
     else:
         low, high = 0.0, min(1.0, 1.1 * max(values)) or 1.0
-    ax.plot([low, high], [low, high], "--", color="#8b9097", lw=1.2, label="perfect calibration")
-    for (name, points), (colour, marker) in zip(curves.items(), _styles(curves), strict=True):
-        x = [point["mean_probability"] for point in points]
-        y = [point["rate"] for point in points]
-        # Two standard errors of a click rate; below, not under the axis.
-        error = [2 * math.sqrt(r * (1 - r) / p["rows"]) for r, p in zip(y, points, strict=True)]
-        below = [min(e, r - low) if r > low else 0.0 for e, r in zip(error, y, strict=True)]
-        ax.errorbar(
-            x,
-            y,
-            yerr=[below, error],
-            fmt=marker + "-",
-            ms=5,
-            lw=1.4,
-            elinewidth=0.8,
-            color=colour,
-            label=name,
-        )
     ax.set(xlim=(low, high), ylim=(low, high))
-    ax.set_xlabel("predicted click probability (mean of the bin)")
-    ax.set_ylabel("observed click rate of the bin")
-    _legend(ax, "upper left")
-    return _svg(figure)
+    return low, high
+
+
+def _curve(
+    ax: Axes,
+    points: Sequence[Mapping[str, Any]],
+    low: float,
+    colour: str,
+    marker: str,
+    **more: Any,
+) -> None:
+    """Draw a reliability curve with two standard errors of its click rates."""
+    x = [point["mean_probability"] for point in points]
+    y = [point["rate"] for point in points]
+    error = [2 * math.sqrt(r * (1 - r) / p["rows"]) for r, p in zip(y, points, strict=True)]
+    # Below, not under the axis.
+    below = [min(e, r - low) if r > low else 0.0 for e, r in zip(error, y, strict=True)]
+    ax.errorbar(
+        x, y, yerr=[below, error], fmt=marker + "-", lw=1.4, elinewidth=0.8, color=colour, **more
+    )
 
 
 def training_figure(histories: Mapping[str, Mapping[str, Any]]) -> str | None:
@@ -232,14 +273,17 @@ def draw_front(front: Mapping[str, Any], ax: Axes) -> None:
     _legend(ax, "best")
 
 
-def _figure(panels: int, width: float, height: float) -> tuple[Figure, Sequence[Axes]]:
+def _figure(
+    panels: int, width: float, height: float, rows: int = 1, alike: bool = False
+) -> tuple[Figure, Sequence[Axes]]:
     """Figure in inches that pyplot does not know, so that no display or state is touched."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height), layout="constrained")
-    axes = figure.subplots(1, panels, squeeze=False)[0]
+    grid = figure.subplots(rows, panels, squeeze=False, sharex=alike, sharey=alike)
+    axes = [ax for row in grid for ax in row]
     for ax in axes:
-        if panels == 1:
+        if panels == 1 or alike:
             ax.grid(color=_GRID, lw=0.7)
         ax.set_axisbelow(True)
         ax.spines[["top", "right"]].set_visible(False)

@@ -17,6 +17,7 @@ from spark_ctr.report.plots import (
     cost_figure,
     front_figure,
     reliability_figure,
+    slots_figure,
     training_figure,
 )
 from spark_ctr.report.verdict import headline, interval, loss_warnings
@@ -38,7 +39,7 @@ _SECTIONS: dict[str, Callable[[], Any]] = {
     "data": dict,
     "models": dict,
     "constant": dict,
-    "slots": list,
+    "slots": dict,
     "columns": list,
     "selection": list,
     "cleaning": list,
@@ -63,8 +64,9 @@ def write_report(
     html_path, json_path : str
         Local files; their folders are made where they do not exist.
     facts : mapping
-        title, data, models, constant (of :func:`constant_rate`), slots, columns, selection,
-        cleaning, tables, training, quantisation, environment and seconds; a section that is absent
+        title, data, models, constant (of :func:`constant_rate`), slots (of
+        :func:`slot_calibration`), columns, selection, cleaning, tables, training, quantisation,
+        environment and seconds; a section that is absent
         or empty is left out of the page. The JSON file holds the facts as they are, with null for
         nan and infinity.
     figures : iterable of (str, str)
@@ -155,6 +157,7 @@ def _page(facts: dict[str, Any], figures: list[tuple[str, str]]) -> str:
     )
     plots = {
         "reliability": reliability_figure(models),
+        "slots": slots_figure(sections["slots"]),
         "training": training_figure(_ordered(sections["training"])),
         "cost": cost_figure(models),
         "front": front_figure(sections["quantisation"].get("front")),

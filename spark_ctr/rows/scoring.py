@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from pyspark.sql import Column, DataFrame
@@ -11,9 +11,10 @@ from pyspark.sql import types as T
 
 from spark_ctr.jvm import use_jvm_functions, vector_of_two
 from spark_ctr.rows.feature_columns import elements, invalid_features
+from spark_ctr.rows.held_out import HELD_OUT
 from spark_ctr.rows.scored_batches import Scoring
 from spark_ctr.rows.shared_payload import Payload
-from spark_ctr.stage.columns import column, field_of
+from spark_ctr.stage.columns import column, field_of, with_metadata
 from spark_ctr.stage.invalid_rows import InvalidRows
 
 # Spark has UDFs of Arrow arrays since 4.1: a worker need not import pandas for them.
@@ -106,9 +107,18 @@ def prediction_columns(stage: Any, tasks: Sequence[str]) -> list[tuple[str, str,
 
 
 def add_predictions(
-    dataset: DataFrame, logit: Column, rows: InvalidRows, stage: Any, tasks: Sequence[str]
+    dataset: DataFrame,
+    logit: Column,
+    rows: InvalidRows,
+    stage: Any,
+    tasks: Sequence[str],
+    held_out: Mapping[str, Any],
 ) -> DataFrame:
-    """Append rawPrediction, probability and prediction as Spark ML classifiers give them."""
+    """Append rawPrediction, probability and prediction as Spark ML classifiers give them.
+
+    The columns of probabilities carry which rows the model's fit held out, see
+    `held_out.held_out_rule`.
+    """
     name = f"__logit_{stage.uid}"
     scored = dataset.select("*", logit.alias(name))
     found = column(name)
@@ -121,6 +131,10 @@ def add_predictions(
     spark = dataset.sparkSession
     numbers = [*range(len(tasks)), *([stage.main_task(tasks)] if len(tasks) > 1 else [])]
     added = []
+
+    def marked(values: Column, name: str) -> Column:
+        return with_metadata(values, name, {HELD_OUT: held_out}) if held_out else values.alias(name)
+
     for task, (raw, probability, prediction) in zip(
         numbers, prediction_columns(stage, tasks), strict=True
     ):
@@ -128,7 +142,7 @@ def add_predictions(
         p = 1 / (1 + F.exp(-z))
         added += [
             vector_of_two(spark, -z, z).alias(raw),
-            vector_of_two(spark, 1 - p, p).alias(probability),
+            marked(vector_of_two(spark, 1 - p, p), probability),
             F.when(p > stage.getThreshold(), 1.0).otherwise(0.0).alias(prediction),
         ]
     # Two columns of one name cannot be named.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import reduce
 from operator import or_
 
@@ -10,7 +11,7 @@ from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
 from spark_ctr.rows.training_columns import TaskLabel, TrainingColumns
-from spark_ctr.stage.columns import field_of
+from spark_ctr.stage.columns import column, field_of
 from spark_ctr.stage.labels import click_label
 from spark_ctr.stage.times import time_of
 
@@ -36,6 +37,29 @@ def label_columns(dataset: DataFrame, columns: TrainingColumns) -> tuple[list[Co
         outside.append(~_is_label(given))
         labels.append(_known(dataset, task, given))
     return labels, reduce(or_, outside)
+
+
+def label_weights(
+    dataset: DataFrame, columns: TrainingColumns, labels: Sequence[Column]
+) -> list[Column]:
+    """Return what multiplies the row's weight for each task, as doubles; none where nothing does.
+
+    Of a label that is not known it is 0, whatever its column holds.
+
+    Parameters
+    ----------
+    dataset : DataFrame
+    columns : TrainingColumns
+    labels : sequence of Column
+        From `label_columns`.
+    """
+    if not any(task.weight for task in columns.tasks):
+        return []
+    found = []
+    for task, label in zip(columns.tasks, labels, strict=True):
+        value = F.lit(1.0) if task.weight is None else column(task.weight).cast("double")
+        found.append(F.when(F.coalesce(label.isin(0.0, 1.0), F.lit(False)), value).otherwise(0.0))
+    return found
 
 
 def _is_label(label: Column) -> Column:

@@ -15,11 +15,12 @@ from spark_ctr.location import filesystem_of, locate, write_file
 from spark_ctr.networks.network import Network
 from spark_ctr.networks.serialization import network_to_bytes
 from spark_ctr.rows.labelling import FileToLabel, Labelling
+from spark_ctr.rows.split import feature_names
 from spark_ctr.rows.training_checks import TrainingData
 from spark_ctr.rows.training_columns import check_same_inputs, further_prefix
 from spark_ctr.rows.training_data import full_disk_told
 from spark_ctr.rows.training_files import row_count
-from spark_ctr.rows.training_rows import TRAIN, UNLABELLED, VALID, feature_names
+from spark_ctr.rows.training_rows import TRAIN, UNLABELLED, VALID
 from spark_ctr.rows.unlabelled_rows import UnlabelledRows
 from spark_ctr.tables import Inputs
 
@@ -119,7 +120,7 @@ def with_teacher(
     further = copies * data.train_rows + (unlabelled.rows if unlabelled else 0)
     paths = [f"{target}/networks/{k}.safetensors" for k in range(len(teachers))]
     tasks = len(teachers[0].network.tasks)
-    values = [*feature_names(data.inputs), *data.labels, "weight"]
+    values = [*feature_names(data.inputs), *data.labels, "weight", *data.label_weights]
     labelling = Labelling(
         tuple((path, *one.columns) for path, one in zip(paths, teachers, strict=True)),
         tuple(values),

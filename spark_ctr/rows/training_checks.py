@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 from pyspark.sql import DataFrame
 
 from spark_ctr.rows.negative_sampling import DROPPED, logit_shift
+from spark_ctr.rows.split import REASONS, feature_names, label_names, label_weight_names
 from spark_ctr.rows.training_columns import TaskLabel, TrainingColumns, further_prefix
 from spark_ctr.rows.training_files import (
     LabelCounts,
@@ -17,16 +20,10 @@ from spark_ctr.rows.training_files import (
     reason_counts,
     row_count,
 )
-from spark_ctr.rows.training_rows import (
-    INVALID,
-    REASONS,
-    TRAIN,
-    VALID,
-    feature_names,
-    label_names,
-)
+from spark_ctr.rows.training_rows import INVALID, TRAIN, VALID
 from spark_ctr.stage.labels import unusual_labels
 from spark_ctr.tables import Inputs
+from spark_ctr.training.feeds.block import Layout
 from spark_ctr.training.metrics import log_odds
 from spark_ctr.training.sample_size import too_few_events
 
@@ -94,6 +91,11 @@ class TrainingData:
         Equal for the same teachers and the same unlabelled rows.
     tasks : tuple of TaskRows
         What is known of each task; `positives` and `log_odds` are the first one's.
+    held_out : dict
+        Which rows are for validation, see `held_out.held_out_rule`.
+    task_scales : tuple of float
+        Factors by which the weights of a task's labels leave the task's whole weight as it is;
+        empty where no task has weights.
     """
 
     train_path: str
@@ -117,11 +119,18 @@ class TrainingData:
     unlabelled_ratio: float = 1.0
     teacher_digest: str = ""
     tasks: tuple[TaskRows, ...] = ()
+    held_out: Mapping[str, Any] = field(default_factory=dict)
+    task_scales: tuple[float, ...] = ()
 
     @property
     def labels(self) -> list[str]:
         """Columns of the files with the labels, one a task."""
         return label_names(len(self.tasks))
+
+    @property
+    def label_weights(self) -> list[str]:
+        """Columns of the files with the labels' weights, one a task; none without any."""
+        return Layout(0, 0, len(self.tasks), weighted=bool(self.task_scales)).label_weights
 
     @property
     def folder(self) -> str:
@@ -146,6 +155,7 @@ def checked_data(
     folder: str,
     expected: int | None,
     further: tuple[Inputs, ...] = (),
+    held_out: Mapping[str, Any] | None = None,
 ) -> TrainingData:
     """Count what `training_rows.write_rows` wrote, and refuse what cannot be trained on.
 
@@ -160,6 +170,8 @@ def checked_data(
         Rows that must be there, where not all might be seen from here.
     further : tuple of Inputs
         Of the further features.
+    held_out : mapping or None
+        From `training_rows.write_rows`.
 
     Raises
     ------
@@ -170,9 +182,11 @@ def checked_data(
         for k, one in enumerate((inputs, *further))
     ]
     labels = label_names(max(1, len(columns.tasks)))
-    digested = [*labels, "weight", *first]
+    weights = label_weight_names(columns)
+    digested = [*labels, "weight", *weights, *first]
     train, valid = (
-        labelled_rows(f"{folder}/data/split={split}", digested, labels) for split in (TRAIN, VALID)
+        labelled_rows(f"{folder}/data/split={split}", digested, labels, weights)
+        for split in (TRAIN, VALID)
     )
     dropped = row_count(f"{folder}/data/split={DROPPED}")
     invalid = reason_counts(f"{folder}/data/split={INVALID}")
@@ -190,11 +204,16 @@ def checked_data(
         logger.warning("%d of %d rows were skipped as invalid", skipped, rows)
     shift = logit_shift(columns.negative_sampling_rate)
     tasks = []
-    for name, of_train, of_valid in zip(
-        _task_names(columns), train.tasks, valid.tasks, strict=True
-    ):
-        if columns.weight is not None:
-            _check_weights(columns.weight, of_train, of_valid, name)
+    named = columns.tasks or (TaskLabel("", columns.label),)
+    for task, of_train, of_valid in zip(named, train.tasks, valid.tasks, strict=True):
+        name = task.name
+        given = [
+            f"weightCol {found!r}{of}"
+            for found, of in ((columns.weight, ""), (task.weight, " of tasks"))
+            if found is not None
+        ]
+        if given:
+            _check_weights(" times ".join(given), of_train, of_valid, name)
         _warn(of_train, of_valid, name)
         tasks.append(
             TaskRows(
@@ -221,12 +240,9 @@ def checked_data(
         digest=f"{train.digest}-{valid.digest}",
         further=further,
         tasks=tuple(tasks),
+        held_out=held_out or {},
+        task_scales=tuple(t.row_weight / t.weight for t in train.tasks) if weights else (),
     )
-
-
-def _task_names(columns: TrainingColumns) -> list[str]:
-    """Return the names of several tasks; "" for one."""
-    return [task.name for task in columns.tasks] or [""]
 
 
 def _check_labels(
@@ -253,6 +269,9 @@ def _check_labels(
         by_column = f"label column {', '.join(map(repr, labels))}"
         if 1 in invalid:
             by_column += f", weightCol {columns.weight!r}"
+        if 4 in invalid:
+            of_tasks = dict.fromkeys(repr(task.weight) for task in named if task.weight)
+            by_column += f", weightCol of tasks {', '.join(of_tasks)}"
         rows = train.rows + valid.rows + dropped + skipped
         raise ValueError(
             f"{skipped} of {rows} rows are invalid ({reasons}; {by_column}); "
@@ -300,7 +319,7 @@ def _check_weights(name: str, train: LabelCounts, valid: LabelCounts, task: str 
     for rows, part in ((train, "training"), (valid, "validation")):
         if rows.weight > np.finfo(np.float32).max:
             raise ValueError(
-                f"weightCol {name!r}: the weights of the {rows.known} {part} rows{of_task} sum to "
+                f"{name}: the weights of the {rows.known} {part} rows{of_task} sum to "
                 f"{rows.weight:.3g}, which float32 cannot hold (at most 3.4e+38): divide the "
                 "column by a constant, which changes nothing else"
             )
@@ -310,12 +329,12 @@ def _check_weights(name: str, train: LabelCounts, valid: LabelCounts, task: str 
     ):
         if not weight > 0:
             raise ValueError(
-                f"weightCol {name!r} is 0 in all {count} training rows with label {label}{of_task}:"
+                f"{name} is 0 in all {count} training rows with label {label}{of_task}:"
                 " a click model needs rows of both labels with a weight above 0"
             )
     if valid.known and not valid.weight > 0:
         raise ValueError(
-            f"weightCol {name!r} is 0 in all {valid.known} validation rows{of_task}, so that they "
+            f"{name} is 0 in all {valid.known} validation rows{of_task}, so that they "
             "cannot choose the best epoch: give them weights, choose others, or set "
             "validationFraction=0"
         )

@@ -37,6 +37,8 @@ class TaskLabel:
         Column of the moment from which the label matures; where it is null, nothing is awaited.
     mature_after : float
         Seconds after which a label is final, or units of a numeric time column.
+    weight : str or None
+        Column whose value multiplies the row's weight for this task.
     """
 
     name: str
@@ -47,6 +49,7 @@ class TaskLabel:
     joint: bool = False
     time: str | None = None
     mature_after: float = 0.0
+    weight: str | None = None
 
 
 @dataclass(frozen=True)
@@ -162,6 +165,8 @@ def _check_tasks(dataset: DataFrame, tasks: Sequence[TaskLabel]) -> None:
         field(dataset, task.label, "labelCols", LABEL_TYPES)
         if task.of_clicks is not None:
             field(dataset, task.of_clicks, "knownWhen of tasks", LABEL_TYPES)
+        if task.weight is not None:
+            field(dataset, task.weight, "weightCol of tasks", (T.NumericType,))
         if task.time is not None:
             field(dataset, task.time, "timeCol of tasks", TIME_TYPES)
 

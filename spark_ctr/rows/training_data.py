@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 from pyspark.sql import DataFrame
 
+from spark_ctr.rows.split import feature_names
 from spark_ctr.rows.training_checks import TrainingData, checked_data
 from spark_ctr.rows.training_columns import (
     TrainingColumns,
@@ -16,7 +17,7 @@ from spark_ctr.rows.training_columns import (
     inputs_of,
 )
 from spark_ctr.rows.training_files import new_folder, remove_folder
-from spark_ctr.rows.training_rows import feature_names, write_rows
+from spark_ctr.rows.training_rows import write_rows
 from spark_ctr.training.disk_space import free_bytes, full_disk, is_full_disk
 
 logger = logging.getLogger("spark_ctr")
@@ -45,9 +46,9 @@ def training_data(dataset: DataFrame, columns: TrainingColumns) -> Iterator[Trai
         values = sum(len(feature_names(one)) for one in (inputs, *further))
         values += 1 + max(1, len(columns.tasks))
         with full_disk_told("the training rows", folder, lambda: 4 * values * dataset.count()):
-            write_rows(dataset, columns, folder)
+            held_out = write_rows(dataset, columns, folder)
         expected = _expected_rows(dataset, columns)
-        yield checked_data(dataset, columns, inputs, folder, expected, further)
+        yield checked_data(dataset, columns, inputs, folder, expected, further, held_out)
     finally:
         remove_folder(folder)
 

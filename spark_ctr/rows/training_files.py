@@ -27,7 +27,8 @@ _PREFIX = "spark_ctr-"
 class LabelCounts:
     """Counts of rows by label, of one task; the weights are sums of the float32 weights.
 
-    Of the rows whose label is not known, `young` have one that may still change.
+    Of the rows whose label is not known, `young` have one that may still change. `row_weight` is
+    the weight of the known ones without that of their labels.
     """
 
     zeros: int
@@ -35,6 +36,7 @@ class LabelCounts:
     weight_zeros: float
     weight_ones: float
     young: int = 0
+    row_weight: float = 0.0
 
     @property
     def known(self) -> int:
@@ -62,14 +64,20 @@ class LabelledRows:
 
 
 def labelled_rows(
-    folder: str, columns: Sequence[str], labels: Sequence[str] = ("label",)
+    folder: str,
+    columns: Sequence[str],
+    labels: Sequence[str] = ("label",),
+    label_weights: Sequence[str] = (),
 ) -> LabelledRows:
-    """Count and weigh the rows of a folder by each of `labels`, and digest its `columns`."""
+    """Count and weigh the rows of a folder by each of `labels`, and digest its `columns`.
+
+    Weights are those of the rows, times those of the labels where there are any.
+    """
     counts = np.zeros((len(labels), 3), np.int64)
-    weights = np.zeros((len(labels), 2))
+    weights, row_weights = np.zeros((len(labels), 2)), np.zeros(len(labels))
     total, whole_weight = 0, 0.0
     digests = [xxhash.xxh3_128() for _ in columns]
-    names = list(dict.fromkeys([*labels, "weight", *columns]))
+    names = list(dict.fromkeys([*labels, "weight", *label_weights, *columns]))
     for file in _files(folder):
         for batch in file.iter_batches(columns=names, batch_size=_BATCH_ROWS):
             weight = batch.column("weight").to_numpy().astype(np.float64)
@@ -78,18 +86,22 @@ def labelled_rows(
                 # A null, of a label that is not known, becomes nan too.
                 label = column.to_numpy(zero_copy_only=False)
                 counts[task, 2] += int(np.isnan(label).sum()) - column.null_count
+                own = weight
+                if label_weights:
+                    own = weight * batch.column(label_weights[task]).to_numpy().astype(np.float64)
                 for value in (0, 1):
                     found = label == value
                     counts[task, value] += int(found.sum())
-                    weights[task, value] += weight[found].sum()
+                    weights[task, value] += own[found].sum()
+                    row_weights[task] += weight[found].sum()
             total += batch.num_rows
             whole_weight += weight.sum()
             for name, digest in zip(columns, digests, strict=True):
                 digest.update(batch.column(name).to_numpy(zero_copy_only=False).tobytes())
     whole = xxhash.xxh3_128(b"".join(d.digest() for d in digests))
     tasks = tuple(
-        LabelCounts(int(n[0]), int(n[1]), float(w[0]), float(w[1]), int(n[2]))
-        for n, w in zip(counts, weights, strict=True)
+        LabelCounts(int(n[0]), int(n[1]), float(w[0]), float(w[1]), int(n[2]), float(rows))
+        for n, w, rows in zip(counts, weights, row_weights, strict=True)
     )
     # Of one task all labels are known, and their sum is what earlier versions scaled weights by.
     weight = tasks[0].weight if len(tasks) == 1 else float(whole_weight)

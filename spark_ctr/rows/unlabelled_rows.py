@@ -10,19 +10,11 @@ from dataclasses import dataclass
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from spark_ctr.rows.split import checked_elements, feature_names, prefixed_inputs
 from spark_ctr.rows.training_columns import TrainingColumns, check_same_inputs
 from spark_ctr.rows.training_data import full_disk_told
 from spark_ctr.rows.training_files import labelled_rows, row_count
-from spark_ctr.rows.training_rows import (
-    FILES,
-    INVALID,
-    UNLABELLED,
-    checked_elements,
-    feature_names,
-    file_number,
-    prefixed_inputs,
-    written,
-)
+from spark_ctr.rows.training_rows import FILES, INVALID, UNLABELLED, file_number, written
 from spark_ctr.tables import Inputs
 
 logger = logging.getLogger("spark_ctr")

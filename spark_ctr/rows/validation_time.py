@@ -12,8 +12,8 @@ _ACCURACY = 10_000
 _SLACK = 2 / _ACCURACY
 
 
-def latest_rows(dataset: DataFrame, name: str, fraction: float) -> Column:
-    """Return whether a row belongs to the latest ones by a time column; false without a time.
+def latest_cut(dataset: DataFrame, name: str, fraction: float) -> int | float | None:
+    """Return the earliest time of the latest rows by a time column, as `time_of` has it.
 
     They are `fraction` of the rows with a time, or as close to it as can be where rows of one time
     stay together; at least one row, and the same however the dataset is partitioned. Takes two
@@ -26,14 +26,23 @@ def latest_rows(dataset: DataFrame, name: str, fraction: float) -> Column:
         Column of one of `TIME_TYPES`.
     fraction : float
         In [0, 1).
+
+    Returns
+    -------
+    int, float or None
+        None for no rows.
     """
-    time = time_of(dataset, name)
-    cut = _cut(dataset.select(time.alias("t")).where("t IS NOT NULL"), fraction)
-    return F.lit(False) if cut is None else F.coalesce(time >= F.lit(cut), F.lit(False))
+    return _cut(dataset.select(time_of(dataset, name).alias("t")).where("t IS NOT NULL"), fraction)
+
+
+def since(dataset: DataFrame, name: str, cut: int | float | None) -> Column:
+    """Return whether a row's time is not before a cut; false without a time, or for no cut."""
+    if cut is None:
+        return F.lit(False)
+    return F.coalesce(time_of(dataset, name) >= F.lit(cut), F.lit(False))
 
 
 def _cut(times: DataFrame, fraction: float) -> int | float | None:
-    """Return the earliest time of the latest rows; None for no rows."""
     if fraction == 0:
         return None
     shares = [max(0.0, 1 - fraction - _SLACK), min(1.0, 1 - fraction + _SLACK)]

@@ -17,9 +17,9 @@ def weighted_mean(values: Tensor, weight: Tensor, known: Tensor | None = None) -
     ----------
     values : Tensor, float32, [B] or [B, T]
     weight : Tensor, float32, [B]
-    known : Tensor, bool, [B, T], optional
-        Values that count. The others are 0 and their rows count, so that a label weighs the same
-        whatever batch it comes in, and parts of a batch add up.
+    known : Tensor, bool or float32, [B, T], optional
+        Values that count, or what each counts for. The others are 0 and their rows count, so that a
+        label weighs the same whatever batch it comes in, and parts of a batch add up.
     """
     total = weight.sum().clamp_min(torch.finfo(weight.dtype).tiny)
     values = values if known is None else values * known
@@ -57,7 +57,7 @@ def members_bce(logits: Tensor, batch: Batch, logit_shift: float = 0.0) -> Tenso
     Of several members it is the mean, with the gradients that each would have alone.
     """
     return sum_of_members(
-        [weighted_bce(of, batch.label, batch.weight, logit_shift, batch.known) for of in logits]
+        [weighted_bce(of, batch.label, batch.weight, logit_shift, batch.counted) for of in logits]
     )
 
 
@@ -79,8 +79,8 @@ def task_losses(logits: Tensor, batch: Batch) -> list[Tensor]:
     batch : Batch
     """
     losses = F.binary_cross_entropy_with_logits(logits, batch.label, reduction="none")
-    if batch.known is not None:
-        losses = losses * batch.known
+    if batch.counted is not None:
+        losses = losses * batch.counted
     return [weighted_mean(task, batch.weight) for task in losses.unbind(1)]
 
 

@@ -37,7 +37,8 @@ class Predictions:
     ----------
     logit, label : ndarray, float64, [N, T]
         A label that is not known is nan.
-    weight : ndarray, float64, [N]
+    weight : ndarray, float64, [N] or [N, T]
+        Of the row, or of each of its labels.
     """
 
     logit: np.ndarray
@@ -49,7 +50,8 @@ class Predictions:
         label, logit = self.label[:, task], self.logit[:, task]
         # One task's labels are all known, and nan in them is for metrics to refuse.
         rows = slice(None) if self.label.shape[1] == 1 else ~np.isnan(label)
-        return label[rows], logit[rows], self.weight[rows]
+        weight = self.weight if self.weight.ndim == 1 else self.weight[:, task]
+        return label[rows], logit[rows], weight[rows]
 
 
 def predict(
@@ -71,7 +73,10 @@ def predict(
             label = batch.label
             if batch.known is not None:
                 label = label.masked_fill(~batch.known, math.nan)
-            parts.append((logits, label, batch.weight))
+            weight = batch.weight
+            if batch.label_weight is not None:
+                weight = weight[:, None] * batch.label_weight
+            parts.append((logits, label, weight))
     network.train(training)
     none = torch.zeros(0, len(network.tasks))
     columns = zip(*(parts or [(none, none, torch.zeros(0))]), strict=True)

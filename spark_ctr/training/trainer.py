@@ -23,6 +23,7 @@ from spark_ctr.training.device import device_of, peak_memory
 from spark_ctr.training.feeds.batch import Batch
 from spark_ctr.training.history import History
 from spark_ctr.training.loss import click_loss
+from spark_ctr.training.losses.balance import Balance
 from spark_ctr.training.nonfinite import explain
 from spark_ctr.training.optimizers import Optimizers
 from spark_ctr.training.precision_context import autocast
@@ -148,6 +149,9 @@ class _Run:
         )
         self.statistics = BatchStatistics(self.network)
         self.loss_module = loss.to(device) if isinstance(loss, nn.Module) else nn.Module()
+        for module in self.loss_module.modules():
+            if isinstance(module, Balance):
+                module.ranks = ranks
         self.optimizers = Optimizers(
             network,
             self.loss_module.parameters(),

@@ -37,7 +37,7 @@ def test_leaves_model_scores_and_both_reports(generated, log):
     scored = pq.read_table(output / "scored")
     assert scored.column_names == pq.read_table(log / "log.parquet").column_names + COLUMNS
     assert scored.num_rows == report["data"]["test_rows"] > 0
-    assert sum(slot["rows"] for slot in report["slots"]) == scored.num_rows
+    assert sum(slot["rows"] for slot in report["slots"]["slots"]) == scored.num_rows
 
 
 def test_time_orders_the_split(generated, log):

@@ -11,6 +11,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from pyspark.ml.linalg import Vectors
+from pyspark.sql import functions as F
 from sklearn.metrics import log_loss, roc_auc_score
 
 from spark_ctr.estimator.serving_time import microseconds_in_batches
@@ -82,18 +83,30 @@ def test_quality_of_one_class_has_no_auc(scored):
     assert quality(clicked, "label")["auc"] is None
 
 
-def test_slots_are_counted_apart(scored):
+def test_slots_are_counted_apart(scored, monkeypatch):
     y, p, slots, frame = scored
-    found = slot_calibration(frame, "slot", "label")
-    assert [row["slot"] for row in sorted(found, key=lambda row: row["slot"])] == ["1", "2", "3"]
-    for row in found:
-        here = slots == int(row["slot"])
-        assert row["rows"] == here.sum()
+    odd = frame.withColumn("slot", F.when(F.col("slot") > 1, F.col("slot")))  # null is a slot too
+    found = slot_calibration(odd, "slot", "label")
+    assert {row["slot"] for row in found["slots"]} == {None, "2", "3"}
+    assert [row["rows"] for row in found["slots"]] == sorted(np.bincount(slots)[1:], reverse=True)
+    for row in found["slots"]:
+        here = slots == int(row["slot"] or 1)
+        assert (row["rows"], row["clicks"]) == (here.sum(), y[here].sum())
         assert row["calibration_ratio"] == pytest.approx(p[here].sum() / y[here].sum())
+        assert row["predicted"] == pytest.approx(p[here].sum())
+        points = row["reliability"]
+        assert len(points) <= 10 and sum(one["rows"] for one in points) == here.sum()
+        assert sum(one["rate"] * one["rows"] for one in points) == pytest.approx(y[here].sum())
+    assert found["all"]["rows"] == 3000
+    assert found["all"]["calibration_ratio"] == pytest.approx(p.sum() / y.sum())
+    monkeypatch.setattr(model_comparison, "SLOTS", 1)
+    (most,) = (few := slot_calibration(odd, "slot", "label"))["slots"]
+    assert most == found["slots"][0] and few["all"]["clicks"] == found["all"]["clicks"]
 
 
 def test_a_slot_without_clicks_has_no_ratio(scored):
-    (row,) = slot_calibration(scored[3].filter("label = 0 and slot = 2"), "slot", "label")
+    quiet = slot_calibration(scored[3].filter("label = 0 and slot = 2"), "slot", "label")
+    (row,) = quiet["slots"]
     assert (row["clicks"], row["calibration_ratio"]) == (0, None)
 
 

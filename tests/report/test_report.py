@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from spark_ctr.power_law import CountHistogram, fit_discrete, plot_ccdf
 from spark_ctr.report import draw_front, format_table, selection_figures, write_report
 from spark_ctr.report.figures import decimals, percent, seconds, significant, size, whole
-from spark_ctr.report.plots import front_figure
+from spark_ctr.report.plots import front_figure, slots_figure
 
 NASTY = "<b>a$b$c & \"d'</b>"
 VOID = {"meta", "img", "br"}
@@ -214,6 +214,24 @@ def test_page_states_results(tmp_path, facts):
     assert "1 of 3 columns were kept" in text
     assert "12.0 kB" in text and "0.00231" in text and "2 min 11 s" in text and "3.10 %" in text
     assert text.index("teacher a network") < text.index("student a network")
+
+
+def test_page_shows_the_slots_beside_all_rows(tmp_path, facts):
+    plain, _ = _written(tmp_path, facts)
+    one = {"rows": 500, "clicks": 20, "predicted": 21.5, "calibration_ratio": 1.075}
+    one["reliability"] = _model(0.7, 1, 1.0)["reliability"]
+    quiet = one | {"slot": None, "clicks": 0, "calibration_ratio": None}
+    slots = [one | {"slot": NASTY}, quiet, *(one | {"slot": f"slot {i}"} for i in range(20))]
+    facts["slots"] = {"all": one | {"rows": 11_000}, "slots": slots}
+    html, _ = _written(tmp_path, facts)
+    page = Page(html)
+    assert len(page.links) == len(Page(plain).links) + 1 and NASTY in page.text
+    text = re.sub(r"\s+", " ", " ".join(page.text))
+    assert "all rows 11,000 20 21.5 1.075" in text and "no value 500 0 21.5 –" in text
+    figure = slots_figure(facts["slots"])
+    ElementTree.fromstring(figure)
+    assert figure == slots_figure(facts["slots"]) and figure.count('id="axes_') == 12
+    assert slots_figure({}) is None and slots_figure({"all": one, "slots": slots[:1]}) != figure
 
 
 def test_page_shows_the_front_of_the_plans(tmp_path, facts, front):

@@ -71,7 +71,7 @@ def rows_of(log):
         with training_data(dataset, columns) as data:
             feed = open_feed(
                 data.train_path, 2, 1, n_labels=len(data.tasks), kind="pyarrow", batch_size=ROWS,
-                shuffle=False, seed=0,
+                shuffle=False, seed=0, task_scales=data.task_scales,
             )  # fmt: skip
             (batch,) = feed.batches(0)
             return data, batch
@@ -156,6 +156,59 @@ def test_weights_of_zero_name_the_column_and_the_task(log):
         classifier(tasks={"click": {"weight": 0.0}, "sale": {"weight": 0}}).fit(log)
 
 
+VALUED = {"sale": {"knownWhen": "click", "weightCol": "value"}}
+
+
+def test_a_task_has_weights_of_its_own_where_its_label_is_known(log, rows_of):
+    # Where the label is not known the weight may be anything.
+    valued = log.withColumn("value", F.expr("IF(click = 1, row % 5, IF(row % 2 = 0, NULL, -1))"))
+    data, batch = rows_of(valued, weightCol="weight", tasks=VALUED)
+    sums = valued.where("click = 1").groupBy("sale").agg(F.sum("value")).collect()
+    sold, rest = (dict(sums)[sale] for sale in (1, 0))
+    assert data.tasks[1].log_odds == pytest.approx(np.log(sold / rest))
+    assert data.tasks[0].log_odds == pytest.approx(rows_of(log)[0].tasks[0].log_odds)
+    assert data.label_weights == ["label_weight0", "label_weight1"]
+    known = batch.known[:, 1]
+    assert (batch.label_weight[:, 0] == 1).all() and not batch.label_weight[~known, 1].any()
+    assert float(batch.label_weight[known, 1].mean()) == pytest.approx(1.0)
+    cents = valued.withColumn("value", F.col("value") * 100)
+    _, other = rows_of(cents, weightCol="weight", tasks=VALUED)
+    assert other.ids.equal(batch.ids)
+    np.testing.assert_allclose(other.label_weight, batch.label_weight, rtol=1e-6)
+
+
+def test_weights_of_a_task_count_in_its_figures_alone(log, fitted):
+    plain = {"mainTask": "sale", "tasks": VALUED}
+    equal = classifier(**plain).fit(log.withColumn("value", F.lit(3)))
+    assert all(
+        np.array_equal(a, b)
+        for a, b in zip(
+            equal.torchNetwork.state_dict().values(),
+            fitted.torchNetwork.state_dict().values(),
+            strict=True,
+        )
+    )
+    assert equal.summary.operating == fitted.summary.operating
+    half = log.withColumn("value", F.expr("int(row % 2 = 0)"))
+    weighted = classifier(**plain).fit(half).summary.history["epochs"][0]["tasks"]
+    assert weighted["sale"] != equal.summary.history["epochs"][0]["tasks"]["sale"]
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("IF(sale = 1, NULL, 1)", "weight of a task.*: .*weightCol of tasks 'value'"),
+        ("-1", "weight of a task is null, negative.*'value'"),
+        ("IF(sale = 1, 0, 1)", "weightCol 'value' of tasks is 0 in all .* label 1 of task 'sale'"),
+        ("'a'", "'value' .weightCol of tasks. has type string"),
+    ],
+)
+def test_weights_of_a_task_that_cannot_be_name_their_column(log, value, message):
+    dataset = log.withColumn("value", F.expr(value))
+    with pytest.raises((ValueError, TypeError), match=message):
+        classifier(tasks=VALUED).fit(dataset)
+
+
 @pytest.mark.parametrize(
     ("params", "message"),
     [
@@ -180,7 +233,7 @@ def test_params_that_cannot_be_are_refused_before_a_job(log, params, message):
     ("tasks", "error", "message"),
     [
         ({"sale": 3}, TypeError, "a dict of a dict"),
-        ({"sale": {"wait": 3}}, ValueError, "wait; valid keys: name, weight, knownWhen"),
+        ({"sale": {"wait": 3}}, ValueError, "wait; valid keys: name, weight, weightCol"),
         ({"sale": {"weight": -1}}, ValueError, r"\['weight'\] must be at least 0"),
         ({"sale": {"timeCol": "clicked"}}, ValueError, "timeCol and matureAfter together"),
     ],

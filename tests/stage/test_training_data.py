@@ -10,7 +10,7 @@ from pyspark.sql import functions as F
 
 from spark_ctr.classification import CTRClassifier
 from spark_ctr.rows.training_data import training_data
-from spark_ctr.rows.validation_time import exact_cut, latest_rows
+from spark_ctr.rows.validation_time import exact_cut, latest_cut, since
 from spark_ctr.stage.columns import with_metadata
 from spark_ctr.training.feeds import open_feed
 
@@ -81,7 +81,10 @@ def test_the_latest_rows_are_held_out(log):
         "date": "to_date(from_utc_timestamp(time, 'UTC') - interval 4 hours)",
     }
     data = log.select("row", *[F.expr(time).alias(name) for name, time in times.items()])
-    late = [latest_rows(data, name, 0.1).alias(f"late{i}") for i, name in enumerate(times)]
+    late = [
+        since(data, name, latest_cut(data, name, 0.1)).alias(f"late{i}")
+        for i, name in enumerate(times)
+    ]
     marked = data.select("row", *late).toPandas()
     # The last day holds 160 rows, the two last ones 3,040.
     for i, held_out in enumerate((400, 400, 400, 400, 400, 160)):
@@ -93,7 +96,7 @@ def test_rows_of_one_time_stay_together_and_rows_without_one_are_early(spark):
     data = spark.createDataFrame([(t,) for t in times], "t double")
 
     def held_out(fraction):
-        late = latest_rows(data, "t", fraction)
+        late = since(data, "t", latest_cut(data, "t", fraction))
         return sorted(r["t"] for r in data.select("t", late.alias("late")).collect() if r["late"])
 
     assert held_out(0.0) == []

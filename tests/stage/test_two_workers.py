@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from pyspark.sql import functions as F
 from small_classifier import classifier, figures
 
 from spark_ctr.distillation import LayerwiseDistiller
+from spark_ctr.multitask import MultiTaskClassifier
 from spark_ctr.quantization import MixedPrecisionQuantizer
 
 
@@ -44,3 +46,33 @@ def test_two_workers_fine_tune_as_one_process_does(small_clicks, monkeypatch):
     assert two.summary.workers == 2 and one.summary.workers == 1
     assert two.plan == one.plan and "binary" in two.plan.values()
     np.testing.assert_allclose(figures(two), figures(one), rtol=1e-3)
+
+
+@pytest.mark.once
+@pytest.mark.parametrize("weighting", ["given", "uncertainty", "gradnorm", "pcgrad"])
+def test_two_workers_train_several_tasks_as_one_process_does(small_clicks, weighting):
+    # Few labels are known: of many batches all, or none, are in one worker's part.
+    rows = small_clicks.withColumn("sale", F.expr("IF(numericFeatures[0] > 1.0, label, NULL)"))
+    stage = MultiTaskClassifier(
+        labelCols=["label", "sale"],
+        network="shared_bottom",
+        hiddenLayers=[8, 4],
+        networkOptions={"tower_layers": [3]},
+        dropout=0.0,
+        batchNorm=False,
+        taskWeighting=weighting,
+        batchSize=16,
+        maxIter=2,
+        learningRate=0.01,
+        validationFraction=0.3,
+        precision="float32",
+        device="cpu",
+        verbose=False,
+    )
+    one, two = (stage.copy({stage.numWorkers: workers}).fit(rows) for workers in (1, 2))
+    assert two.summary.workers == 2
+    assert 20 < one.summary.tasks["sale"]["known"] < 150
+    np.testing.assert_allclose(figures(two), figures(one), rtol=1e-3)
+    weights = one.torchNetwork.state_dict()
+    for name, found in two.torchNetwork.state_dict().items():
+        np.testing.assert_allclose(found, weights[name], rtol=1e-3, atol=1e-4)

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from memory_log import PLAIN, MemoryFeed
 from small_parquet import kinds
+from torch.nn import functional
 
 from spark_ctr.networks import build_network
 from spark_ctr.networks.output_bias import map_logits, start_at
@@ -19,7 +20,7 @@ from spark_ctr.networks.trust import trust
 from spark_ctr.training import Checkpoints, TrainingSettings, predict, train
 from spark_ctr.training.feeds import open_feed
 from spark_ctr.training.feeds.batch import Batch
-from spark_ctr.training.loss import weighted_bce
+from spark_ctr.training.loss import members_bce, task_losses, weighted_bce
 from spark_ctr.training.metrics import log_loss_of_logits, roc_auc
 from spark_ctr.training.tracking import figures
 
@@ -112,6 +113,26 @@ def test_recalibration_is_of_each_task(inputs, make_rows):
 
 
 @kinds
+def test_files_with_weights_of_labels(tmp_path, kind):
+    weights = [[1.0, 1.0, 1.0], [3.0, 0.0, 0.5]]
+    columns = {"label": [0, 1, 1], "label1": [1, None, 0], "weight": [1, 2, 1]}
+    columns |= {f"label_weight{task}": found for task, found in enumerate(weights)}
+    floats = {name: pa.array(values, pa.float32()) for name, values in columns.items()}
+    table = pa.table({"c0": pa.array(range(3), pa.int32())} | floats)
+    pq.write_table(table, tmp_path / "part-0.parquet")
+    named = {"n_labels": 2, "batch_size": 3, "shuffle": False, "seed": 0, "kind": kind}
+    (batch,) = open_feed(tmp_path, 1, 0, task_scales=[1.0, 2.0], **named).batches(0)
+    assert batch.label_weight.tolist() == [[1, 6], [1, 0], [1, 1]]
+    assert batch.counted.tolist() == [[1, 6], [1, 0], [1, 1]]
+    assert batch.to(torch.device("meta")).label_weight.shape == (3, 2)
+    logits = torch.tensor([[0.3, -1.0], [0.2, 5.0], [-0.4, 0.1]])
+    each = functional.binary_cross_entropy_with_logits(logits, batch.label, reduction="none")
+    wanted = torch.stack([(each[:, 0] * batch.weight).sum(), 6 * each[0, 1] + each[2, 1]]) / 4
+    torch.testing.assert_close(torch.stack(task_losses(logits, batch)), wanted)
+    torch.testing.assert_close(members_bce(logits[None], batch), wanted.sum())
+
+
+@kinds
 def test_files_with_labels_that_are_not_known(tmp_path, kind):
     labels = [0.0, 1.0, None, 0.0, 1.0, None]
     table = pa.table(
@@ -128,5 +149,6 @@ def test_files_with_labels_that_are_not_known(tmp_path, kind):
     assert batch.label.tolist() == [[0, 0], [1, 1], [1, 0], [0, 0], [1, 1], [0, 0]]
     assert batch.known[:, 0].all()
     assert batch.known[:, 1].tolist() == [label is not None for label in labels]
+    assert batch.label_weight is None and batch.counted is batch.known
     with pytest.raises(ValueError, match="column label2 is missing"):
         open_feed(tmp_path, 1, 0, n_labels=3, kind=kind, batch_size=6, shuffle=False, seed=0)

@@ -28,6 +28,8 @@ class Batch:
         Logits of the teacher for all rows of the log, without the shift of negative sampling.
     unlabelled : Batch, optional
         Further rows without labels, whose `teacher` is given; the labels are 0, none is known.
+    label_weight : Tensor, float32, [B, T], optional
+        Factor on the weight of the row for each label; by default 1.
     """
 
     ids: Tensor
@@ -37,6 +39,7 @@ class Batch:
     known: Tensor | None = None
     teacher: Tensor | None = None
     unlabelled: Batch | None = None
+    label_weight: Tensor | None = None
 
     def __post_init__(self) -> None:
         if self.label.ndim == 1:
@@ -46,6 +49,13 @@ class Batch:
     def rows(self) -> int:
         """Number of rows B."""
         return self.label.shape[0]
+
+    @property
+    def counted(self) -> Tensor | None:
+        """What each label counts for [B, T], 0 where it is not known; None: all count alike."""
+        if self.known is None or self.label_weight is None:
+            return self.known if self.label_weight is None else self.label_weight
+        return self.known * self.label_weight
 
     def to(self, device: torch.device) -> Batch:
         """Return the batch on `device`, itself if it is there already."""
@@ -59,4 +69,5 @@ class Batch:
             None if self.known is None else self.known.to(device, non_blocking=True),
             None if self.teacher is None else self.teacher.to(device, non_blocking=True),
             None if self.unlabelled is None else self.unlabelled.to(device),
+            None if self.label_weight is None else self.label_weight.to(device, non_blocking=True),
         )

@@ -22,6 +22,8 @@ class Layout:
         Number of ``c*``, ``n*``, label and ``t*`` columns.
     prefix : str
         Stands before the names of the ``c*`` and ``n*`` columns.
+    weighted : bool
+        Whether there are weights of the labels, a column a task.
     """
 
     n_ids: int
@@ -29,6 +31,7 @@ class Layout:
     n_labels: int = 1
     n_teacher: int = 0
     prefix: str = ""
+    weighted: bool = False
 
     @cached_property
     def ids(self) -> list[str]:
@@ -46,6 +49,11 @@ class Layout:
         return ["label", *(f"label{task}" for task in range(1, self.n_labels))]
 
     @cached_property
+    def label_weights(self) -> list[str]:
+        """Names of the columns of the labels' weights."""
+        return [f"label_weight{task}" for task in range(self.n_labels if self.weighted else 0)]
+
+    @cached_property
     def teacher(self) -> list[str]:
         """Names of the columns of the teacher's logits."""
         return [f"t{task}" for task in range(self.n_teacher)]
@@ -53,7 +61,8 @@ class Layout:
     @property
     def names(self) -> list[str]:
         """Names of all columns."""
-        return [*self.ids, *self.numeric, *self.labels, "weight", *self.teacher]
+        of_rows = [*self.ids, *self.numeric, *self.labels, "weight"]
+        return [*of_rows, *self.label_weights, *self.teacher]
 
 
 @dataclass(frozen=True)
@@ -69,6 +78,8 @@ class Columns:
     weight : ndarray of float32 or float64, [rows]
     teacher : sequence of ndarray of float32 or float64, each [rows]
         Logits of the teacher, one a task; empty where they are not read.
+    label_weights : sequence of ndarray of float32 or float64, each [rows]
+        Weights of the labels, one a task; empty where there are none.
     """
 
     ids: Sequence[np.ndarray]
@@ -76,6 +87,7 @@ class Columns:
     labels: Sequence[np.ndarray]
     weight: np.ndarray
     teacher: Sequence[np.ndarray] = ()
+    label_weights: Sequence[np.ndarray] = ()
 
     @property
     def rows(self) -> int:
@@ -101,11 +113,11 @@ class Columns:
         for name, values in zip(layout.ids, ids, strict=True):
             if values.dtype != np.int32:
                 raise ValueError(f"column {name} holds nulls; encode a missing value as id 0")
-        numeric, labels, teacher = (
+        numeric, labels, teacher, label_weights = (
             [column(name) for name in names]
-            for names in (layout.numeric, layout.labels, layout.teacher)
+            for names in (layout.numeric, layout.labels, layout.teacher, layout.label_weights)
         )
-        return cls(ids, numeric, labels, column("weight"), teacher)
+        return cls(ids, numeric, labels, column("weight"), teacher, label_weights)
 
 
 @dataclass(frozen=True)
@@ -119,8 +131,11 @@ class Block:
     label : ndarray of float32, [rows, n_labels]
     weight : ndarray of float32, [rows]
     teacher : ndarray of float32, [rows, n_teacher]
+    label_weight : ndarray of float32, [rows, n_labels] or [rows, 0]
     weight_scale : float
         Factor on the weights of the rows that are put in.
+    task_scales : sequence of float
+        Factors on the weights of the labels that are put in.
     """
 
     ids: np.ndarray
@@ -128,10 +143,18 @@ class Block:
     label: np.ndarray
     weight: np.ndarray
     teacher: np.ndarray
+    label_weight: np.ndarray
     weight_scale: float = 1.0
+    task_scales: Sequence[float] = ()
 
     @classmethod
-    def empty(cls, rows: int, layout: Layout, weight_scale: float = 1.0) -> Block:
+    def empty(
+        cls,
+        rows: int,
+        layout: Layout,
+        weight_scale: float = 1.0,
+        task_scales: Sequence[float] = (),
+    ) -> Block:
         """Allocate an uninitialised block."""
         return cls(
             np.empty((rows, layout.n_ids), np.int32),
@@ -139,7 +162,9 @@ class Block:
             np.empty((rows, layout.n_labels), np.float32),
             np.empty(rows, np.float32),
             np.empty((rows, layout.n_teacher), np.float32),
+            np.empty((rows, len(layout.label_weights)), np.float32),
             weight_scale,
+            task_scales,
         )
 
     def put(self, at: int, columns: Columns, start: int, count: int) -> None:
@@ -153,6 +178,10 @@ class Block:
             self.label[into, j] = values[rows]
         for j, values in enumerate(columns.teacher):
             self.teacher[into, j] = values[rows]
+        for j, (values, factor) in enumerate(
+            zip(columns.label_weights, self.task_scales, strict=True)
+        ):
+            self.label_weight[into, j] = values[rows].astype(np.float64) * factor
         weight = columns.weight[rows]
         # In float64, so that equal weights become exactly 1.
         scale = self.weight_scale
@@ -172,5 +201,8 @@ class Block:
             known=~label.isnan() if several else None,
             teacher=torch.from_numpy(self.teacher.take(rows, axis=0))
             if self.teacher.shape[1]
+            else None,
+            label_weight=torch.from_numpy(self.label_weight.take(rows, axis=0))
+            if self.label_weight.shape[1]
             else None,
         )

@@ -63,6 +63,7 @@ class Feed:
         rank: int = 0,
         ranks: int = 1,
         weight_scale: float = 1.0,
+        task_scales: Sequence[float] = (),
     ):
         self.kind = reader.kind
         self.rows = reader.source.rows
@@ -71,7 +72,7 @@ class Feed:
         self._shuffle = shuffle
         self._seed = seed % 2**64  # Spark seeds are signed longs, numpy's are not negative
         self._rank, self._ranks = rank, ranks
-        self._weight_scale = weight_scale
+        self._weight_scale, self._task_scales = weight_scale, task_scales
         self._fits = self.rows <= shuffle_buffer_rows
         self._whole: Block | None = None  # all rows, once read, if they fit
         # Two windows of whole batches are in memory: one is read while one is used.
@@ -156,7 +157,8 @@ class Feed:
         return np.random.default_rng(seed).permutation(rows) if self._shuffle else np.arange(rows)
 
     def _empty(self, rows: int) -> Block:
-        return Block.empty(rows, self._reader.source.layout, self._weight_scale)
+        layout = self._reader.source.layout
+        return Block.empty(rows, layout, self._weight_scale, self._task_scales)
 
 
 def open_feed(
@@ -175,6 +177,7 @@ def open_feed(
     n_labels: int = 1,
     n_teacher: int = 0,
     prefix: str = "",
+    task_scales: Sequence[float] = (),
 ) -> Feed:
     """Open a directory of Parquet files, or one file, for training.
 
@@ -209,6 +212,9 @@ def open_feed(
     prefix : str
         Stands before the names of the ``c*`` and ``n*`` columns: "x0_" reads features that only a
         teacher has.
+    task_scales : sequence of float
+        Factors on the weights of the labels, one a task, whose columns are ``label_weight0..``;
+        empty where there are no such columns.
 
     Returns
     -------
@@ -233,7 +239,8 @@ def open_feed(
         )
     if not 0 <= rank < ranks:
         raise ValueError(f"rank must be from 0 to ranks - 1 ({ranks - 1}), not {rank}")
-    source = open_source(path_or_url, Layout(n_ids, n_numeric, n_labels, n_teacher, prefix))
+    layout = Layout(n_ids, n_numeric, n_labels, n_teacher, prefix, bool(task_scales))
+    source = open_source(path_or_url, layout)
     return Feed(
         _reader(kind, source),
         batch_size=batch_size,
@@ -243,6 +250,7 @@ def open_feed(
         rank=rank,
         ranks=ranks,
         weight_scale=weight_scale,
+        task_scales=task_scales,
     )
 
 

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from spark_ctr.networks.network import Network
+from spark_ctr.training.ranks import Ranks
 
 
 class Balance(nn.Module):
@@ -24,7 +25,14 @@ class Balance(nn.Module):
     tasks : int
         Number of losses.
     options : dict
+
+    Attributes
+    ----------
+    ranks : Ranks
+        The processes that train together, each with a part of the batch; set by the trainer.
     """
+
+    ranks = Ranks()
 
     def __init__(self, network: Network, tasks: int, options: dict[str, Any]) -> None:
         super().__init__()
@@ -32,9 +40,26 @@ class Balance(nn.Module):
     def before_epoch(self, epoch: int) -> None:
         """Prepare for an epoch (from 0)."""
 
-    def forward(self, losses: Sequence[Tensor]) -> Tensor:
-        """Return what is minimised, a scalar."""
+    def forward(self, losses: Sequence[Tensor], weight: Tensor) -> Tensor:
+        """Return what is minimised, a scalar.
+
+        Parameters
+        ----------
+        losses : sequence of Tensor
+            Of the tasks on this process's part of the batch, scalars.
+        weight : Tensor, float32, [B]
+            Of the rows of that part.
+        """
         raise NotImplementedError
+
+    def _of_all(self, values: Tensor, weight: Tensor) -> Tensor:
+        """Return means over this process's rows as those over the rows of all processes."""
+        if self.ranks.size == 1:
+            return values
+        own = float(weight.sum())
+        (total,) = self.ranks.total([own])
+        part = values * (own / total if total > 0 else 0.0)
+        return self.ranks.gather(part[None]).sum(0)
 
 
 class Uncertainty(Balance):
@@ -50,7 +75,7 @@ class Uncertainty(Balance):
         super().__init__(network, tasks, options)
         self.log_variance = nn.Parameter(torch.full((tasks,), -0.5))
 
-    def forward(self, losses: Sequence[Tensor]) -> Tensor:
+    def forward(self, losses: Sequence[Tensor], weight: Tensor) -> Tensor:
         """See `Balance.forward`."""
         s = self.log_variance
         return (torch.stack(list(losses)) / (2 * s.exp()) + s / 2).sum()
@@ -74,10 +99,16 @@ def trunk_of(network: Network, weighting: str) -> list[nn.Parameter]:
     return found
 
 
-def gradient(loss: Tensor, parameters: Sequence[nn.Parameter]) -> list[Tensor]:
-    """Return the gradient of a loss by parameters, whose graph stays; zeros where it has none."""
-    found = torch.autograd.grad(loss, parameters, retain_graph=True, allow_unused=True)
-    return [torch.zeros_like(p) if g is None else g for p, g in zip(parameters, found, strict=True)]
+def gradients(losses: Sequence[Tensor], parameters: Sequence[nn.Parameter]) -> Tensor:
+    """Return the gradient [T, N] of each loss by parameters, whose graph stays."""
+    each = []
+    for loss in losses:
+        found = torch.autograd.grad(loss, parameters, retain_graph=True, allow_unused=True)
+        of_all = zip(parameters, found, strict=True)
+        each.append(
+            torch.cat([(torch.zeros_like(p) if g is None else g).flatten() for p, g in of_all])
+        )
+    return torch.stack(each)
 
 
 def _free(value: Tensor) -> Tensor:
@@ -111,22 +142,18 @@ class GradNorm(Balance):
         """See `Balance.before_epoch`."""
         self._epoch = epoch
 
-    def forward(self, losses: Sequence[Tensor]) -> Tensor:
+    def forward(self, losses: Sequence[Tensor], weight: Tensor) -> Tensor:
         """See `Balance.forward`."""
         each = torch.stack(list(losses))
+        value = self._of_all(each.detach(), weight)
         first, steps = self.get_buffer("first"), self.get_buffer("steps")
         if self._epoch == 0:
             steps += 1
-            first += (each.detach() - first) / steps
+            first += (value - first) / steps
             return each.sum()
         scale = len(losses) * self.scale.softmax(0)
-        norms = torch.stack(
-            [
-                torch.stack([g.square().sum() for g in gradient(loss, self._trunk)]).sum().sqrt()
-                for loss in losses
-            ]
-        ).detach()
-        rate = each.detach() / first.clamp_min(torch.finfo(first.dtype).tiny)
+        norms = self._of_all(gradients(losses, self._trunk), weight).norm(dim=1)
+        rate = value / first.clamp_min(torch.finfo(first.dtype).tiny)
         wanted = (scale.detach() * norms).mean() * (rate / rate.mean()) ** self._alpha
         balance = (scale * norms - wanted).abs().sum()
         return (scale.detach() * each).sum() + _free(balance)
@@ -146,15 +173,13 @@ class PCGrad(Balance):
         self._seed = options["seed"]
         self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
 
-    def forward(self, losses: Sequence[Tensor]) -> Tensor:
+    def forward(self, losses: Sequence[Tensor], weight: Tensor) -> Tensor:
         """See `Balance.forward`."""
         steps = self.get_buffer("steps")
         steps += 1
         # By the step, so that a run that goes on from a checkpoint draws alike.
         draw = torch.Generator().manual_seed((self._seed + int(steps)) % 2**63)
-        flat = torch.stack(
-            [torch.cat([g.flatten() for g in gradient(loss, self._trunk)]) for loss in losses]
-        )
+        flat = self._of_all(gradients(losses, self._trunk), weight)
         change = without_conflicts(flat, draw) - flat.sum(0)
         parts = change.split([p.numel() for p in self._trunk])
         added = [(p * part.view_as(p)).sum() for p, part in zip(self._trunk, parts, strict=True)]

@@ -43,5 +43,5 @@ class Click(Term):
         rows, shift = outputs.batch, self.logit_shift if self.training else 0.0
         if self.by_member:
             return [self.weight * members_bce(outputs.member_logits, rows, shift)]
-        loss = weighted_bce(outputs.logits, rows.label, rows.weight, shift, rows.known)
+        loss = weighted_bce(outputs.logits, rows.label, rows.weight, shift, rows.counted)
         return [self.weight * loss]

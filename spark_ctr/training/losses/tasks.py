@@ -94,11 +94,11 @@ class TaskLosses(Term):
         """Return the loss of a batch."""
         batch = outputs.batch
         members = outputs.member_logits if self.by_member else outputs.logits.unsqueeze(0)
-        losses = [self._loss(task_losses(logits, batch)) for logits in members]
+        losses = [self._loss(task_losses(logits, batch), batch.weight) for logits in members]
         return [self.weight * sum_of_members(losses)]
 
-    def _loss(self, losses: Sequence[Tensor]) -> Tensor:
+    def _loss(self, losses: Sequence[Tensor], weight: Tensor) -> Tensor:
         counted = [self.weights[t] * losses[t] for t in self._counting]
         if self.balance is None or not self.training or not torch.is_grad_enabled():
             return torch.stack(counted).sum()
-        return self.balance(counted)
+        return self.balance(counted, weight)
