@@ -114,7 +114,7 @@ def measure(arguments: argparse.Namespace) -> Iterator[Record]:
                 found = compared(held, scores, least, seed)
                 yield from _records(case, found, seed)
                 if arguments.plot is not None and least == 0 and seed == arguments.seeds[0]:
-                    plot(found, arguments.plot)
+                    plot(found, arguments.plot, "Errors of scores in second-price auctions")
 
 
 def _records(case: str, found: Mapping[str, Mapping[str, Interval]], seed: int) -> Iterator[Record]:
@@ -126,7 +126,7 @@ def _records(case: str, found: Mapping[str, Mapping[str, Interval]], seed: int) 
             yield Record(f"{case}: {name}", OURS, f"half interval of {figure}", half, "%", seed)
 
 
-def plot(found: Mapping[str, Mapping[str, Interval]], file: Path) -> None:
+def plot(found: Mapping[str, Mapping[str, Interval]], file: Path, title: str) -> None:
     """Draw welfare and revenue of each score as percent above the truth's."""
     from matplotlib.figure import Figure
 
@@ -143,7 +143,7 @@ def plot(found: Mapping[str, Mapping[str, Interval]], file: Path) -> None:
         axes.barh(names, values, xerr=errors, color=colours, alpha=0.7)
         axes.axvline(0, color="black", linewidth=0.8)
         axes.set_xlabel(f"{figure}, % above the true probabilities'")
-    drawn.suptitle("Errors of scores in second-price auctions (green: calibrated)")
+    drawn.suptitle(f"{title} (green: calibrated)")
     drawn.savefig(file, dpi=120)
 
 

@@ -81,13 +81,13 @@ def click_log(
     -------
     DataFrame
         ``request_id`` (string, unique but for candidates of one request), ``timestamp`` (rows are
-        not in its order), the identifiers (string, nullable), the constants (string), ``slot`` (int, from 1), the numerics (double,
-        nullable), ``click`` and ``conversion`` (int, 0 or 1; a conversion only after a click),
-        ``click_probability`` and ``conversion_probability`` (double, the latter given a click): the
-        truth, no features. With a ``conversion_delay``, ``conversion_timestamp`` too, null without
-        a conversion: what is later than the log's end is a conversion that nobody has seen yet.
-        With ``candidates``, ``bid`` (double, of a click) too, and labels say what would have come
-        of each candidate, had it been shown.
+        not in its order), the identifiers (string, nullable), the constants (string), ``slot``
+        (int, from 1), the numerics (double, nullable), ``click`` and ``conversion`` (int, 0 or 1; a
+        conversion only after a click), ``click_probability`` and ``conversion_probability``
+        (double, the latter given a click): the truth, no features. With a ``conversion_delay``,
+        ``conversion_timestamp`` too, null without a conversion: what is later than the log's end is
+        a conversion that nobody has seen yet. With ``candidates``, ``bid`` (double, of a click)
+        too, and labels say what would have come of each candidate, had it been shown.
 
     Raises
     ------
@@ -160,7 +160,7 @@ def _solve_intercept(logits: np.ndarray, weights: np.ndarray, rate: float) -> fl
 
 
 def _with_request(rows: DataFrame, config: ClickLogConfig) -> DataFrame:
-    """Number the rows, and the requests that they are candidates of."""
+    """Give rows a number, and that of the request that they are candidates of."""
     request = F.floor(F.col("id") / F.lit(config.candidates)).alias(_REQUEST)
     return rows.select(F.col("id").alias(_ROW), request)
 

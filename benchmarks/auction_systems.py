@@ -1,0 +1,274 @@
+"""What the scores of models are worth in an auction: baselines, teacher, students, calibrated.
+
+A drawn log (`benchmarks.auction_log`): in each request eight ads meet, of one user, site, slot and
+time, with log-normal bids that say nothing about the probabilities. Models are trained on the first
+nine days and choose their epoch on the tenth; calibrators are fitted on clicks of days 11 and 12,
+which no model saw; the auctions of days 13 and 14 are held by `AuctionEvaluator` under the true
+probabilities, second price, one place. AUC, log loss and calibration are of the same candidates,
+by the true probabilities.
+
+``teacher`` is an ensemble of three, ``student`` distilled from it, ``labels alone`` the same
+network from labels, with the settings of `benchmarks.distillation` on its drawn log; ``quantised``
+is what `MixedPrecisionQuantizer` makes of the student by default, ``1 bit, all`` with every layer
+that can be in 1 bit. ``logistic regression`` is scikit-learn's, one-hot, of
+`benchmarks.model_zoo_peers`, ``constant rate`` the rate of the training rows. All of them learn
+from the same rows.
+
+Welfare and revenue are percent above the true probabilities' in the same auctions, and between
+systems above another system's; after them the bounds of 95 % intervals of a bootstrap over
+auctions, means over the seeds. ``reserve`` is the median price without one. A seed draws another
+log from the same world. ``--plot FILE`` draws the first seed's welfare and revenue.
+``--choose`` tells the log loss of the students' settings on the tenth day of logs that nothing else
+reports (seeds from 1000 on). ``--table FILE`` prints the table of records that ``--json`` wrote.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pyspark.sql import DataFrame
+from scipy.special import expit
+
+from benchmarks.auction_errors import plot
+from benchmarks.auction_log import Candidates, drawn_auctions
+from benchmarks.distillation_systems import FULL, LABELS, systems
+from benchmarks.distillation_table import error, interval, mean, spread
+from benchmarks.frame import OURS, Record, markdown, read_records, run, spark_session
+from benchmarks.model_zoo import scores
+from benchmarks.model_zoo_logs import Log
+from benchmarks.model_zoo_peers import linear
+from benchmarks.quantisation import HIDDEN, SYSTEMS, Students
+from spark_ctr.auction import AuctionEvaluator, Interval
+from spark_ctr.calibration_curves import SlotStatistics, fit_calibration
+from spark_ctr.training.metrics import log_odds
+from spark_ctr.training.precision_context import PRECISIONS
+
+ROWS, QUICK_ROWS = 100_000, 3_000
+# The world of benchmarks.distillation whose settings are taken: 5 % clicks.
+WORLD, STUDENT_OF_ENSEMBLE = "drawn5", "own ensemble"
+TRUE, CONSTANT, LINEAR = "true", "constant rate", "logistic regression"
+TEACHER, STUDENT, QUANTISED, ONE_BIT = "teacher", "student", "quantised", "1 bit, all"
+BY_SLOT, BY_ADVERTISER = ", calibrated by slot", ", calibrated by advertiser"
+# A system, and what it is compared with beside the truth.
+PAIRS = (
+    (TEACHER, LINEAR),
+    (STUDENT, LABELS),
+    (STUDENT, TEACHER),
+    (QUANTISED, STUDENT),
+    (ONE_BIT, STUDENT),
+    *((name + BY_SLOT, name) for name in (LINEAR, TEACHER, QUANTISED, ONE_BIT)),
+    *((name + BY_ADVERTISER, name) for name in (TEACHER, QUANTISED)),
+)
+NO_RESERVE, RESERVE = "no reserve", "reserve"
+FIGURES = ("welfare", "revenue", "calibrationRatio")
+ABOVE = ", above "
+
+
+def students(log: Log, seed: int, arguments: argparse.Namespace) -> Students:
+    """Return the teacher and the student of a log."""
+    return Students(WORLD, log, seed, arguments, STUDENT_OF_ENSEMBLE)
+
+
+def logits(log: Log, seed: int, arguments: argparse.Namespace) -> dict[str, np.ndarray]:
+    """Train all systems; logits float64 of the log's "test", by system."""
+    assert log.raw_train is not None and log.raw_test is not None
+    rows = len(log.test.label)
+    clicks = float(log.train.label.sum())
+    found = {CONSTANT: np.full(rows, log_odds(clicks, len(log.train.label) - clicks))}
+    found[LINEAR] = linear(log.raw_train, log.raw_test, arguments.quick, seed)[1]
+    made = students(log, seed, arguments)
+    own = systems(WORLD)[LABELS]
+    own = replace(own, params=own.params | {"hiddenLayers": list(arguments.hidden)})
+    found[LABELS] = made.bench.student(own)[0].logit
+    for name, network in ((TEACHER, made.teacher), (STUDENT, made.student)):
+        found[name] = made.bench.scored(network).logit
+    found[QUANTISED] = made.logits(made.by_default().predict_logits)
+    found[ONE_BIT] = made.logits(made.quantised(SYSTEMS[ONE_BIT])[0].predict_logits)
+    return found
+
+
+def with_calibrated(
+    found: Mapping[str, np.ndarray], candidates: Candidates
+) -> dict[str, np.ndarray]:
+    """Return probabilities float64 of the judged rows, those of `PAIRS` calibrated too."""
+    p = {name: expit(logit) for name, logit in found.items()}
+    judged, fit = candidates.judged, ~candidates.judged
+    scored = {name: score[judged] for name, score in p.items()}
+    slots = {BY_SLOT: candidates.slot, BY_ADVERTISER: _codes(candidates.advertiser)}
+    for name, raw in PAIRS:
+        for how, slot in slots.items():
+            if name == raw + how:
+                seen = SlotStatistics.of_rows(p[raw][fit], candidates.click[fit], slot[fit])
+                scored[name] = fit_calibration(seen)(p[raw][judged], slot[judged])
+    return scored
+
+
+def _codes(values: np.ndarray) -> np.ndarray:
+    return np.unique(values, return_inverse=True)[1]
+
+
+def in_spark(
+    scored: Mapping[str, np.ndarray], candidates: Candidates, master: str, folder: str
+) -> DataFrame:
+    """Return the judged candidates with a column of scores of each system."""
+    judged = candidates.judged
+    columns = {
+        "auction": candidates.auction[judged],
+        "bid": candidates.bid[judged],
+        TRUE: candidates.true[judged],
+        **scored,
+    }
+    pq.write_table(pa.table(columns), f"{folder}/candidates.parquet")
+    spark = spark_session(master, "spark_ctr auctions")
+    return spark.read.parquet(f"{folder}/candidates.parquet").repartition("auction").cache()
+
+
+def auction_records(held: DataFrame, names: Sequence[str], seed: int) -> Iterator[Record]:
+    """Hold the auctions by all scores, without and with a reserve."""
+    evaluator = AuctionEvaluator(
+        auctionCol="auction", truthCol=TRUE, probabilityCol=TRUE, seed=seed, numResamples=500
+    )
+    reserve = float(evaluator.winners(held).approxQuantile("price", [0.5], 0.001)[0])
+    yield Record("reserve", OURS, "price", reserve, "", seed)
+    by_other: dict[str, list[str]] = {TRUE: list(names)}
+    for name, other in PAIRS:
+        by_other.setdefault(other, []).append(name)
+    for case, least in ((NO_RESERVE, 0.0), (RESERVE, reserve)):
+        evaluator.setReserve(least)
+        for other, those in by_other.items():
+            columns = {name: name for name in (other, *those)}
+            for name, figures in evaluator.compare(held, columns, baseline=other).items():
+                yield from _intervals(f"{case}{ABOVE}{other}", name, figures, seed)
+
+
+def _intervals(
+    case: str, name: str, figures: Mapping[str, Interval], seed: int
+) -> Iterator[Record]:
+    for figure in FIGURES:
+        found = figures[figure]
+        for bound, value in (("", found.value), (", low", found.low), (", high", found.high)):
+            yield Record(case, name, f"{figure}{bound}", 100 * value, "%", seed)
+
+
+def measure(arguments: argparse.Namespace) -> Iterator[Record]:
+    """Draw, train, calibrate, judge, seed by seed."""
+    if arguments.table is not None:
+        yield from read_records(arguments.table)
+        return
+    rows = QUICK_ROWS if arguments.quick else arguments.rows
+    for seed in arguments.seeds:
+        if arguments.choose:
+            yield from chosen(
+                drawn_auctions(arguments.master, rows, 1000 + seed)[0], seed, arguments
+            )
+            continue
+        log, candidates = drawn_auctions(arguments.master, rows, seed)
+        scored = with_calibrated(logits(log, seed, arguments), candidates)
+        true = candidates.true[candidates.judged]
+        for name, p in (scored | {TRUE: true}).items():
+            for metric, value in scores(true, np.log(p) - np.log1p(-p)).items():
+                yield Record(WORLD, name, metric, value, "", seed)
+        with tempfile.TemporaryDirectory() as folder:
+            held = in_spark(scored, candidates, arguments.master, folder)
+            found = list(auction_records(held, list(scored), seed))
+            held.unpersist()
+        yield from found
+        if arguments.plot is not None and seed == arguments.seeds[0]:
+            plot(_above_truth(found), arguments.plot, "Scores of models in second-price auctions")
+
+
+def chosen(log: Log, seed: int, arguments: argparse.Namespace) -> Iterator[Record]:
+    """Tell the figures on the tenth day of both students with both settings."""
+    known = systems(WORLD)
+    settings = {which: known[which].params for which in (LABELS, FULL)}
+    bench = students(log, seed, arguments).bench
+    for name, system in ((LABELS, known[LABELS]), (STUDENT, known[STUDENT_OF_ENSEMBLE])):
+        for which, params in settings.items():
+            hidden = {"hiddenLayers": list(arguments.hidden)}
+            _, figures = bench.student(replace(system, params=params | hidden))
+            for metric, value in figures.items():
+                yield Record(f"tenth day, settings of {which}", name, metric, value, "", seed)
+
+
+def _above_truth(records: Sequence[Record]) -> dict[str, dict[str, Interval]]:
+    """Return the figures without a reserve, as shares above the truth's."""
+    values = {
+        (r.system, r.metric): r.value / 100
+        for r in records
+        if r.case == f"{NO_RESERVE}{ABOVE}{TRUE}"
+    }
+    return {
+        name: {
+            figure: Interval(
+                *(values[name, f"{figure}{bound}"] for bound in ("", ", low", ", high"))
+            )
+            for figure in FIGURES
+        }
+        for name in dict.fromkeys(name for name, _ in values)
+    }
+
+
+def auction_table(records: Sequence[Record]) -> str:
+    """Return the tables in Markdown: quality and auctions of all systems, then pairs of them."""
+    found: dict[tuple[str, str, str], list[float]] = defaultdict(list)
+    for record in records:
+        found[record.case, record.system, record.metric].append(record.value)
+
+    def figure(case: str, name: str, metric: str) -> str:
+        return interval([found[case, name, f"{metric}{b}"] for b in ("", ", low", ", high")])
+
+    names = list(dict.fromkeys(name for case, name, _ in found if case == WORLD))
+    quality: dict[str, list[str]] = {
+        "system": names,
+        "AUC ± sd": [spread(found[WORLD, n, "auc"]) for n in names],
+        "log loss ± sd": [spread(found[WORLD, n, "log_loss"]) for n in names],
+        "calibration": [mean(found[WORLD, n, "calibration ratio"], "{:.3f}") for n in names],
+    }
+    cases = dict.fromkeys(case for case, _, metric in found if metric == "welfare")
+    pairs = {"system": [], "above": []} | {
+        f"{what}, {case}": []
+        for case in (NO_RESERVE, RESERVE)
+        for what in ("welfare", "revenue", "± se")
+    }
+    for case in (NO_RESERVE, RESERVE):
+        for metric in FIGURES:
+            head = f"{case}: {metric}, %"
+            quality[head] = [figure(f"{case}{ABOVE}{TRUE}", n, metric) for n in names]
+    others = [c.partition(ABOVE)[2] for c in cases if c.startswith(f"{NO_RESERVE}{ABOVE}")]
+    for other in others:
+        if other == TRUE:
+            continue
+        for name in dict.fromkeys(n for c, n, _ in found if c == f"{NO_RESERVE}{ABOVE}{other}"):
+            pairs["system"].append(name)
+            pairs["above"].append(other)
+            for case in (NO_RESERVE, RESERVE):
+                where = f"{case}{ABOVE}{other}"
+                pairs[f"welfare, {case}"].append(figure(where, name, "welfare"))
+                pairs[f"revenue, {case}"].append(figure(where, name, "revenue"))
+                pairs[f"± se, {case}"].append(error(found[where, name, "welfare"]))
+    return f"{markdown(quality)}\n\n{markdown(pairs)}"
+
+
+def _options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--rows", type=int, default=ROWS, help="about, to train on")
+    parser.add_argument("--plot", type=Path, metavar="FILE")
+    parser.add_argument("--choose", action="store_true")
+    parser.add_argument("--hidden", nargs="+", type=int, default=HIDDEN, metavar="WIDTH")
+    parser.add_argument("--teachers", type=Path, metavar="FOLDER", help="keep the teachers here")
+    parser.add_argument("--epochs", type=int, help="most epochs, instead of the settings'")
+    parser.add_argument("--precision", choices=PRECISIONS, default="float32")
+    parser.add_argument("--table", type=Path, metavar="FILE", help="print the tables of records")
+    parser.set_defaults(students=None)
+
+
+if __name__ == "__main__":
+    found = run(measure, __doc__ or "", seeds=range(5), options=_options)
+    print("\n" + auction_table(found))
