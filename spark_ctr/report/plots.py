@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from spark_ctr.auction import Interval
+
 _TEXT, _GRID = "#3a3d42", "#e3e5e8"
 _STYLES = (("#2b6ca3", "o"), ("#e08a1e", "s"), ("#1b7f6b", "^"), ("#8a5a9e", "D"))
 # Without these entries matplotlib writes no RDF block, which names hosts and the date.
@@ -49,15 +51,33 @@ def selection_figures(selector_model: Any, max_columns: int = 6) -> list[tuple[s
 def reliability_figure(models: Mapping[str, Mapping[str, Any]]) -> str | None:
     """Draw observed click rates over predicted probabilities; None without points."""
     curves = {name: facts["reliability"] for name, facts in models.items() if facts["reliability"]}
+    if not curves:
+        return None
+    figure, (ax,) = _figure(1, width=6.6, height=4.6)
+    draw_reliability(curves, ax)
+    ax.set_xlabel("predicted click probability (mean of the bin)")
+    ax.set_ylabel("observed click rate of the bin")
+    _legend(ax, "upper left")
+    return _svg(figure)
+
+
+def draw_reliability(curves: Mapping[str, Sequence[Mapping[str, Any]]], ax: Axes) -> None:
+    """Draw observed click rates over predicted probabilities, with two standard errors.
+
+    Parameters
+    ----------
+    curves : mapping of str to sequence of mapping
+        Points by name, each with ``mean_probability``, ``rate`` and ``rows``, as
+        :meth:`CalibrationEvaluator.reliability` and :meth:`CalibrationEvaluator.measureSlots` give
+        them; one at least.
+    ax : matplotlib.axes.Axes
+    """
     values = [
         value
         for points in curves.values()
         for point in points
         for value in (point["mean_probability"], point["rate"])
     ]
-    if not values:
-        return None
-    figure, (ax,) = _figure(1, width=6.6, height=4.6)
     positive = [value for value in values if value > 0]
     if positive and max(positive) > 20 * min(positive):
         ax.set(xscale="log", yscale="log")
@@ -83,10 +103,33 @@ def reliability_figure(models: Mapping[str, Mapping[str, Any]]) -> str | None:
             label=name,
         )
     ax.set(xlim=(low, high), ylim=(low, high))
-    ax.set_xlabel("predicted click probability (mean of the bin)")
-    ax.set_ylabel("observed click rate of the bin")
-    _legend(ax, "upper left")
-    return _svg(figure)
+
+
+def draw_comparison(compared: Mapping[str, Mapping[str, Interval]], figure: str, ax: Axes) -> None:
+    """Draw by how many percent a figure lies above the baseline's, with its interval.
+
+    Parameters
+    ----------
+    compared : mapping of str to mapping of str to Interval
+        By system, as :meth:`AuctionEvaluator.compare` gives it, drawn from the top down; those
+        with "calibrated" in their name have a colour of their own.
+    figure : str
+        ``"welfare"`` or another one of the figures.
+    ax : matplotlib.axes.Axes
+    """
+    names = list(compared)[::-1]
+    found = [compared[name][figure] for name in names]
+    values = [100 * interval.value for interval in found]
+    below = [max(0.0, value - 100 * i.low) for value, i in zip(values, found, strict=True)]
+    over = [max(0.0, 100 * i.high - value) for value, i in zip(values, found, strict=True)]
+    (blue, _), (orange, _), *_ = _STYLES
+    colours = [blue if "calibrated" in name else orange for name in names]
+    ax.barh(names, values, color=colours, height=0.62)
+    ax.errorbar(values, names, xerr=[below, over], fmt="none", ecolor=_TEXT, capsize=2.5, lw=1)
+    ax.axvline(0, color=_TEXT, lw=0.8)
+    ax.tick_params(axis="y", length=0)
+    ax.set_xlabel(f"{figure}, % above the baseline")
+    ax.spines[["top", "right"]].set_visible(False)
 
 
 def training_figure(histories: Mapping[str, Mapping[str, Any]]) -> str | None:
