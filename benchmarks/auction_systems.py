@@ -18,8 +18,7 @@ Welfare and revenue are percent above the true probabilities' in the same auctio
 systems above another system's; after them the bounds of 95 % intervals of a bootstrap over
 auctions, means over the seeds. ``reserve`` is the median price without one. A seed draws another
 log from the same world. ``--plot FILE`` draws the first seed's welfare and revenue.
-``--choose`` tells the log loss of the students' settings on the tenth day of logs that nothing else
-reports (seeds from 1000 on). ``--table FILE`` prints the table of records that ``--json`` wrote.
+``--table FILE`` prints the table of records that ``--json`` wrote.
 """
 
 from __future__ import annotations
@@ -39,7 +38,7 @@ from scipy.special import expit
 
 from benchmarks.auction_errors import plot
 from benchmarks.auction_log import Candidates, drawn_auctions
-from benchmarks.distillation_systems import FULL, LABELS, systems
+from benchmarks.distillation_systems import LABELS, systems
 from benchmarks.distillation_table import error, interval, mean, spread
 from benchmarks.frame import OURS, Record, markdown, read_records, run, spark_session
 from benchmarks.model_zoo import scores
@@ -51,7 +50,7 @@ from spark_ctr.calibration_curves import SlotStatistics, fit_calibration
 from spark_ctr.training.metrics import log_odds
 from spark_ctr.training.precision_context import PRECISIONS
 
-ROWS, QUICK_ROWS = 100_000, 3_000
+ROWS, QUICK_ROWS = 60_000, 3_000
 # The world of benchmarks.distillation whose settings are taken: 5 % clicks.
 WORLD, STUDENT_OF_ENSEMBLE = "drawn5", "own ensemble"
 TRUE, CONSTANT, LINEAR = "true", "constant rate", "logistic regression"
@@ -72,11 +71,6 @@ FIGURES = ("welfare", "revenue", "calibrationRatio")
 ABOVE = ", above "
 
 
-def students(log: Log, seed: int, arguments: argparse.Namespace) -> Students:
-    """Return the teacher and the student of a log."""
-    return Students(WORLD, log, seed, arguments, STUDENT_OF_ENSEMBLE)
-
-
 def logits(log: Log, seed: int, arguments: argparse.Namespace) -> dict[str, np.ndarray]:
     """Train all systems; logits float64 of the log's "test", by system."""
     assert log.raw_train is not None and log.raw_test is not None
@@ -84,7 +78,7 @@ def logits(log: Log, seed: int, arguments: argparse.Namespace) -> dict[str, np.n
     clicks = float(log.train.label.sum())
     found = {CONSTANT: np.full(rows, log_odds(clicks, len(log.train.label) - clicks))}
     found[LINEAR] = linear(log.raw_train, log.raw_test, arguments.quick, seed)[1]
-    made = students(log, seed, arguments)
+    made = Students(WORLD, log, seed, arguments, STUDENT_OF_ENSEMBLE)
     own = systems(WORLD)[LABELS]
     own = replace(own, params=own.params | {"hiddenLayers": list(arguments.hidden)})
     found[LABELS] = made.bench.student(own)[0].logit
@@ -165,11 +159,6 @@ def measure(arguments: argparse.Namespace) -> Iterator[Record]:
         return
     rows = QUICK_ROWS if arguments.quick else arguments.rows
     for seed in arguments.seeds:
-        if arguments.choose:
-            yield from chosen(
-                drawn_auctions(arguments.master, rows, 1000 + seed)[0], seed, arguments
-            )
-            continue
         log, candidates = drawn_auctions(arguments.master, rows, seed)
         scored = with_calibrated(logits(log, seed, arguments), candidates)
         true = candidates.true[candidates.judged]
@@ -183,19 +172,6 @@ def measure(arguments: argparse.Namespace) -> Iterator[Record]:
         yield from found
         if arguments.plot is not None and seed == arguments.seeds[0]:
             plot(_above_truth(found), arguments.plot, "Scores of models in second-price auctions")
-
-
-def chosen(log: Log, seed: int, arguments: argparse.Namespace) -> Iterator[Record]:
-    """Tell the figures on the tenth day of both students with both settings."""
-    known = systems(WORLD)
-    settings = {which: known[which].params for which in (LABELS, FULL)}
-    bench = students(log, seed, arguments).bench
-    for name, system in ((LABELS, known[LABELS]), (STUDENT, known[STUDENT_OF_ENSEMBLE])):
-        for which, params in settings.items():
-            hidden = {"hiddenLayers": list(arguments.hidden)}
-            _, figures = bench.student(replace(system, params=params | hidden))
-            for metric, value in figures.items():
-                yield Record(f"tenth day, settings of {which}", name, metric, value, "", seed)
 
 
 def _above_truth(records: Sequence[Record]) -> dict[str, dict[str, Interval]]:
@@ -260,7 +236,6 @@ def auction_table(records: Sequence[Record]) -> str:
 def _options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rows", type=int, default=ROWS, help="about, to train on")
     parser.add_argument("--plot", type=Path, metavar="FILE")
-    parser.add_argument("--choose", action="store_true")
     parser.add_argument("--hidden", nargs="+", type=int, default=HIDDEN, metavar="WIDTH")
     parser.add_argument("--teachers", type=Path, metavar="FOLDER", help="keep the teachers here")
     parser.add_argument("--epochs", type=int, help="most epochs, instead of the settings'")

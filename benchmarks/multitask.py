@@ -74,10 +74,13 @@ CHOSEN: dict[str, dict[str, Point]] = {
         f"{SINGLE} conversion": (1e-3, 0.05, 1.0),
     },
     HILLSTROM: {
-        **dict.fromkeys(SYSTEMS, (3e-3, 0.05, 1.0)),
-        f"{SINGLE} click": (3e-3, 0.05, 1.0),
-        f"{SINGLE} conversion": (3e-3, 0.05, 1.0),
-        DIRECT: (3e-3, 0.05, 1.0),
+        **dict.fromkeys(SYSTEMS, (1e-3, 0.05, 1.0)),
+        "mmoe": (3e-3, 0.05, 4.0),
+        "ple": (3e-3, 0.05, 1.0),
+        "esmm": (3e-3, 0.05, 1.0),
+        f"{SINGLE} click": (1e-3, 0.05, 1.0),
+        f"{SINGLE} conversion": (1e-3, 0.05, 1.0),
+        DIRECT: (1e-3, 0.05, 1.0),
     },
 }
 
@@ -300,7 +303,11 @@ def _options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rows", type=int, default=ROWS, help="impressions to train on")
     parser.add_argument("--conversion-rate", type=float, default=CONVERSION_RATE)
     parser.add_argument("--correlation", type=float, default=CORRELATION)
-    parser.add_argument("--systems", nargs="+", default=[SINGLE, *SYSTEMS])
+    names = [SINGLE, *SYSTEMS]
+    choices = [*names, DIRECT, *BASELINES]
+    parser.add_argument(
+        "--systems", nargs="+", choices=choices, default=names, metavar="SYSTEM", help="%(choices)s"
+    )
     parser.add_argument("--tune", action="store_true")
     parser.add_argument("--rates", type=float, nargs="+", default=[5e-4, 1e-3], help="to tune by")
     parser.add_argument("--compare", type=Path, help="records to compare, instead of a run")
