@@ -7,16 +7,15 @@ which no model saw; the auctions of days 13 and 14 are held by `AuctionEvaluator
 probabilities, second price, one place. AUC, log loss and calibration are of the same candidates,
 by the true probabilities.
 
-``teacher`` is an ensemble of three, ``student`` distilled from it, ``labels alone`` the same
-network from labels, with the settings of `benchmarks.distillation` on its drawn log; ``quantised``
-is what `MixedPrecisionQuantizer` makes of the student by default, ``1 bit, all`` with every layer
+``teacher`` is an ensemble of three, ``student`` distilled from it, ``labels`` the same network from
+labels, with the settings of `benchmarks.distillation` on its drawn log; ``quantised`` is what `MixedPrecisionQuantizer` makes of the student by default, ``1 bit, all`` with every layer
 that can be in 1 bit. ``logistic regression`` is scikit-learn's, one-hot, of
 `benchmarks.model_zoo_peers`, ``constant rate`` the rate of the training rows. All of them learn
 from the same rows.
 
-Welfare and revenue are percent above the true probabilities' in the same auctions, and between
-systems above another system's; after them the bounds of 95 % intervals of a bootstrap over
-auctions, means over the seeds. ``reserve`` is the median price without one. A seed draws another
+Welfare and revenue are percent above the true probabilities' in the same auctions, with the bounds
+of 95 % intervals of a bootstrap over auctions, means over the seeds; those of pairs of systems are
+percent above another system's, with standard errors over seeds. ``reserve`` is the median price without one. A seed draws another
 log from the same world. ``--plot FILE`` draws the first seed's welfare and revenue.
 ``--table FILE`` prints the table of records that ``--json`` wrote.
 """
@@ -193,44 +192,40 @@ def _above_truth(records: Sequence[Record]) -> dict[str, dict[str, Interval]]:
 
 
 def auction_table(records: Sequence[Record]) -> str:
-    """Return the tables in Markdown: quality and auctions of all systems, then pairs of them."""
+    """Return the tables in Markdown: all systems above the truth, then pairs of systems.
+
+    The former are means over seeds with the mean bounds of intervals over auctions, the latter
+    means with standard errors over seeds.
+    """
     found: dict[tuple[str, str, str], list[float]] = defaultdict(list)
     for record in records:
         found[record.case, record.system, record.metric].append(record.value)
 
     def figure(case: str, name: str, metric: str) -> str:
-        return interval([found[case, name, f"{metric}{b}"] for b in ("", ", low", ", high")])
+        bounds = [f"{metric}{bound}" for bound in ("", ", low", ", high")]
+        return interval([found[f"{case}{ABOVE}{TRUE}", name, bound] for bound in bounds])
 
     names = list(dict.fromkeys(name for case, name, _ in found if case == WORLD))
-    quality: dict[str, list[str]] = {
+    pairs = [
+        (name, case.partition(ABOVE)[2])
+        for case, name, metric in found
+        if case.startswith(f"{NO_RESERVE}{ABOVE}") and metric == "welfare"
+    ]
+    pairs = [pair for pair in pairs if pair[1] != TRUE]
+    systems: dict[str, list[str]] = {
         "system": names,
         "AUC ± sd": [spread(found[WORLD, n, "auc"]) for n in names],
         "log loss ± sd": [spread(found[WORLD, n, "log_loss"]) for n in names],
         "calibration": [mean(found[WORLD, n, "calibration ratio"], "{:.3f}") for n in names],
     }
-    cases = dict.fromkeys(case for case, _, metric in found if metric == "welfare")
-    pairs = {"system": [], "above": []} | {
-        f"{what}, {case}": []
-        for case in (NO_RESERVE, RESERVE)
-        for what in ("welfare", "revenue", "± se")
-    }
+    between = {"system": [name for name, _ in pairs], "above": [other for _, other in pairs]}
     for case in (NO_RESERVE, RESERVE):
         for metric in FIGURES:
-            head = f"{case}: {metric}, %"
-            quality[head] = [figure(f"{case}{ABOVE}{TRUE}", n, metric) for n in names]
-    others = [c.partition(ABOVE)[2] for c in cases if c.startswith(f"{NO_RESERVE}{ABOVE}")]
-    for other in others:
-        if other == TRUE:
-            continue
-        for name in dict.fromkeys(n for c, n, _ in found if c == f"{NO_RESERVE}{ABOVE}{other}"):
-            pairs["system"].append(name)
-            pairs["above"].append(other)
-            for case in (NO_RESERVE, RESERVE):
-                where = f"{case}{ABOVE}{other}"
-                pairs[f"welfare, {case}"].append(figure(where, name, "welfare"))
-                pairs[f"revenue, {case}"].append(figure(where, name, "revenue"))
-                pairs[f"± se, {case}"].append(error(found[where, name, "welfare"]))
-    return f"{markdown(quality)}\n\n{markdown(pairs)}"
+            systems[f"{case}: {metric}, %"] = [figure(case, name, metric) for name in names]
+            between[f"{case}: {metric}, % ± se"] = [
+                error(found[f"{case}{ABOVE}{other}", name, metric]) for name, other in pairs
+            ]
+    return f"{markdown(systems)}\n\n{markdown(between)}"
 
 
 def _options(parser: argparse.ArgumentParser) -> None:
