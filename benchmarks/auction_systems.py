@@ -8,16 +8,16 @@ probabilities, second price, one place. AUC, log loss and calibration are of the
 by the true probabilities.
 
 ``teacher`` is an ensemble of three, ``student`` distilled from it, ``labels`` the same network from
-labels, with the settings of `benchmarks.distillation` on its drawn log; ``quantised`` is what `MixedPrecisionQuantizer` makes of the student by default, ``1 bit, all`` with every layer
-that can be in 1 bit. ``logistic regression`` is scikit-learn's, one-hot, of
-`benchmarks.model_zoo_peers`, ``constant rate`` the rate of the training rows. All of them learn
-from the same rows.
+labels, with the settings of `benchmarks.distillation` on its drawn log; ``quantised`` is what
+`MixedPrecisionQuantizer` makes of the student by default, ``1 bit, all`` with every layer that can
+be in 1 bit. ``logistic regression`` is scikit-learn's, one-hot, of `benchmarks.model_zoo_peers`,
+``constant rate`` the rate of the training rows. All of them learn from the same rows.
 
 Welfare and revenue are percent above the true probabilities' in the same auctions, with the bounds
 of 95 % intervals of a bootstrap over auctions, means over the seeds; those of pairs of systems are
-percent above another system's, with standard errors over seeds. ``reserve`` is the median price without one. A seed draws another
-log from the same world. ``--plot FILE`` draws the first seed's welfare and revenue.
-``--table FILE`` prints the table of records that ``--json`` wrote.
+percent above another system's, with standard errors over seeds. ``reserve`` is the median price
+without one. A seed draws another log from the same world. ``--plot FILE`` draws the first seed's
+welfare and revenue. ``--table FILE`` prints the tables of records that ``--json`` wrote.
 """
 
 from __future__ import annotations
