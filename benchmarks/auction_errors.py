@@ -115,7 +115,7 @@ def measure(arguments: argparse.Namespace) -> Iterator[Record]:
                 found = compared(held, scores, least, seed)
                 yield from _records(case, found, seed)
                 if arguments.plot is not None and least == 0 and seed == arguments.seeds[0]:
-                    plot(found, arguments.plot, "Errors of scores in second-price auctions")
+                    plot(found, arguments.plot)
 
 
 def _records(case: str, found: Mapping[str, Mapping[str, Interval]], seed: int) -> Iterator[Record]:
@@ -127,7 +127,7 @@ def _records(case: str, found: Mapping[str, Mapping[str, Interval]], seed: int) 
             yield Record(f"{case}: {name}", OURS, f"half interval of {figure}", half, "%", seed)
 
 
-def plot(found: Mapping[str, Mapping[str, Interval]], file: Path, title: str) -> None:
+def plot(found: Mapping[str, Mapping[str, Interval]], file: Path) -> None:
     """Draw welfare and revenue of each score as percent above the truth's."""
     from matplotlib.figure import Figure
 
@@ -135,7 +135,7 @@ def plot(found: Mapping[str, Mapping[str, Interval]], file: Path, title: str) ->
     for axes, figure in zip(drawn.subplots(1, 2, sharey=True), ("welfare", "revenue"), strict=True):
         draw_comparison(found, figure, axes)
         axes.set_xlabel(f"{figure}, % above the true probabilities'")
-    drawn.suptitle(f"{title} (blue: calibrated)")
+    drawn.suptitle("Errors of scores in second-price auctions (blue: calibrated)")
     drawn.savefig(file, dpi=120)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import calendar
+import datetime
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,11 +17,12 @@ from spark_ctr.datasets.click_log_config import BID, CLICK, CLICK_PROBABILITY, R
 from spark_ctr.feature import ClickLogCleaner
 from spark_ctr.jvm import session_settings
 
-CONFIG = ClickLogConfig(candidates=8)
+# Days 7 and 8 are a weekend, so that the days to calibrate on and those judged are alike.
+CONFIG = ClickLogConfig(candidates=8, start=datetime.date(2026, 1, 3))
 ADVERTISER = "advertiser_id"
 # Days of the log, from 0, of each part: the last day to train on chooses the epoch.
 DAYS = {"train": (0, 9), "valid": (9, 10), "calibration": (10, 12), "judged": (12, 14)}
-SHARES = {"train": 1.0, "valid": 0.1, "calibration": 0.5, "judged": 2.0}
+SHARES = {"train": 1.0, "valid": 0.2, "calibration": 1.0, "judged": 2.0}
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,7 +82,7 @@ def drawn_auctions(master: str, rows: int, seed: int) -> tuple[Log, Candidates]:
 def _part(spark: SparkSession, rows: int, seed: int, first: int, end: int) -> DataFrame:
     """Draw the rows of some days."""
     more = rows * CONFIG.days // (end - first)
-    start = F.lit(CONFIG.start.isoformat())
+    start = F.lit(calendar.timegm(CONFIG.start.timetuple()))
     log = click_log(spark, more, seed=seed, partitions=4, config=CONFIG)
-    day = F.datediff(F.to_date("timestamp"), start)
+    day = (F.unix_seconds("timestamp") - start) / 86_400
     return log.filter((day >= first) & (day < end)).persist()

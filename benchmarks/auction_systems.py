@@ -16,8 +16,8 @@ be in 1 bit. ``logistic regression`` is scikit-learn's, one-hot, of `benchmarks.
 Welfare and revenue are percent above the true probabilities' in the same auctions, with the bounds
 of 95 % intervals of a bootstrap over auctions, means over the seeds; those of pairs of systems are
 percent above another system's, with standard errors over seeds. ``reserve`` is the median price
-without one. A seed draws another log from the same world. ``--plot FILE`` draws the first seed's
-welfare and revenue. ``--table FILE`` prints the tables of records that ``--json`` wrote.
+without one. A seed draws another log from the same world. ``--plot FILE`` draws welfare
+and revenue. ``--table FILE`` prints the tables of records that ``--json`` wrote.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from statistics import fmean
 
 import numpy as np
 import pyarrow as pa
@@ -35,7 +36,6 @@ import pyarrow.parquet as pq
 from pyspark.sql import DataFrame
 from scipy.special import expit
 
-from benchmarks.auction_errors import plot
 from benchmarks.auction_log import Candidates, drawn_auctions
 from benchmarks.distillation_systems import LABELS, systems
 from benchmarks.distillation_table import error, interval, mean, spread
@@ -46,6 +46,7 @@ from benchmarks.model_zoo_peers import linear
 from benchmarks.quantisation import HIDDEN, SYSTEMS, Students
 from spark_ctr.auction import AuctionEvaluator, Interval
 from spark_ctr.calibration_curves import SlotStatistics, fit_calibration
+from spark_ctr.report import draw_comparison
 from spark_ctr.training.metrics import log_odds
 from spark_ctr.training.precision_context import PRECISIONS
 
@@ -67,7 +68,6 @@ PAIRS = (
 )
 NO_RESERVE, RESERVE = "no reserve", "reserve"
 FIGURES = ("welfare", "revenue", "calibrationRatio")
-ABOVE = ", above "
 
 
 def logits(log: Log, seed: int, arguments: argparse.Namespace) -> dict[str, np.ndarray]:
@@ -131,24 +131,15 @@ def auction_records(held: DataFrame, names: Sequence[str], seed: int) -> Iterato
     )
     reserve = float(evaluator.winners(held).approxQuantile("price", [0.5], 0.001)[0])
     yield Record("reserve", OURS, "price", reserve, "", seed)
-    by_other: dict[str, list[str]] = {TRUE: list(names)}
-    for name, other in PAIRS:
-        by_other.setdefault(other, []).append(name)
+    columns = {name: name for name in (TRUE, *names)}
     for case, least in ((NO_RESERVE, 0.0), (RESERVE, reserve)):
         evaluator.setReserve(least)
-        for other, those in by_other.items():
-            columns = {name: name for name in (other, *those)}
-            for name, figures in evaluator.compare(held, columns, baseline=other).items():
-                yield from _intervals(f"{case}{ABOVE}{other}", name, figures, seed)
-
-
-def _intervals(
-    case: str, name: str, figures: Mapping[str, Interval], seed: int
-) -> Iterator[Record]:
-    for figure in FIGURES:
-        found = figures[figure]
-        for bound, value in (("", found.value), (", low", found.low), (", high", found.high)):
-            yield Record(case, name, f"{figure}{bound}", 100 * value, "%", seed)
+        for name, figures in evaluator.compare(held, columns, baseline=TRUE).items():
+            for figure in FIGURES:
+                found = figures[figure]
+                bounds = {"": found.value, ", low": found.low, ", high": found.high}
+                for bound, value in bounds.items():
+                    yield Record(case, name, f"{figure}{bound}", 100 * value, "%", seed)
 
 
 def measure(arguments: argparse.Namespace) -> Iterator[Record]:
@@ -169,22 +160,33 @@ def measure(arguments: argparse.Namespace) -> Iterator[Record]:
             found = list(auction_records(held, list(scored), seed))
             held.unpersist()
         yield from found
-        if arguments.plot is not None and seed == arguments.seeds[0]:
-            plot(_above_truth(found), arguments.plot, "Scores of models in second-price auctions")
 
 
-def _above_truth(records: Sequence[Record]) -> dict[str, dict[str, Interval]]:
-    """Return the figures without a reserve, as shares above the truth's."""
-    values = {
-        (r.system, r.metric): r.value / 100
-        for r in records
-        if r.case == f"{NO_RESERVE}{ABOVE}{TRUE}"
-    }
+def plot(records: Sequence[Record], file: Path) -> None:
+    """Draw welfare and revenue above the truth's, means over seeds, without and with a reserve."""
+    from matplotlib.figure import Figure
+
+    drawn = Figure(figsize=(11, 8.5), layout="constrained")
+    rows = drawn.subplots(2, 2, sharey=True)
+    for case, panels in zip((NO_RESERVE, RESERVE), rows, strict=True):
+        found = above_truth(records, case)
+        for axes, figure in zip(panels, FIGURES, strict=False):
+            draw_comparison(found, figure, axes)
+            axes.set_xlabel(f"{figure}, {case}, % above the true probabilities'")
+    drawn.suptitle("Scores of models in second-price auctions (blue: calibrated)")
+    drawn.savefig(file, dpi=110)
+
+
+def above_truth(records: Sequence[Record], case: str) -> dict[str, dict[str, Interval]]:
+    """Return figures of each system as shares above the truth's, means over seeds."""
+    values: dict[tuple[str, str], list[float]] = defaultdict(list)
+    for record in records:
+        if record.case == case:
+            values[record.system, record.metric].append(record.value / 100)
+    bounds = ("", ", low", ", high")
     return {
         name: {
-            figure: Interval(
-                *(values[name, f"{figure}{bound}"] for bound in ("", ", low", ", high"))
-            )
+            figure: Interval(*(fmean(values[name, f"{figure}{bound}"]) for bound in bounds))
             for figure in FIGURES
         }
         for name in dict.fromkeys(name for name, _ in values)
@@ -202,29 +204,25 @@ def auction_table(records: Sequence[Record]) -> str:
         found[record.case, record.system, record.metric].append(record.value)
 
     def figure(case: str, name: str, metric: str) -> str:
-        bounds = [f"{metric}{bound}" for bound in ("", ", low", ", high")]
-        return interval([found[f"{case}{ABOVE}{TRUE}", name, bound] for bound in bounds])
+        return interval([found[case, name, f"{metric}{b}"] for b in ("", ", low", ", high")])
+
+    def above(case: str, pair: tuple[str, str], metric: str) -> str:
+        one, other = (1 + np.array(found[case, name, metric]) / 100 for name in pair)
+        return error(list(100 * (one / other - 1)))
 
     names = list(dict.fromkeys(name for case, name, _ in found if case == WORLD))
-    pairs = [
-        (name, case.partition(ABOVE)[2])
-        for case, name, metric in found
-        if case.startswith(f"{NO_RESERVE}{ABOVE}") and metric == "welfare"
-    ]
-    pairs = [pair for pair in pairs if pair[1] != TRUE]
+    pairs = [pair for pair in PAIRS if {*pair} <= {*names}]
     systems: dict[str, list[str]] = {
         "system": names,
         "AUC ± sd": [spread(found[WORLD, n, "auc"]) for n in names],
         "log loss ± sd": [spread(found[WORLD, n, "log_loss"]) for n in names],
         "calibration": [mean(found[WORLD, n, "calibration ratio"], "{:.3f}") for n in names],
     }
-    between = {"system": [name for name, _ in pairs], "above": [other for _, other in pairs]}
+    between = {"system": [one for one, _ in pairs], "above": [other for _, other in pairs]}
     for case in (NO_RESERVE, RESERVE):
         for metric in FIGURES:
             systems[f"{case}: {metric}, %"] = [figure(case, name, metric) for name in names]
-            between[f"{case}: {metric}, % ± se"] = [
-                error(found[f"{case}{ABOVE}{other}", name, metric]) for name, other in pairs
-            ]
+            between[f"{case}: {metric}, % ± se"] = [above(case, pair, metric) for pair in pairs]
     return f"{markdown(systems)}\n\n{markdown(between)}"
 
 
@@ -239,6 +237,19 @@ def _options(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(students=None)
 
 
-if __name__ == "__main__":
-    found = run(measure, __doc__ or "", seeds=range(5), options=_options)
+def main(argv: list[str] | None = None) -> None:
+    """Run from the command line."""
+    files: list[Path] = []
+
+    def measured(arguments: argparse.Namespace) -> Iterator[Record]:
+        files.extend(filter(None, [arguments.plot]))
+        yield from measure(arguments)
+
+    found = run(measured, __doc__ or "", seeds=range(5), options=_options, argv=argv)
     print("\n" + auction_table(found))
+    for file in files:
+        plot(found, file)
+
+
+if __name__ == "__main__":
+    main()
