@@ -56,7 +56,7 @@ CONSTANT, TEACHER, STUDENT = "constant rate", "teacher", "student"
 QUANTISED, CALIBRATED = "quantised", "quantised, calibrated"
 CALIBRATED_COL = "calibratedProbability"
 SLOTS_DRAWN, POINTS = 6, 10
-# Few enough values to learn from some ten thousand rows; clicks become more frequent over time.
+# Few enough values to learn from some ten thousand rows; slots differ, and the network reads none.
 GENERATED = ClickLogConfig(
     identifiers=(
         Identifier("user_id", 2_000, 0.9, effect=0.5, conversion_effect=0.4),
@@ -76,7 +76,8 @@ GENERATED = ClickLogConfig(
     ),
     click_rate=0.08,
     conversion_rate=0.2,
-    trend=0.6,
+    slots=6,
+    slot_effect=0.6,
     candidates=8,
 )
 
@@ -108,7 +109,7 @@ def parse_arguments(words: list[str] | None = None) -> argparse.Namespace:
     columns.add_argument("--conversion", default="conversion", help="0 or 1, of clicks")
     columns.add_argument("--auction", default="request_id", help="candidates of one value meet")
     columns.add_argument("--bid", default="bid", help="for a click")
-    columns.add_argument("--slot", default="slot", help="ad slot: a feature, and calibrated by")
+    columns.add_argument("--slot", default="slot", help="ad slot, to calibrate by: no feature")
     columns.add_argument("--time", default="timestamp", help="orders the rows")
     columns.add_argument("--truth", help="true click probability, of a drawn log")
     columns.add_argument("--categorical", type=names, default=[], help="comma-separated")
@@ -159,7 +160,7 @@ def build_pipeline(arguments: argparse.Namespace, roles: Mapping[str, list[str]]
             PowerLawFeatureSelector(labelCol=click, budget=arguments.row_budget),
             HashedEmbeddingEncoder(seed=arguments.seed, handleInvalid="keep"),
             MixedPrecisionQuantizer(
-                classifier=LayerwiseDistiller(teacher=teacher, student=student)
+                classifier=LayerwiseDistiller(teacher=teacher, student=student, recombine=False)
             ),
             ProbabilityCalibrator(
                 labelCol=click,
@@ -241,6 +242,7 @@ def run(arguments: argparse.Namespace, warnings: list[str]) -> None:
 def find_roles(arguments: argparse.Namespace, log: DataFrame) -> dict[str, list[str]]:
     """Role of every column: features are named or inferred, and all said."""
     own = [arguments.conversion, arguments.auction, arguments.bid, arguments.truth]
+    own += [arguments.slot]
     key = name_key(log)
     present = {key(name) for name in log.columns}
     for option in ("click", "conversion", "auction", "bid", "slot", "time", "truth"):
@@ -252,6 +254,7 @@ def find_roles(arguments: argparse.Namespace, log: DataFrame) -> dict[str, list[
             )
     words = vars(arguments) | {
         "label": arguments.click,
+        "slot": None,
         "weight": None,
         "ignore": [*filter(None, own), *arguments.ignore],
     }
@@ -397,12 +400,16 @@ def draw(report: Mapping[str, Any], folder: Path) -> None:
     rows = -(-len(slots) // 3)
     figure = Figure(figsize=(3.6 * min(3, len(slots)), 3.4 * rows), layout="constrained")
     panels = figure.subplots(rows, min(3, len(slots)), squeeze=False).ravel()
+    names = QUANTISED, CALIBRATED
+    points = [point for slot in slots for name in names for point in slot[name]["reliability"]]
+    top = 1.15 * max(point[of] for point in points for of in ("mean_probability", "rate"))
     for ax, slot in zip(panels, slots, strict=False):
         curves = {
             f"{name} ({slot[name]['calibration_ratio']:.2f})": slot[name]["reliability"]
-            for name in (QUANTISED, CALIBRATED)
+            for name in names
         }
         draw_reliability(curves, ax)
+        ax.set(xscale="linear", yscale="linear", xlim=(0, top), ylim=(0, top))
         ax.set_title(f"slot {slot['slot']}, {slot['rows']:,} rows", fontsize=10, parse_math=False)
         ax.legend(fontsize=7, loc="upper left", title="predicted / seen clicks", title_fontsize=7)
     for ax in panels[len(slots) :]:

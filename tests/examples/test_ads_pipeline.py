@@ -75,9 +75,9 @@ def test_scores_are_of_the_latest_rows_and_calibrated(done):
 def test_what_is_no_feature_is_left_out(done):
     said, _ = done
     roles = {words[0]: words[1:] for line in said.splitlines() if (words := line[10:].split())}
-    for name in ("request_id", "bid", "conversion", "click_probability"):
+    for name in ("request_id", "bid", "slot", "conversion", "click_probability"):
         assert roles[name][:2] == ["left", "out"]
-    assert roles["slot"][0] == "categorical"
+    assert roles["ad_id"][0] == "categorical"
 
 
 def test_wrong_words_are_one_sentence(ads_job, log, tmp_path, capsys):
