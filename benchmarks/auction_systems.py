@@ -189,7 +189,7 @@ def above_truth(records: Sequence[Record], case: str) -> dict[str, dict[str, Int
             figure: Interval(*(fmean(values[name, f"{figure}{bound}"]) for bound in bounds))
             for figure in FIGURES
         }
-        for name in dict.fromkeys(name for name, _ in values)
+        for name in dict.fromkeys(name for name, metric in values if metric in FIGURES)
     }
 
 

@@ -16,6 +16,7 @@ from benchmarks.auction_systems import (
     ONE_BIT,
     QUANTISED,
     TEACHER,
+    above_truth,
     auction_table,
     with_calibrated,
 )
@@ -145,3 +146,18 @@ def test_the_tables_tell_means_over_seeds():
     assert "-2.50 (-3.50 to -1.50)" in systems and "1.00000 ± 0.70711" in systems
     # 97 / 50 and 98 / 51
     assert re.search(r"teacher +\| logistic regression \| \+93.07843 ± 0.92157", pairs)
+
+
+def test_the_plot_leaves_out_what_is_no_system():
+    values = {"": -3.0, ", low": -4.0, ", high": -2.0}
+    records = [
+        Record("reserve", TEACHER, f"{figure}{bound}", value + seed, "%", seed)
+        for seed in (0, 1)
+        for figure in ("welfare", "revenue", "calibrationRatio")
+        for bound, value in values.items()
+    ]
+    records.append(Record("reserve", "spark_ctr", "price", 0.1, "", 0))
+    found = above_truth(records, "reserve")
+    assert list(found) == [TEACHER]
+    interval = found[TEACHER]["welfare"]
+    assert (interval.value, interval.low, interval.high) == pytest.approx((-0.025, -0.035, -0.015))
