@@ -28,6 +28,7 @@ from pyspark.sql import DataFrame
 from benchmarks.frame import OURS, Record, run, spark_session
 from spark_ctr.auction import AuctionEvaluator, Interval
 from spark_ctr.calibration import ProbabilityCalibrator
+from spark_ctr.report import draw_comparison
 
 AUCTIONS, QUICK_AUCTIONS = 100_000, 2_000
 ADS, CAMPAIGNS, SLOTS = 8, 50, 20
@@ -131,19 +132,10 @@ def plot(found: Mapping[str, Mapping[str, Interval]], file: Path) -> None:
     from matplotlib.figure import Figure
 
     drawn = Figure(figsize=(9, 4.5), layout="constrained")
-    panels = drawn.subplots(1, 2, sharey=True)
-    names = list(found)[::-1]
-    for axes, figure in zip(panels, ("welfare", "revenue"), strict=True):
-        intervals = [found[name][figure] for name in names]
-        values = np.array([100 * interval.value for interval in intervals])
-        lows = np.array([100 * interval.low for interval in intervals])
-        highs = np.array([100 * interval.high for interval in intervals])
-        errors = np.stack([values - lows, highs - values])
-        colours = ["tab:green" if "calibrated" in name else "tab:red" for name in names]
-        axes.barh(names, values, xerr=errors, color=colours, alpha=0.7)
-        axes.axvline(0, color="black", linewidth=0.8)
+    for axes, figure in zip(drawn.subplots(1, 2, sharey=True), ("welfare", "revenue"), strict=True):
+        draw_comparison(found, figure, axes)
         axes.set_xlabel(f"{figure}, % above the true probabilities'")
-    drawn.suptitle("Errors of scores in second-price auctions (green: calibrated)")
+    drawn.suptitle("Errors of scores in second-price auctions (blue: calibrated)")
     drawn.savefig(file, dpi=120)
 
 

@@ -149,7 +149,7 @@ class Bench:
         """Return a teacher, trained or read at the first call."""
         if what not in self._teachers:
             found: Teacher = teacher(self.name, what, self.log, self.seed, self.arguments)
-            self._teachers[what] = self._scored(found.network, found.seconds)
+            self._teachers[what] = self.scored(found.network, found.seconds)
         return self._teachers[what]
 
     def student(self, system: System) -> tuple[Trained, dict[str, float]]:
@@ -165,7 +165,7 @@ class Bench:
             now = taught.seconds
             needed = now["rows"] + (now["mixed"] if system.unseen else 0.0)
             seconds += needed - (sum(now.values()) - labelled)
-        return self._scored(network, seconds), choosing
+        return self.scored(network, seconds), choosing
 
     def _taught_rows(self, what: str) -> TaughtRows:
         if what not in self._taught:
@@ -174,7 +174,8 @@ class Bench:
             self._taught = {what: TaughtRows(rows, self.log.inputs, network, self.seed)}
         return self._taught[what]
 
-    def _scored(self, network: Network, seconds: float | None) -> Trained:
+    def scored(self, network: Network, seconds: float | None = None) -> Trained:
+        """Return a trained network with its scores."""
         logit = logits_of(network, self.log.test).astype(np.float64)
         return Trained(network, logit, scores(self.log.test.label, logit), seconds)
 

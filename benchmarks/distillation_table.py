@@ -52,7 +52,7 @@ def _of_log(log: str, found: dict[tuple[str, str, str], list[float]]) -> str:
         for metric in ("revenue", "welfare"):
             bounds = [f"{metric}{bound}" for bound in ("", ", low", ", high")]
             columns[f"{metric} against {other}, %"] = [
-                _interval([found[case, name, bound] for bound in bounds]) for name in names
+                interval([found[case, name, bound] for bound in bounds]) for name in names
             ]
     return markdown({head: cells for head, cells in columns.items() if any(cells)})
 
@@ -76,7 +76,8 @@ def error(values: Sequence[float]) -> str:
     return f"{text} ± {statistics.stdev(values) / len(values) ** 0.5:.5f}"
 
 
-def _interval(parts: Sequence[Sequence[float]]) -> str:
+def interval(parts: Sequence[Sequence[float]]) -> str:
+    """Return the means of a value and of the bounds of its interval."""
     if not all(parts):
         return ""
     value, low, high = (statistics.fmean(values) for values in parts)

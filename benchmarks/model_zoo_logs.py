@@ -84,7 +84,9 @@ class Log:
         """Return the log with at most so many rows of each part, and none for the peers."""
         few = np.arange(rows)
         train, test = (part.take(few[: len(part.label)]) for part in (self.train, self.test))
-        valid = None if self.valid is None else test
+        valid = self.valid
+        if valid is not None:
+            valid = test if self.valid is self.test else valid.take(few[: len(valid.label)])
         more = self.history
         more = None if more is None else more.take(few[: len(more.label)])
         return replace(
@@ -115,7 +117,7 @@ def adult_log(master: str) -> Log:
     spark = spark_session(master, "spark_ctr teacher", session_settings())
     cleaner = ClickLogCleaner(categoricalCols=adult_job.CATEGORICAL, numericCols=adult_job.NUMERIC)
     parts = {name: adult(spark, name) for name in ("train", "test")}
-    return _encoded(cleaner, parts, adult_job.LABEL, adult_job.LABEL)
+    return encoded(cleaner, parts, adult_job.LABEL, adult_job.LABEL)
 
 
 def talking_data(master: str) -> Log | str:
@@ -137,7 +139,7 @@ def talking_data(master: str) -> Log | str:
         for name, part in (("train", clicks[:split]), ("test", clicks[split:]))
     }
     cleaner = ClickLogCleaner(categoricalCols=names)
-    return _encoded(cleaner, parts, "is_attributed", "is_attributed")
+    return encoded(cleaner, parts, "is_attributed", "is_attributed")
 
 
 def drawn(
@@ -171,27 +173,36 @@ def drawn(
         for name, n, seed in (("train", rows, 0), ("test", rows // 2, 1), ("history", history, 2))
         if n
     }
-    return _encoded(cleaner, parts, CLICK, CLICK_PROBABILITY)
+    return encoded(cleaner, parts, CLICK, CLICK_PROBABILITY)
 
 
-def _encoded(
+def encoded(
     cleaner: ClickLogCleaner, parts: dict[str, DataFrame], label: str, scored_label: str
 ) -> Log:
+    """Encode the parts of a log by the default stages, fitted to its part "train".
+
+    The others are "test", and perhaps "valid" and "history", see `Log`.
+    """
     stages = [cleaner, PowerLawFeatureSelector(labelCol=label), HashedEmbeddingEncoder()]
     features = Pipeline(stages=stages).fit(parts["train"])
-    encoded = {name: features.transform(part) for name, part in parts.items()}
-    inputs = inputs_of(encoded["train"], CTRClassifier(labelCol=label).training_columns())
-    train, test = (
-        _rows(encoded[name], features.stages[-1], column)
-        for name, column in (("train", label), ("test", scored_label))
+    found = {name: features.transform(part) for name, part in parts.items()}
+    inputs = inputs_of(found["train"], CTRClassifier(labelCol=label).training_columns())
+    train, test, valid, more = (
+        _rows(found[name], features.stages[-1], column) if name in found else None
+        for name, column in (
+            ("train", label),
+            ("test", scored_label),
+            ("valid", label),
+            ("history", label),
+        )
     )
-    more = _rows(encoded["history"], features.stages[-1], label) if "history" in parts else None
+    assert train is not None and test is not None
     clean = features.stages[0].transform
     raw = (
         _raw(clean(parts[name]), column)
         for name, column in (("train", label), ("test", scored_label))
     )
-    return Log(inputs, train, test, None, *raw, history=more)
+    return Log(inputs, train, test, valid, *raw, history=more)
 
 
 def _raw(cleaned: DataFrame, label: str) -> pd.DataFrame:

@@ -10,8 +10,15 @@ ones), and ``ctcvr``, both, as the product of the two. Figures are AUC, log loss
 ratio, the mean prediction over the mean truth; for conversions over all impressions it tells the
 bias of what was learned from clicks.
 
+``--data hillstrom`` takes the customers of an e-mail campaign instead (visits for clicks, purchases
+for conversions), scored by their labels, so that nothing is said of conversions where nobody
+visited. There is ``single, directly`` too, a network of purchases trained on all customers. On
+either log ``constant rate`` and ``logistic regression``, one-hot, of `benchmarks.model_zoo_peers`,
+are baselines, a model for clicks and one for conversions of clicks.
+
 ``--tune`` prints the figures of each point of a system's grid on draws that no other run reports
-(seeds from 1000 on): each of ``--rates``, and two weights of conversions. What it chose stands in
+(seeds from 1000 on; of Hillstrom on the customers that choose the epoch): each of ``--rates``, and
+two weights of conversions. What it chose stands in
 `CHOSEN`. Rows that are reported choose nothing. ``--compare`` prints, of records that ``--json``
 wrote, each system's differences from ``single`` with standard errors over seeds.
 """
@@ -21,15 +28,18 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import torch
 
 from benchmarks.frame import Record, markdown, read_records, run
 from benchmarks.model_zoo import scores
-from benchmarks.multitask_log import Log, Rows, TaskFeed, drawn
+from benchmarks.model_zoo_peers import linear
+from benchmarks.multitask_log import Log, Rows, TaskFeed, drawn, hillstrom
 from spark_ctr.networks import Network, build_network
 from spark_ctr.networks.output_bias import start_at
 from spark_ctr.training import TrainingSettings, train
@@ -41,6 +51,9 @@ Point = tuple[float, float, float]
 ROWS, QUICK_ROWS = 100_000, 2_000
 CONVERSION_RATE, CORRELATION = 0.05, 0.7
 SINGLE = "single"
+DIRECT, CONSTANT, LINEAR = "single, directly", "constant rate", "logistic regression"
+BASELINES = (CONSTANT, LINEAR)
+DRAWN, HILLSTROM = "drawn", "hillstrom"
 TRUNK, TOWER = [64], [32]
 # A network, and how the tasks' losses become one.
 SYSTEMS: dict[str, tuple[str, str]] = {
@@ -53,11 +66,22 @@ SYSTEMS: dict[str, tuple[str, str]] = {
     "esmm": ("esmm", "given"),
 }
 PENALTY, WEIGHTS = 0.05, (1.0, 4.0)
-# Learning rate, penalty of the tables, and weight of conversions.
-CHOSEN: dict[str, Point] = {
-    **dict.fromkeys(SYSTEMS, (5e-4, 0.05, 1.0)),
-    f"{SINGLE} click": (5e-4, 0.05, 1.0),
-    f"{SINGLE} conversion": (1e-3, 0.05, 1.0),
+# Learning rate, penalty of the tables, and weight of conversions, by log.
+CHOSEN: dict[str, dict[str, Point]] = {
+    DRAWN: {
+        **dict.fromkeys(SYSTEMS, (5e-4, 0.05, 1.0)),
+        f"{SINGLE} click": (5e-4, 0.05, 1.0),
+        f"{SINGLE} conversion": (1e-3, 0.05, 1.0),
+    },
+    HILLSTROM: {
+        **dict.fromkeys(SYSTEMS, (1e-3, 0.05, 1.0)),
+        "mmoe": (3e-3, 0.05, 4.0),
+        "ple": (3e-3, 0.05, 1.0),
+        "esmm": (3e-3, 0.05, 1.0),
+        f"{SINGLE} click": (1e-3, 0.05, 1.0),
+        f"{SINGLE} conversion": (1e-3, 0.05, 1.0),
+        DIRECT: (1e-3, 0.05, 1.0),
+    },
 }
 
 
@@ -105,12 +129,12 @@ def fit(
 
 
 def single(log: Log, task: int, point: Point, seed: int, quick: bool) -> Network:
-    """Train the network of one task, on the rows whose label is known."""
+    """Train the network of one task, of the third directly, on the rows whose label is known."""
     config = {"hidden_layers": [*TRUNK, *TOWER], "dropout": 0.1, "batch_norm": False}
     network = build_network("dnn", log.inputs, config, seed)
     parts = []
     for rows in (log.train, log.valid):
-        label = labels(rows, 2)[:, task]
+        label = labels(rows, 3)[:, task]
         found = np.flatnonzero(~np.isnan(label))
         parts.append((rows.take(found), label[found, None]))
     return fit(network, *parts, Objective(), settings(point, seed, quick))
@@ -138,21 +162,64 @@ def logits_of(network: Network, rows: Rows) -> np.ndarray:
 
 
 def figures(click: np.ndarray, conversion: np.ndarray, rows: Rows) -> dict[str, dict[str, float]]:
-    """Figures of logits of both tasks by the true probabilities, by what is predicted."""
+    """Figures of logits of both tasks by what is true of the rows, by what is predicted."""
     both = -np.logaddexp.reduce([-click, -conversion, -click - conversion])
     clicked = rows.click > 0
-    return {
+    found = {
         "click": scores(rows.p_click, click),
-        "conversion": scores(rows.p_conversion, conversion),
         "conversion of clicks": scores(rows.p_conversion[clicked], conversion[clicked]),
-        "ctcvr": scores(rows.p_click * rows.p_conversion, both),
+        "ctcvr": scores(ctcvr(rows), both),
     }
+    if not np.isnan(rows.p_conversion).any():
+        found["conversion"] = scores(rows.p_conversion, conversion)
+    return found
+
+
+def ctcvr(rows: Rows) -> np.ndarray:
+    """Return what is true of a click and a conversion, float64."""
+    return np.where(rows.p_click > 0, rows.p_click * rows.p_conversion, 0.0)
+
+
+def baseline(log: Log, system: str, seed: int, quick: bool) -> np.ndarray:
+    """Return the logits float64 [rows, 2] of a rate or a logistic regression for each task."""
+    fitted = [labels(rows, 2) for rows in (log.train, log.valid)]
+    label = np.concatenate(fitted)
+    columns = []
+    for task in range(2):
+        known = np.flatnonzero(~np.isnan(label[:, task]))
+        ones = label[known, task]
+        if system == CONSTANT:
+            odds = log_odds(float(ones.sum()), float(len(ones) - ones.sum()))
+            columns.append(np.full(len(log.test.click), odds))
+            continue
+        rows = pd.concat([frame_of(log, part) for part in (log.train, log.valid)]).iloc[known]
+        wanted = frame_of(log, log.test)
+        columns.append(linear(rows.assign(label=ones), wanted.assign(label=np.nan), quick, seed)[1])
+    return np.stack(columns, 1)
+
+
+def frame_of(log: Log, rows: Rows) -> pd.DataFrame:
+    """Return what `benchmarks.model_zoo_peers` reads: categories, numbers, and their buckets."""
+    columns: dict[str, np.ndarray] = {
+        table.name: rows.ids[:, c] for c, table in enumerate(log.inputs.tables)
+    }
+    for c, name in enumerate(log.inputs.numeric):
+        edges = np.quantile(log.train.numeric[:, c], np.linspace(0, 1, 21)[1:-1])
+        columns[f"{name}_clean"] = rows.numeric[:, c]
+        columns[f"{name}_bucket_clean"] = np.searchsorted(edges, rows.numeric[:, c])
+    return pd.DataFrame(columns)
 
 
 def scored(
     log: Log, system: str, points: Sequence[Point], seed: int, quick: bool
 ) -> dict[str, dict[str, float]]:
     """Train a system, a point for each of its networks, and score it."""
+    if system in BASELINES:
+        odds = baseline(log, system, seed, quick)
+        return figures(odds[:, 0], odds[:, 1], log.test)
+    if system == DIRECT:
+        found = logits_of(single(log, 2, points[0], seed, quick), log.test)
+        return {"ctcvr": scores(ctcvr(log.test), found[:, 0])}
     if system == SINGLE:
         networks = [single(log, task, point, seed, quick) for task, point in enumerate(points)]
     else:
@@ -163,21 +230,17 @@ def scored(
 
 def records(arguments: argparse.Namespace) -> Iterator[Record]:
     """Yield the figures of all systems and seeds."""
-    rows = QUICK_ROWS if arguments.quick else arguments.rows
-    first = 1000 if arguments.tune else 0
+    chosen = CHOSEN[arguments.data]
     for seed in arguments.seeds:
-        log = drawn(
-            arguments.master,
-            rows,
-            first + seed,
-            arguments.conversion_rate,
-            arguments.correlation,
-        )
+        log = opened(arguments, seed)
+        if isinstance(log, str):
+            print(f"{arguments.data} is left out: {log}", file=sys.stderr)
+            return
         for system in arguments.systems:
-            chosen = [CHOSEN[f"{SINGLE} {task}"] for task in ("click", "conversion")]
-            tried = {"": chosen if system == SINGLE else [CHOSEN[system]]}
-            if arguments.tune:
-                weights = WEIGHTS[:1] if system == SINGLE or arguments.quick else WEIGHTS
+            tried = {"": _points(chosen, system)}
+            if arguments.tune and system not in BASELINES:
+                alone = arguments.quick or system in (SINGLE, DIRECT)
+                weights = WEIGHTS[:1] if alone else WEIGHTS
                 rates = arguments.rates[:1] if arguments.quick else arguments.rates
                 grid = product(rates, (PENALTY,), weights)
                 tried = {f", {point}": [point, point] for point in grid}
@@ -186,6 +249,28 @@ def records(arguments: argparse.Namespace) -> Iterator[Record]:
                 for case, values in found.items():
                     for metric, value in values.items():
                         yield Record(f"{case}{which}", system, metric, value, "", seed)
+
+
+def opened(arguments: argparse.Namespace, seed: int) -> Log | str:
+    """Open the log of a seed, or say why not."""
+    rows = QUICK_ROWS if arguments.quick else arguments.rows
+    first = 1000 if arguments.tune else 0
+    if arguments.data == DRAWN:
+        truth = arguments.conversion_rate, arguments.correlation
+        return drawn(arguments.master, rows, first + seed, *truth)
+    log = hillstrom(first + seed)
+    if isinstance(log, str):
+        return log
+    if arguments.quick:
+        few = np.arange(rows)
+        log = Log(log.inputs, *(part.take(few) for part in (log.train, log.valid, log.test)))
+    return replace(log, test=log.valid) if arguments.tune else log
+
+
+def _points(chosen: dict[str, Point], system: str) -> list[Point]:
+    if system == SINGLE:
+        return [chosen[f"{SINGLE} {task}"] for task in ("click", "conversion")]
+    return [] if system in BASELINES else [chosen[system]]
 
 
 def compared(records: list[Record]) -> str:
@@ -214,10 +299,15 @@ def compared(records: list[Record]) -> str:
 
 
 def _options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--data", choices=[DRAWN, HILLSTROM], default=DRAWN)
     parser.add_argument("--rows", type=int, default=ROWS, help="impressions to train on")
     parser.add_argument("--conversion-rate", type=float, default=CONVERSION_RATE)
     parser.add_argument("--correlation", type=float, default=CORRELATION)
-    parser.add_argument("--systems", nargs="+", default=[SINGLE, *SYSTEMS])
+    names = [SINGLE, *SYSTEMS]
+    choices = [*names, DIRECT, *BASELINES]
+    parser.add_argument(
+        "--systems", nargs="+", choices=choices, default=names, metavar="SYSTEM", help="%(choices)s"
+    )
     parser.add_argument("--tune", action="store_true")
     parser.add_argument("--rates", type=float, nargs="+", default=[5e-4, 1e-3], help="to tune by")
     parser.add_argument("--compare", type=Path, help="records to compare, instead of a run")

@@ -1,14 +1,16 @@
-"""A drawn log of clicks and conversions, whose probabilities are known."""
+"""Logs of clicks and conversions: a drawn one, whose probabilities are known, and Hillstrom."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 import torch
 
 from benchmarks.frame import spark_session
+from benchmarks.selection_logs import shared
 from spark_ctr.datasets import ClickLogConfig, Identifier, Interaction, Numeric, click_log
 from spark_ctr.datasets.click_log_config import (
     CLICK,
@@ -65,10 +67,11 @@ class Rows:
     Attributes
     ----------
     ids : int32 array [rows, columns]
-    numeric : float32 array [rows, 1]
+    numeric : float32 array [rows, numeric columns]
     click, conversion : float32 array [rows]
     p_click, p_conversion : float64 array [rows]
-        True probabilities, the latter given a click.
+        True probabilities, the latter given a click; where they are not known the labels, the
+        latter nan without a click.
     """
 
     ids: np.ndarray
@@ -110,25 +113,66 @@ def drawn(master: str, rows: int, seed: int, conversion_rate: float, correlation
     log = click_log(spark, rows * 5 // 2, seed=seed, partitions=4, config=config)
     truth = (CLICK, CONVERSION, CLICK_PROBABILITY, CONVERSION_PROBABILITY)
     frame = log.select(*names, "price", *truth).toPandas()
-    ids = np.zeros((len(frame), len(names)), np.int32)
-    tables = []
-    for c, name in enumerate(names):
-        values, counts = np.unique(frame[name].to_numpy(str)[:rows], return_counts=True)
-        known = {v: i + 1 for i, v in enumerate(values[counts >= _LEAST_ROWS])}
-        ids[:, c] = frame[name].map(known).fillna(0).to_numpy(np.int32)
-        tables.append(Table(name, len(known) + 1, DIM))
-    price = np.log(frame["price"].to_numpy(np.float64))
-    price = ((price - price[:rows].mean()) / price[:rows].std()).astype(np.float32)
+    known = np.arange(len(frame)) < rows
+    ids, tables = _ids(frame, names, known)
     every = Rows(
         ids,
-        price[:, None],
+        _standard(np.log(frame[["price"]].to_numpy(np.float64)), known),
         frame[CLICK].to_numpy(np.float32),
         frame[CONVERSION].to_numpy(np.float32),
         frame[CLICK_PROBABILITY].to_numpy(np.float64),
         frame[CONVERSION_PROBABILITY].to_numpy(np.float64),
     )
     ends = np.split(np.arange(len(frame)), [rows, rows * 3 // 2])
-    return Log(Inputs(tuple(tables), ("price",)), *(every.take(part) for part in ends))
+    return Log(Inputs(tables, ("price",)), *(every.take(part) for part in ends))
+
+
+def hillstrom(seed: int) -> Log | str:
+    """Read the customers of Hillstrom's e-mail campaign, or say why not.
+
+    A visit is the click, and every buyer visited. A fifth of the customers, whatever the seed,
+    chooses settings and epochs; of the others the seed draws five eighths to train on and three
+    to report.
+    """
+    folder = shared("hillstrom")
+    if folder is None:
+        return "Hillstrom may not be passed on and is not beside the repository"
+    frame = pd.read_parquet(folder / "train.parquet")
+    order = np.random.default_rng(2026).permutation(len(frame))
+    valid, others = np.split(order, [len(order) // 5])
+    np.random.default_rng(seed).shuffle(others)
+    train, test = np.split(others, [len(others) * 5 // 8])
+    known = np.isin(np.arange(len(frame)), train)
+    names = ["history_segment", "mens", "womens", "zip_code", "newbie", "channel", "segment"]
+    ids, tables = _ids(frame, [*names, "recency"], known)
+    numbers = np.column_stack([frame["recency"], np.log(frame["history"])])
+    visit = frame["visit"].to_numpy(np.float32)
+    bought = frame["conversion"].to_numpy(np.float32)
+    given = np.where(visit > 0, bought, np.nan).astype(np.float64)
+    every = Rows(ids, _standard(numbers, known), visit, bought, visit.astype(np.float64), given)
+    parts = (every.take(part) for part in (train, valid, test))
+    return Log(Inputs(tables, ("months", "spent")), *parts)
+
+
+def _ids(
+    frame: pd.DataFrame, names: Sequence[str], known: np.ndarray
+) -> tuple[np.ndarray, tuple[Table, ...]]:
+    """Give values that are frequent enough in the known rows a number."""
+    ids = np.zeros((len(frame), len(names)), np.int32)
+    tables = []
+    for c, name in enumerate(names):
+        text = frame[name].astype(str)
+        values, counts = np.unique(text.to_numpy(str)[known], return_counts=True)
+        number = {v: i + 1 for i, v in enumerate(values[counts >= _LEAST_ROWS])}
+        ids[:, c] = text.map(number).fillna(0).to_numpy(np.int32)
+        tables.append(Table(name, len(number) + 1, DIM))
+    return ids, tuple(tables)
+
+
+def _standard(values: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Standardise columns by the rows that are known, as float32."""
+    of = values[known]
+    return ((values - of.mean(0)) / of.std(0)).astype(np.float32)
 
 
 class TaskFeed:

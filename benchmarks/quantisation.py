@@ -137,18 +137,29 @@ SYSTEMS = {
 }
 
 
-class _Students:
-    """The student of a log and seed, and what becomes of it."""
+class Students:
+    """The student of a log and seed, and what becomes of it.
 
-    def __init__(self, name: str, log: Log, seed: int, arguments: argparse.Namespace) -> None:
+    Parameters
+    ----------
+    name, log, seed
+    arguments
+        Of the command line.
+    which : str
+        One of `benchmarks.distillation_systems.systems`.
+    """
+
+    def __init__(
+        self, name: str, log: Log, seed: int, arguments: argparse.Namespace, which: str = FULL
+    ) -> None:
         self.name, self.log, self.seed, self.arguments = name, log, seed, arguments
-        system = systems(name)[FULL]
+        system = systems(name)[which]
         params = system.params | {"hiddenLayers": list(arguments.hidden)}
         self.system = replace(system, params=params)
         _, self.settings = built(replace(log, inputs=narrow(log)), params, seed, arguments)
-        bench = Bench(name, log, seed, arguments)
-        self.teacher = bench.teacher(system.teacher).network
-        self.student = self._student(bench)
+        self.bench = Bench(name, log, seed, arguments)
+        self.teacher = self.bench.teacher(system.teacher).network
+        self.student = self._student(self.bench)
         rows, valid = log.split(seed)
         self.ids = rows.ids
         self.feeds = feed(rows, self.settings.batch_size, seed), feed(valid, 8192, seed)
@@ -254,13 +265,17 @@ class _Students:
         for name, value in times.items():
             yield self._record(name, "time per row", value, "µs")
 
-    def _scores(self, predict: Predictor) -> dict[str, float]:
+    def logits(self, predict: Predictor) -> np.ndarray:
+        """Return the logits float64 of the scored rows."""
         rows = self.log.test
         logits = [
             predict(rows.ids[at], rows.numeric[at])[:, 0]
             for at in np.split(np.arange(len(rows.label)), range(8192, len(rows.label), 8192))
         ]
-        return scores(rows.label, np.concatenate(logits).astype(np.float64))
+        return np.concatenate(logits).astype(np.float64)
+
+    def _scores(self, predict: Predictor) -> dict[str, float]:
+        return scores(self.log.test.label, self.logits(predict))
 
     def _figures(self, name: str, predict: Predictor, own: dict[str, float]) -> Iterator[Record]:
         found = self._scores(predict)
@@ -289,7 +304,7 @@ def measure(arguments: argparse.Namespace) -> Iterator[Record]:
             continue
         log = log.first(QUICK_ROWS) if arguments.quick else log
         for seed in arguments.seeds[:1] if arguments.quick else arguments.seeds:
-            yield from _Students(name, log, seed, arguments).records()
+            yield from Students(name, log, seed, arguments).records()
 
 
 def _options(parser: argparse.ArgumentParser) -> None:

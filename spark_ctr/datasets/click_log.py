@@ -12,6 +12,7 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from spark_ctr.datasets.click_log_config import (
+    BID,
     CLICK,
     CLICK_PROBABILITY,
     CONVERSION,
@@ -39,6 +40,7 @@ WEEKEND_TRAFFIC = 1.25
 PILOT_ROWS = 10_000
 
 _ROW, _DAY, _HOUR, _TIME = "__row", "__day", "__hour", "__time"
+_REQUEST = "__request"
 _CLICK_LOGIT, _CONVERSION_LOGIT = "__click_logit", "__conversion_logit"
 _INTERCEPTS: dict[ClickLogConfig, tuple[float, float]] = {}
 
@@ -51,7 +53,7 @@ def click_log(
     partitions: int | None = None,
     config: ClickLogConfig | None = None,
 ) -> DataFrame:
-    """Return a synthetic click log, one row per ad impression.
+    """Return a synthetic click log, one row per ad impression, or per candidate of an auction.
 
     A row is a pure function of ``(config, seed, row number)``, so neither the number of
     partitions nor a recomputation changes it. Only built-in SQL functions are used. The
@@ -67,7 +69,7 @@ def click_log(
     spark
         Classic or Connect session.
     rows
-        Number of impressions.
+        Number of impressions, or of candidates; those of a request are next to each other.
     seed
         Seed of the rows; the effects have their own in ``config.truth_seed``.
     partitions
@@ -78,12 +80,14 @@ def click_log(
     Returns
     -------
     DataFrame
-        ``request_id`` (string, unique), ``timestamp`` (rows are not in its order), the identifiers
-        (string, nullable), the constants (string), ``slot`` (int, from 1), the numerics (double,
-        nullable), ``click`` and ``conversion`` (int, 0 or 1; a conversion only after a click),
-        ``click_probability`` and ``conversion_probability`` (double, the latter given a click): the
-        truth, no features. With a ``conversion_delay``, ``conversion_timestamp`` too, null without
-        a conversion: what is later than the log's end is a conversion that nobody has seen yet.
+        ``request_id`` (string, unique but for candidates of one request), ``timestamp`` (rows are
+        not in its order), the identifiers (string, nullable), the constants (string), ``slot``
+        (int, from 1), the numerics (double, nullable), ``click`` and ``conversion`` (int, 0 or 1; a
+        conversion only after a click), ``click_probability`` and ``conversion_probability``
+        (double, the latter given a click): the truth, no features. With a ``conversion_delay``,
+        ``conversion_timestamp`` too, null without a conversion: what is later than the log's end is
+        a conversion that nobody has seen yet. With ``candidates``, ``bid`` (double, of a click)
+        too, and labels say what would have come of each candidate, had it been shown.
 
     Raises
     ------
@@ -97,7 +101,7 @@ def click_log(
         _INTERCEPTS[config] = _fit_intercepts(spark, config)
     click_intercept, conversion_intercept = _INTERCEPTS[config]
     stream = ("rows", seed)
-    impressions = spark.range(0, rows, 1, partitions).withColumnRenamed("id", _ROW)
+    impressions = _with_request(spark.range(0, rows, 1, partitions), config)
     probabilities = _with_logits(impressions, stream, config).select(
         "*",
         _sigmoid(F.col(_CLICK_LOGIT) + F.lit(click_intercept)).alias(CLICK_PROBABILITY),
@@ -115,12 +119,13 @@ def click_log(
     delay = -F.log(uniform((*stream, CONVERSION_TIMESTAMP), _ROW)) * mean_delay
     later = F.timestamp_seconds(F.lit(start) + seconds + delay)
     return labelled.select(
-        F.lower(F.lpad(F.hex(hash_bits(stream, _ROW)), 16, "0")).alias(REQUEST_ID),
+        F.lower(F.lpad(F.hex(hash_bits(stream, _REQUEST)), 16, "0")).alias(REQUEST_ID),
         F.timestamp_seconds(F.lit(start) + seconds).alias(TIMESTAMP),
         *(_value(column).alias(column.name) for column in config.identifiers),
         *(F.lit(value).alias(name) for name, value in config.constants),
         SLOT,
         *(column.name for column in config.numerics),
+        *([_bid(stream, config).alias(BID)] if config.candidates > 1 else []),
         CLICK,
         converted.alias(CONVERSION),
         CLICK_PROBABILITY,
@@ -135,7 +140,7 @@ def click_log(
 
 def _fit_intercepts(spark: SparkSession, config: ClickLogConfig) -> tuple[float, float]:
     """Solve on a pilot sample for the intercepts that give the rates asked for."""
-    pilot = spark.range(0, PILOT_ROWS, 1, 1).withColumnRenamed("id", _ROW)
+    pilot = _with_request(spark.range(0, PILOT_ROWS, 1, 1), config)
     scored = _with_logits(pilot, ("pilot", config.truth_seed), config)
     logits = np.array(scored.select(_CLICK_LOGIT, _CONVERSION_LOGIT).collect(), dtype=np.float64)
     click = _solve_intercept(logits[:, 0], np.ones(len(logits)), config.click_rate)
@@ -152,6 +157,21 @@ def _solve_intercept(logits: np.ndarray, weights: np.ndarray, rate: float) -> fl
         mean = np.average(1.0 / (1.0 + np.exp(-(logits + middle))), weights=weights)
         low, high = (middle, high) if mean < rate else (low, middle)
     return float((low + high) / 2.0)
+
+
+def _with_request(rows: DataFrame, config: ClickLogConfig) -> DataFrame:
+    """Give rows a number, and that of the request that they are candidates of."""
+    request = F.floor(F.col("id") / F.lit(config.candidates)).alias(_REQUEST)
+    return rows.select(F.col("id").alias(_ROW), request)
+
+
+def _of(column: Identifier | Numeric) -> str:
+    """Return what a value is drawn for."""
+    return _ROW if column.of_ad else _REQUEST
+
+
+def _bid(stream: tuple[object, ...], config: ClickLogConfig) -> Column:
+    return F.exp(standard_normal((*stream, BID), _ROW) * F.lit(config.bid_spread))
 
 
 def _with_logits(
@@ -201,19 +221,19 @@ def _with_time(
     ]
     log = impressions.select(
         "*",
-        weighted_index((*stream, "day"), _ROW, weights=daily).alias(_DAY),
-        weighted_index((*stream, "hour"), _ROW, weights=hourly).alias(_HOUR),
-        (weighted_index((*stream, SLOT), _ROW, weights=[1.0] * config.slots) + F.lit(1)).alias(
+        weighted_index((*stream, "day"), _REQUEST, weights=daily).alias(_DAY),
+        weighted_index((*stream, "hour"), _REQUEST, weights=hourly).alias(_HOUR),
+        (weighted_index((*stream, SLOT), _REQUEST, weights=[1.0] * config.slots) + F.lit(1)).alias(
             SLOT
         ),
     )
-    hours = F.col(_DAY) * F.lit(24) + F.col(_HOUR) + uniform((*stream, "second"), _ROW)
+    hours = F.col(_DAY) * F.lit(24) + F.col(_HOUR) + uniform((*stream, "second"), _REQUEST)
     return log.withColumn(_TIME, hours / F.lit(config.days * 24.0))
 
 
 def _rank(stream: tuple[object, ...], column: Identifier) -> Column:
     rank = zipf_rank(
-        (*stream, column.name), _ROW, vocabulary=column.vocabulary, exponent=column.exponent
+        (*stream, column.name), _of(column), vocabulary=column.vocabulary, exponent=column.exponent
     )
     return _missing(stream, column, rank)
 
@@ -227,7 +247,7 @@ def _current_holder(column: Identifier, config: ClickLogConfig) -> Column:
 
 
 def _numeric_value(stream: tuple[object, ...], column: Numeric) -> Column:
-    normal = standard_normal((*stream, column.name), _ROW)
+    normal = standard_normal((*stream, column.name), _of(column))
     if column.log_normal:
         value = F.lit(column.centre) * F.exp(normal * F.lit(column.spread))
     else:
@@ -240,7 +260,7 @@ def _numeric_value(stream: tuple[object, ...], column: Numeric) -> Column:
 def _missing(stream: tuple[object, ...], column: Identifier | Numeric, value: Column) -> Column:
     if not column.missing:
         return value
-    present = uniform((*stream, column.name, "missing"), _ROW) >= F.lit(column.missing)
+    present = uniform((*stream, column.name, "missing"), _of(column)) >= F.lit(column.missing)
     return F.when(present, value)
 
 

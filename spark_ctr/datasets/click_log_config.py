@@ -6,6 +6,7 @@ import datetime
 from dataclasses import dataclass
 
 REQUEST_ID = "request_id"
+BID = "bid"
 TIMESTAMP = "timestamp"
 SLOT = "slot"
 CLICK = "click"
@@ -16,6 +17,7 @@ CONVERSION_PROBABILITY = "conversion_probability"
 TRUTH_COLUMNS = (CLICK_PROBABILITY, CONVERSION_PROBABILITY)
 _OWN_NAMES = (
     REQUEST_ID,
+    BID,
     TIMESTAMP,
     SLOT,
     CLICK,
@@ -58,6 +60,8 @@ class Identifier:
         end is ``cos(drift * pi / 2)``, so 0 is no drift and 1 is unrelated.
     conversion_correlation
         Correlation over the values between both effects at the start of the log, in [-1, 1].
+    of_ad
+        Whether it tells of the ad, not of the request: where candidates meet, each has its own.
     """
 
     name: str
@@ -69,6 +73,7 @@ class Identifier:
     turnover: float = 0.0
     drift: float = 0.0
     conversion_correlation: float = 0.0
+    of_ad: bool = False
 
     def __post_init__(self) -> None:
         """Check the ranges."""
@@ -109,6 +114,8 @@ class Numeric:
         Where the values are cut off.
     decimals
         Decimal places to which the values are rounded.
+    of_ad
+        See `Identifier`.
     """
 
     name: str
@@ -121,6 +128,7 @@ class Numeric:
     minimum: float = float("-inf")
     maximum: float = float("inf")
     decimals: int = 2
+    of_ad: bool = False
 
     def __post_init__(self) -> None:
         """Check the ranges."""
@@ -191,6 +199,12 @@ class ClickLogConfig:
     conversion_delay
         Mean days, exponentially distributed, from a click to its conversion; 0: conversions are at
         once, and have no column of their times.
+    candidates
+        Ads that meet in a request's auction, a row each: they have its time, slot and columns in
+        common, and each has its own `of_ad` columns and a bid. 1: no auctions, and no bids.
+    bid_spread
+        Standard deviation of a bid's natural logarithm, whose mean is 0. Bids tell nothing of the
+        probabilities.
     start
         First day, from midnight UTC. All hours and weekdays are UTC.
     days
@@ -212,17 +226,26 @@ class ClickLogConfig:
 
     identifiers: tuple[Identifier, ...] = (
         Identifier("user_id", 100_000, 0.9, effect=0.4, conversion_effect=0.3),
-        Identifier("ad_id", 5_000, 1.1, effect=0.5, conversion_effect=0.4, turnover=0.3, drift=0.3),
-        Identifier("advertiser_id", 500, 1.0, effect=0.4, turnover=0.1),
+        Identifier(
+            "ad_id",
+            5_000,
+            1.1,
+            effect=0.5,
+            conversion_effect=0.4,
+            turnover=0.3,
+            drift=0.3,
+            of_ad=True,
+        ),
+        Identifier("advertiser_id", 500, 1.0, effect=0.4, turnover=0.1, of_ad=True),
         Identifier("site_id", 2_000, 1.2, effect=0.5, missing=0.02),
-        Identifier("category", 30, 0.7, effect=0.3),
+        Identifier("category", 30, 0.7, effect=0.3, of_ad=True),
         Identifier("device", 6, 0.8, effect=0.3),
         Identifier("region", 50, 1.0, effect=0.2, missing=0.05),
         Identifier("browser", 8, 1.0),
         Identifier("ab_bucket", 1_000, 0.0),
     )
     numerics: tuple[Numeric, ...] = (
-        Numeric("price", 20.0, 0.8, -0.2, -0.4, log_normal=True, minimum=0.01),
+        Numeric("price", 20.0, 0.8, -0.2, -0.4, log_normal=True, minimum=0.01, of_ad=True),
         Numeric("age", 38.0, 13.0, 0.2, missing=0.15, minimum=18.0, maximum=90.0, decimals=0),
         Numeric("page_load_seconds", 1.2, 0.5, log_normal=True, minimum=0.01),
     )
@@ -243,6 +266,8 @@ class ClickLogConfig:
     truth_seed: int = 0
     conversion_delay: float = 0.0
     contexts: tuple[ContextEffect, ...] = ()
+    candidates: int = 1
+    bid_spread: float = 0.5
 
     def __post_init__(self) -> None:
         """Check the ranges and that every name is there once."""
@@ -251,7 +276,9 @@ class ClickLogConfig:
                 raise ValueError(f"{field} must be in (0, 1), not {getattr(self, field)}")
         if not 0.0 <= self.conversion_delay < float("inf"):
             raise ValueError(f"conversion_delay must not be negative, not {self.conversion_delay}")
-        for field in ("days", "slots"):
+        if not 0.0 <= self.bid_spread < float("inf"):
+            raise ValueError(f"bid_spread must not be negative, not {self.bid_spread}")
+        for field in ("days", "slots", "candidates"):
             if getattr(self, field) < 1:
                 raise ValueError(f"{field} must be at least 1, not {getattr(self, field)}")
         names = [*_OWN_NAMES, *(name for name, _ in self.constants)]

@@ -8,13 +8,20 @@ from spark_ctr.report.model_comparison import (
     serving_times,
     slot_calibration,
 )
-from spark_ctr.report.plots import draw_front, selection_figures
+from spark_ctr.report.plots import (
+    draw_comparison,
+    draw_front,
+    draw_reliability,
+    selection_figures,
+)
 from spark_ctr.report.report import format_table, leak_warnings, write_report
 from spark_ctr.report.verdict import loss_warnings
 
 __all__ = [
     "constant_rate",
+    "draw_comparison",
     "draw_front",
+    "draw_reliability",
     "format_table",
     "leak_warnings",
     "loss_warnings",

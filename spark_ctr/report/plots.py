@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from spark_ctr.auction import Interval
+
 _TEXT, _GRID, _SOFT = "#3a3d42", "#e3e5e8", "#8b9097"
 _STYLES = (("#2b6ca3", "o"), ("#e08a1e", "s"), ("#1b7f6b", "^"), ("#8a5a9e", "D"))
 # Panels of the slots' reliability, and letters of a slot's name.
@@ -54,14 +56,28 @@ def reliability_figure(models: Mapping[str, Mapping[str, Any]]) -> str | None:
     if not curves:
         return None
     figure, (ax,) = _figure(1, width=6.6, height=4.6)
-    low, high = _square(ax, curves.values())
-    ax.plot([low, high], [low, high], "--", color=_SOFT, lw=1.2, label="perfect calibration")
-    for (name, points), (colour, marker) in zip(curves.items(), _styles(curves), strict=True):
-        _curve(ax, points, low, colour, marker, ms=5, label=name)
+    draw_reliability(curves, ax)
     ax.set_xlabel("predicted click probability (mean of the bin)")
     ax.set_ylabel("observed click rate of the bin")
     _legend(ax, "upper left")
     return _svg(figure)
+
+
+def draw_reliability(curves: Mapping[str, Sequence[Mapping[str, Any]]], ax: Axes) -> None:
+    """Draw observed click rates over predicted probabilities, with two standard errors.
+
+    Parameters
+    ----------
+    curves : mapping of str to sequence of mapping
+        Points by name, each with ``mean_probability``, ``rate`` and ``rows``, as
+        :meth:`CalibrationEvaluator.reliability` and :meth:`CalibrationEvaluator.measureSlots` give
+        them; one at least.
+    ax : matplotlib.axes.Axes
+    """
+    low, high = _square(ax, curves.values())
+    ax.plot([low, high], [low, high], "--", color=_SOFT, lw=1.2, label="perfect calibration")
+    for (name, points), (colour, marker) in zip(curves.items(), _styles(curves), strict=True):
+        _curve(ax, points, low, colour, marker, ms=5, label=name)
 
 
 def slots_figure(found: Mapping[str, Any]) -> str | None:
@@ -128,6 +144,33 @@ def _curve(
     ax.errorbar(
         x, y, yerr=[below, error], fmt=marker + "-", lw=1.4, elinewidth=0.8, color=colour, **more
     )
+
+
+def draw_comparison(compared: Mapping[str, Mapping[str, Interval]], figure: str, ax: Axes) -> None:
+    """Draw by how many percent a figure lies above the baseline's, with its interval.
+
+    Parameters
+    ----------
+    compared : mapping of str to mapping of str to Interval
+        By system, as :meth:`AuctionEvaluator.compare` gives it, drawn from the top down; those
+        with "calibrated" in their name have a colour of their own.
+    figure : str
+        ``"welfare"`` or another one of the figures.
+    ax : matplotlib.axes.Axes
+    """
+    names = list(compared)[::-1]
+    found = [compared[name][figure] for name in names]
+    values = [100 * interval.value for interval in found]
+    below = [max(0.0, value - 100 * i.low) for value, i in zip(values, found, strict=True)]
+    over = [max(0.0, 100 * i.high - value) for value, i in zip(values, found, strict=True)]
+    (blue, _), (orange, _), *_ = _STYLES
+    colours = [blue if "calibrated" in name else orange for name in names]
+    ax.barh(names, values, color=colours, height=0.62)
+    ax.errorbar(values, names, xerr=[below, over], fmt="none", ecolor=_TEXT, capsize=2.5, lw=1)
+    ax.axvline(0, color=_TEXT, lw=0.8)
+    ax.tick_params(axis="y", length=0)
+    ax.set_xlabel(f"{figure}, % above the baseline")
+    ax.spines[["top", "right"]].set_visible(False)
 
 
 def training_figure(histories: Mapping[str, Mapping[str, Any]]) -> str | None:

@@ -4,8 +4,17 @@ import numpy as np
 import pytest
 
 from benchmarks.frame import Record
-from benchmarks.multitask import SINGLE, compared, figures, labels, scored
-from benchmarks.multitask_log import drawn
+from benchmarks.multitask import (
+    CONSTANT,
+    DIRECT,
+    LINEAR,
+    SINGLE,
+    compared,
+    figures,
+    labels,
+    scored,
+)
+from benchmarks.multitask_log import drawn, hillstrom
 
 
 @pytest.fixture(scope="module")
@@ -31,10 +40,29 @@ def test_the_truth_has_a_calibration_ratio_of_one(log):
 
 
 def test_every_system_is_trained_and_scored(log):
-    for system in (SINGLE, "shared_bottom", "esmm"):
+    for system in (SINGLE, CONSTANT, LINEAR, "shared_bottom", "esmm"):
         found = scored(log, system, [(1e-3, 0.05, 1.0)] * 2, 0, True)
         assert set(found) == {"click", "conversion", "conversion of clicks", "ctcvr"}
         assert all(np.isfinite(v) for values in found.values() for v in values.values())
+
+
+def test_hillstrom_is_scored_by_labels_of_rows_that_choose_nothing():
+    log, other = hillstrom(0), hillstrom(1)
+    if isinstance(log, str):
+        pytest.skip(log)
+    assert [len(part.click) for part in (log.train, log.valid, log.test)] == [22_400, 8_960, 13_440]
+    for name in ("ids", "click", "conversion"):
+        assert np.array_equal(getattr(log.valid, name), getattr(other.valid, name))
+        assert not np.array_equal(getattr(log.test, name), getattr(other.test, name))
+    assert not (log.train.conversion > log.train.click).any()
+    found = scored(log, CONSTANT, [], 0, True)
+    assert set(found) == {"click", "conversion of clicks", "ctcvr"}
+    assert set(scored(log, DIRECT, [(1e-3, 0.05, 1.0)], 0, True)) == {"ctcvr"}
+    assert found["ctcvr"]["auc"] == 0.5
+    rate = log.test.conversion.mean()
+    promised = found["ctcvr"]["calibration ratio"] * rate
+    learned = np.concatenate([log.train.conversion, log.valid.conversion]).mean()
+    assert promised == pytest.approx(learned, rel=1e-4)
 
 
 def test_differences_are_by_seed():

@@ -265,3 +265,22 @@ def test_conversions_come_late_and_like_clicks(spark):
         Identifier("ad_id", 4, conversion_correlation=1.5)
     with pytest.raises(ValueError, match="conversion_delay"):
         ClickLogConfig(conversion_delay=-1.0)
+
+
+def test_candidates_of_a_request_differ_by_their_ads_alone(spark):
+    config = ClickLogConfig(candidates=5)
+    log = click_log(spark, 2_003, seed=1, partitions=3, config=config).toPandas()
+    requests = log.groupby("request_id")
+    assert sorted(set(requests.size())) == [3, 5] and requests.ngroups == 401
+    columns = [*config.identifiers, *config.numerics]
+    varied = requests.nunique(dropna=False).max()
+    of_ads = ["bid", *(c.name for c in columns if c.of_ad)]
+    assert (varied[of_ads] > 1).all()
+    of_requests = ["timestamp", "slot", *(c.name for c in columns if not c.of_ad)]
+    assert (varied[of_requests] == 1).all()
+    assert log["bid"].min() > 0 and np.log(log["bid"]).std() == pytest.approx(0.5, abs=0.05)
+    assert "bid" not in click_log(spark, 1).columns
+    with pytest.raises(ValueError, match="bid_spread"):
+        ClickLogConfig(bid_spread=-1.0)
+    with pytest.raises(ValueError, match="candidates"):
+        ClickLogConfig(candidates=0)

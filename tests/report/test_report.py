@@ -12,8 +12,16 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
+from spark_ctr.auction import Interval
 from spark_ctr.power_law import CountHistogram, fit_discrete, plot_ccdf
-from spark_ctr.report import draw_front, format_table, selection_figures, write_report
+from spark_ctr.report import (
+    draw_comparison,
+    draw_front,
+    draw_reliability,
+    format_table,
+    selection_figures,
+    write_report,
+)
 from spark_ctr.report.figures import decimals, percent, seconds, significant, size, whole
 from spark_ctr.report.plots import front_figure, slots_figure
 
@@ -269,6 +277,27 @@ def test_the_front_is_drawn_as_measured(front):
     draw_front(front, ax := Figure().subplots())
     assert ax.get_yscale() == "linear"
     assert "targetLatency" not in [line.get_label() for line in ax.lines]
+
+
+def test_a_comparison_is_drawn_in_percent_from_the_top_down():
+    compared = {
+        name: {"welfare": Interval(value, value - 0.01, value + 0.02)}
+        for name, value in (("raw", -0.05), ("raw, calibrated", 0.01))
+    }
+    draw_comparison(compared, "welfare", ax := Figure().subplots())
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["raw, calibrated", "raw"]
+    bars = [(bar.get_width(), bar.get_facecolor()) for bar in ax.patches]
+    assert [width for width, _ in bars] == pytest.approx([1.0, -5.0])
+    assert bars[0][1] != bars[1][1]
+    ends = np.sort([path.vertices[:, 0] for path in ax.collections[0].get_paths()])
+    assert ends == pytest.approx(np.array([[0.0, 3.0], [-6.0, -3.0]]))
+
+
+def test_reliability_is_drawn_with_two_standard_errors():
+    points = [{"mean_probability": 0.4, "rate": 0.36, "rows": 400}]
+    draw_reliability({"raw": points}, ax := Figure().subplots())
+    (bar,) = ax.collections[0].get_paths()
+    assert bar.vertices[:, 1] == pytest.approx([0.312, 0.408])
 
 
 def test_json_holds_the_facts(tmp_path, facts):
