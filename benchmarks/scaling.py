@@ -131,7 +131,7 @@ def _options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rows", nargs="+", type=int, default=millions)
     parser.add_argument("--cluster", default=MASTER, help="Spark master (default: %(default)s)")
     parser.add_argument("--systems", nargs="+", choices=SYSTEMS, default=list(SYSTEMS))
-    parser.add_argument("--profile", action="store_true", help="time parts of a step, without Spark")
+    parser.add_argument("--profile", action="store_true", help="of parts of a step, without Spark")
     parser.add_argument("--cases", nargs="+", choices=CASES, default=list(CASES), help="of it")
 
 

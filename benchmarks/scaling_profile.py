@@ -27,9 +27,10 @@ from spark_ctr.classification import CTRClassifier
 from spark_ctr.networks import Inputs, Table, build_network
 from spark_ctr.networks.layers import batch_norm
 from spark_ctr.networks.network import Network
-from spark_ctr.training import averaging, optimizers, trainer
+from spark_ctr.training import averaging, batch_statistics, optimizers, sharded_tables, trainer
 from spark_ctr.training.adamw import AdamW
 from spark_ctr.training.feeds import open_feed
+from spark_ctr.training.gradient_exchange import GradientExchange
 from spark_ctr.training.loss import click_loss
 from spark_ctr.training.progress import Progress
 from spark_ctr.training.ranks import Ranks
@@ -49,13 +50,17 @@ WRAPPED: list[tuple[Any, str, str]] = [
     (batch_norm.BatchNorm, "_over_processes", "batch statistics"),
     (batch_norm._Normalised, "backward", "batch statistics"),
     (Ranks, "total", "weight of the batch"),
-    (Ranks, "sum_gradients", "row exchange"),
-    (Ranks, "_sum_dense", "dense exchange"),
+    (sharded_tables.ShardedEmbedding, "forward", "rows, look-up"),
+    (sharded_tables._LookUp, "backward", "rows, gradients"),
+    (GradientExchange, "_sum_rows", "rows, gradients"),
+    (GradientExchange, "_came", "dense exchange"),
+    (GradientExchange, "finish", "dense exchange"),
     (optimizers, "coalesce_rows", "optimiser, rows"),
     (RowwiseOptimizer, "step", "optimiser, rows"),
     (AdamW, "step", "optimiser, dense"),
     (averaging.WeightAverage, "moved", "average, rows"),
     (averaging.WeightAverage, "end_step", "average, dense"),
+    (batch_statistics.BatchStatistics, "_estimate", "statistics of the average"),
     (trainer._Run, "_end_epoch", "validation"),
 ]
 COLLECTIVES = ("all_reduce", "all_gather", "all_gather_into_tensor", "all_to_all_single")
@@ -258,7 +263,9 @@ def _records(system: str, case: str, found: dict[str, Any], seed: int) -> Iterat
     other = found["other threads"]
     cpu = sum(cost["cpu"] for cost in costs.values()) + other
     taken = sum(cost["seconds"] for cost in costs.values())
-    yield Record(f"{case}, other threads", system, "CPU time a step", 1e3 * other / steps, "ms", seed)
+    yield Record(
+        f"{case}, other threads", system, "CPU time a step", 1e3 * other / steps, "ms", seed
+    )
     yield Record(name, system, "CPU time a step", 1e3 * cpu / steps, "ms", seed)
     yield Record(name, system, "time a step", 1e3 * taken / steps, "ms", seed)
     speed = found["rows_per_second"] / 1e3
