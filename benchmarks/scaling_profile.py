@@ -7,6 +7,7 @@ that is measured is the code that trains. A part's time leaves out the parts wit
 from __future__ import annotations
 
 import json
+import resource
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+import psutil
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
@@ -40,16 +42,23 @@ from spark_ctr.training.rowwise import RowwiseOptimizer
 CASES = {
     "DCNv2": (TABLES, N_NUMERIC, LAYERS, CROSS_LAYERS),
     "small": (TABLES[::3], 4, [128, 64], 2),
+    "40 million rows": ((10_000_000,) * 4, 4, [128, 64], 2),
 }
 # Processes and threads of torch of each.
-SYSTEMS = {"1 process, 1 thread": (1, 1), "1 process, 2 threads": (1, 2), "2 workers": (2, 1)}
+SYSTEMS = {
+    "1 process, 1 thread": (1, 1),
+    "1 process, 2 threads": (1, 2),
+    "2 workers": (2, 1),
+    "4 workers": (4, 1),
+    "8 workers": (8, 1),
+}
 OTHER = "other"
 # What is wrapped, and the part that it is.
 WRAPPED: list[tuple[Any, str, str]] = [
     (torch.Tensor, "backward", "backward"),
     (batch_norm.BatchNorm, "_over_processes", "batch statistics"),
     (batch_norm._Normalised, "backward", "batch statistics"),
-    (Ranks, "total", "weight of the batch"),
+    (Ranks, "start_total", "weight of the batch"),
     (sharded_tables.ShardedEmbedding, "forward", "rows, look-up"),
     (sharded_tables._LookUp, "backward", "rows, gradients"),
     (GradientExchange, "_sum_rows", "rows, gradients"),
@@ -142,16 +151,18 @@ class Profile:
 
 
 class _Cleared(Progress):
-    """Clears a profile after the first epoch, which warms up."""
+    """Clears a profile after the first epoch, which warms up, and reads memory after the last."""
 
     def __init__(self, profile: Profile) -> None:
         super().__init__()
         self._profile, self._first = profile, True
+        self.resident = 0
 
     def end_epoch(self, record: dict[str, Any]) -> None:
         if self._first:
             self._profile.clear()
         self._first = False
+        self.resident = psutil.Process().memory_info().rss
 
 
 def network_of(case: str, seed: int) -> Network:
@@ -187,6 +198,7 @@ def profile_rank(
     )
     settings = CTRClassifier(batchSize=batch, maxIter=2, device="cpu").training_settings()
     profile = Profile()
+    progress = _Cleared(profile)
     with ExitStack() as stack:
         for owner, name, part in WRAPPED:
             stack.enter_context(wrapped_attribute(profile, owner, name, part))
@@ -200,7 +212,7 @@ def profile_rank(
             valid,
             settings,
             loss=profile.wrap(click_loss, "forward"),
-            progress=_Cleared(profile),
+            progress=progress,
             ranks=Ranks(rank, size),
         )
     found = {
@@ -208,6 +220,8 @@ def profile_rank(
         "costs": {part: vars(cost) for part, cost in profile.costs.items()},
         "rows_per_second": history.epochs[-1]["rows_per_second"],
         "steps": feed.steps,
+        "resident": progress.resident,
+        "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
     }
     Path(folder, f"profile-{rank}.json").write_text(json.dumps(found))
     if size > 1:
@@ -270,6 +284,8 @@ def _records(system: str, case: str, found: dict[str, Any], seed: int) -> Iterat
     yield Record(name, system, "time a step", 1e3 * taken / steps, "ms", seed)
     speed = found["rows_per_second"] / 1e3
     yield Record(name, system, "training", speed, "thousand rows/s", seed)
+    for metric in ("resident", "peak"):
+        yield Record(name, system, f"{metric} memory", found[metric] / 2**20, "MiB", seed)
 
 
 def profiles(

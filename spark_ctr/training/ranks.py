@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -40,11 +40,20 @@ class Ranks:
 
     def total(self, values: Sequence[float]) -> list[float]:
         """Sum numbers over the processes, in float64."""
+        return self.start_total(values)()
+
+    def start_total(self, values: Sequence[float]) -> Callable[[], list[float]]:
+        """Return what waits for the sums of numbers, so that other work may come between."""
         if self.size == 1:
-            return list(values)
+            return lambda: list(values)
         tensor = torch.tensor(values, dtype=torch.float64, device=self.device)
-        dist.all_reduce(tensor)
-        return tensor.tolist()
+        work = dist.all_reduce(tensor, async_op=True)
+
+        def found() -> list[float]:
+            work.wait()
+            return tensor.tolist()
+
+        return found
 
     def gather(self, rows: Tensor) -> Tensor:
         """Concatenate the rows [N, ...] of all processes in the order of their ranks."""

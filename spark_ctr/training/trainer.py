@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import asdict
 from typing import Any
 
@@ -110,18 +110,31 @@ def train(
         checkpoints.open_run(_facts(network, loss, settings))
     steps = settings.max_epochs * train_feed.steps
     tables = ShardedTables(network, ranks)
-    run = _Run(
-        network, loss or click_loss, settings, steps, device, progress, ranks, checkpoints, tables
-    )
-    try:
-        with run.draws.dropout_of(network), memory_kept():
+
+    def fit() -> History:
+        run = _Run(
+            network,
+            loss or click_loss,
+            settings,
+            steps,
+            device,
+            progress,
+            ranks,
+            checkpoints,
+            tables,
+        )
+        with run.draws.dropout_of(network), memory_kept(), closing(run.exchange):
             run.fit(train_feed, valid_feed)
+        return run.state.history
+
+    try:
+        history = fit()
+        # What the run held is gone, which makes room for the whole tables.
         tables.gather()
     finally:
-        run.exchange.close()
         progress.close()
         network.to(home).eval()
-    return run.state.history
+    return history
 
 
 class _Run:
@@ -244,17 +257,18 @@ class _Run:
                     self.network.check_ids(rows.ids)
         factor = self.state.plateau * self.schedule.factor(self.state.steps, self.planned_steps)
         self.optimizers.set_learning_rate(self.settings.learning_rate * factor)
+        due = self.checkpoints is not None and self.checkpoints.due(self.state.steps + 1)
+        # The first rank's clock decides for all.
+        due_here = float(due and self.ranks.rank == 0)
+        own = float(batch.weight.sum()) if self.ranks.size > 1 else 0.0
+        totals = self.ranks.start_total([own, due_here])
         with self._drawing(), autocast(self.device, self.settings.precision):
             value = self.loss(self.network, batch.to(self.device))
         self.optimizers.zero_grad()
-        due = self.checkpoints is not None and self.checkpoints.due(self.state.steps + 1)
         if self.ranks.size == 1:
             value.backward()
         else:
-            # The first rank's clock decides for all.
-            due_here = float(due and self.ranks.rank == 0)
-            own = float(batch.weight.sum())
-            weight, due_first = self.ranks.total([own, due_here])
+            weight, due_first = totals()
             due = due_first > 0
             # The mean over the rows of all ranks is the sum of these parts.
             (value * (own / weight if weight > 0 else 0.0)).backward()
