@@ -20,6 +20,9 @@ networks with the classifier's defaults, batches of 8,192 in all: ``small``, the
 numeric ones. The second of two epochs is profiled; what is done at its end is counted in its steps.
 ``40 million rows`` is ``small`` with four tables of 10 million rows. ``resident memory`` is that of
 a process after its last epoch, ``peak memory`` that of all it did.
+
+``--kills N`` kills one of two workers N times, in the parts of a step and of a checkpoint in turn
+and in either process, starts both again each time, and compares with a training without kills.
 """
 
 from __future__ import annotations
@@ -36,6 +39,7 @@ from pyspark.sql import functions as F
 
 from benchmarks.frame import Record, in_new_process, run, spark_session
 from benchmarks.measure import PeakMemory, seconds
+from benchmarks.scaling_kills import kills
 from benchmarks.scaling_profile import CASES, SYSTEMS, profiles
 from benchmarks.throughput_log import DIM, TABLES, write_log
 from spark_ctr.classification import CTRClassifier
@@ -105,6 +109,10 @@ def fit(
 def measure(arguments: argparse.Namespace) -> Iterator[Record]:
     """Yield the records of all fits, and how they grow from the fewest rows to the most."""
     batch = 1024 if arguments.quick else BATCH
+    if arguments.kills:
+        for seed in arguments.seeds:
+            yield from kills(arguments.kills, seed)
+        return
     if arguments.profile:
         steps = 2 if arguments.quick else arguments.steps
         for seed in arguments.seeds:
@@ -135,6 +143,7 @@ def _options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--systems", nargs="+", choices=SYSTEMS, default=list(SYSTEMS)[:3])
     parser.add_argument("--profile", action="store_true", help="of parts of a step, without Spark")
     parser.add_argument("--cases", nargs="+", choices=CASES, default=list(CASES)[:2], help="of it")
+    parser.add_argument("--kills", type=int, default=0, help="of a worker, without Spark")
     parser.add_argument("--steps", type=int, default=20, help="of an epoch of it")
 
 

@@ -37,6 +37,7 @@ from spark_ctr.training.loss import click_loss
 from spark_ctr.training.progress import Progress
 from spark_ctr.training.ranks import Ranks
 from spark_ctr.training.rowwise import RowwiseOptimizer
+from spark_ctr.training.settings import TrainingSettings
 
 # Rows of the tables, numeric columns, hidden layers and cross layers.
 CASES = {
@@ -174,6 +175,11 @@ def network_of(case: str, seed: int) -> Network:
     return build_network("dcnv2", inputs, config, seed)
 
 
+def settings_of(batch: int, epochs: int) -> TrainingSettings:
+    """Return the classifier's defaults, on the CPU."""
+    return CTRClassifier(batchSize=batch, maxIter=epochs, device="cpu").training_settings()
+
+
 def write_case(folder: str, case: str, rows: int, seed: int) -> None:
     """Write training and validation rows of a case."""
     sizes, numeric, _, _ = CASES[case]
@@ -196,7 +202,7 @@ def profile_rank(
         open_feed(f"{folder}/{name}", batch_size=each, shuffle=name == "train", **arguments)
         for name, each in (("train", batch // size), ("valid", batch))
     )
-    settings = CTRClassifier(batchSize=batch, maxIter=2, device="cpu").training_settings()
+    settings = settings_of(batch, 2)
     profile = Profile()
     progress = _Cleared(profile)
     with ExitStack() as stack:
