@@ -7,6 +7,7 @@ import signal
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -23,7 +24,7 @@ from spark_ctr.training.checkpoints import Checkpoints
 from spark_ctr.training.feeds import open_feed
 from spark_ctr.training.ranks import Ranks
 
-CASE, ROWS, BATCH, EPOCHS = "small", 8192, 512, 3
+CASE, ROWS, BATCH, EPOCHS = "small", 8192, 512, 10
 # What is done once an epoch or a checkpoint.
 RARE: list[tuple[Any, str]] = [
     (BatchStatistics, "_estimate"),
@@ -71,7 +72,7 @@ def train_rank(rank: int, folder: str, attempt: int, kill: tuple[int, int, bool]
             owner, name = PHASES[kill[0]]
             found = vars(owner)[name]
             static = isinstance(found, staticmethod)
-            calls = 1 if PHASES[kill[0]] in RARE else 1 + attempt % 3
+            calls = 1 if PHASES[kill[0]] in RARE else 5 + attempt % 3
             changed = deadly(found.__func__ if static else found, calls, kill[2])
             patched = staticmethod(changed) if static else changed
             stack.enter_context(mock.patch.object(owner, name, patched))
@@ -79,8 +80,8 @@ def train_rank(rank: int, folder: str, attempt: int, kill: tuple[int, int, bool]
             network,
             feed,
             valid,
-            settings_of(BATCH, EPOCHS),
-            checkpoints=Checkpoints(f"{folder}/checkpoints", every_steps=5),
+            replace(settings_of(BATCH, EPOCHS), patience=EPOCHS),
+            checkpoints=Checkpoints(f"{folder}/checkpoints", every_steps=2),
             ranks=Ranks(rank, 2),
         )
     if rank == 0:
