@@ -11,6 +11,18 @@ that trains. The shuffle buffer holds 500,000 rows, whatever the log.
 ``1 process, 1 thread`` trains in the driver with one thread of torch, ``2 threads`` with two;
 ``2 workers`` are two Spark tasks of one thread each. Every fit runs in a new process; the share of
 time that growing rows take more than in proportion is printed as ``time a row, growth``.
+
+``--profile`` trains without Spark instead, and prints for each part of a step what it takes of each
+process: CPU time of the thread that trains, wall-clock time (the rest of it is waiting, for other
+ranks and for other programs on the same cores), messages, and what the process put into them. Two
+networks with the classifier's defaults, batches of 8,192 in all: ``small``, the above, and
+``DCNv2``, [400, 400, 400] and three cross layers on 26 columns of 957,000 rows in all and 13
+numeric ones. The second of two epochs is profiled; what is done at its end is counted in its steps.
+``40 million rows`` is ``small`` with four tables of 10 million rows. ``resident memory`` is that of
+a process after its last epoch, ``peak memory`` that of all it did.
+
+``--kills N`` kills one of two workers N times, in the parts of a step and of a checkpoint in turn
+and in either process, starts both again each time, and compares with a training without kills.
 """
 
 from __future__ import annotations
@@ -27,13 +39,13 @@ from pyspark.sql import functions as F
 
 from benchmarks.frame import Record, in_new_process, run, spark_session
 from benchmarks.measure import PeakMemory, seconds
+from benchmarks.scaling_kills import kills
+from benchmarks.scaling_profile import CASES, SYSTEMS, profiles
 from benchmarks.throughput_log import DIM, TABLES, write_log
 from spark_ctr.classification import CTRClassifier
 from spark_ctr.networks import Table
 from spark_ctr.stage.columns import with_metadata
 
-# Workers, and threads of torch in the driver, of each system.
-SYSTEMS = {"1 process, 1 thread": (1, 1), "1 process, 2 threads": (1, 2), "2 workers": (2, 1)}
 PEER = "1 process, 1 thread"
 MASTER = "local-cluster[2,1,2048]"
 COLUMNS, NUMERIC = range(0, 26, 3), range(4)
@@ -97,6 +109,15 @@ def fit(
 def measure(arguments: argparse.Namespace) -> Iterator[Record]:
     """Yield the records of all fits, and how they grow from the fewest rows to the most."""
     batch = 1024 if arguments.quick else BATCH
+    if arguments.kills:
+        for seed in arguments.seeds:
+            yield from kills(arguments.kills, seed)
+        return
+    if arguments.profile:
+        steps = 2 if arguments.quick else arguments.steps
+        for seed in arguments.seeds:
+            yield from profiles(arguments.cases, arguments.systems, steps, batch, seed)
+        return
     all_rows = (20_000,) if arguments.quick else arguments.rows
     for seed in arguments.seeds:
         found: dict[tuple[str, str], list[float]] = {}
@@ -119,7 +140,11 @@ def _options(parser: argparse.ArgumentParser) -> None:
     millions = [1_000_000, 2_000_000, 4_000_000, 8_000_000]
     parser.add_argument("--rows", nargs="+", type=int, default=millions)
     parser.add_argument("--cluster", default=MASTER, help="Spark master (default: %(default)s)")
-    parser.add_argument("--systems", nargs="+", choices=SYSTEMS, default=list(SYSTEMS))
+    parser.add_argument("--systems", nargs="+", choices=SYSTEMS, default=list(SYSTEMS)[:3])
+    parser.add_argument("--profile", action="store_true", help="of parts of a step, without Spark")
+    parser.add_argument("--cases", nargs="+", choices=CASES, default=list(CASES)[:2], help="of it")
+    parser.add_argument("--kills", type=int, default=0, help="of a worker, without Spark")
+    parser.add_argument("--steps", type=int, default=20, help="of an epoch of it")
 
 
 if __name__ == "__main__":

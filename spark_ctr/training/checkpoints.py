@@ -8,6 +8,8 @@ import logging
 import os
 import tempfile
 import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,23 +28,31 @@ from spark_ctr.training.owners import has_owner, is_left_behind, owner
 logger = logging.getLogger("spark_ctr")
 
 _KEPT = 2
+_STEP, _SHARD = "step-", "shard-"
 _SUFFIX = ".safetensors"
 _WRITING = ".writing-"
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A checkpoint as it was read: JSON-able state and tensors by name, on the CPU."""
+    """A checkpoint as it was read: JSON-able state and tensors by name, on the CPU.
+
+    `shards` are the names of the files with the rows of the tables that processes had a part of
+    each.
+    """
 
     state: dict[str, Any]
     tensors: dict[str, Tensor]
+    shards: tuple[str, ...] = ()
 
 
 class Checkpoints:
     """Checkpoints of runs in a folder, a subfolder each.
 
     A file is written under another name first and then renamed, so that a checkpoint is there in
-    whole or not at all. Its name ends with a part of its SHA-256, which tells a damaged file.
+    whole or not at all. Its name ends with a part of its SHA-256, which tells a damaged file. Where
+    tables are spread over processes, each writes a file of its own before, which that of the first
+    process names.
 
     Parameters
     ----------
@@ -92,17 +102,61 @@ class Checkpoints:
         elapsed = time.monotonic() - self._written
         return by_steps or (self._every_seconds > 0 and elapsed >= self._every_seconds)
 
-    def write(self, steps: int, state: dict[str, Any], tensors: dict[str, Tensor]) -> None:
+    def write(
+        self,
+        steps: int,
+        state: dict[str, Any],
+        tensors: dict[str, Tensor],
+        digests: Sequence[str] = (),
+    ) -> None:
         """Write a checkpoint and drop all but the last two.
+
+        Parameters
+        ----------
+        steps : int
+        state : dict
+            JSON-able.
+        tensors : dict of str to Tensor
+        digests : sequence of str
+            What `write_shard` returned to each process, in their order.
 
         Raises
         ------
         OSError
             If the folder cannot be written; says how much room it takes where the disk is full.
         """
+        shards = [_shard(steps, rank, len(digests), digest) for rank, digest in enumerate(digests)]
+        described = {"state": json.dumps(state), "shards": json.dumps(shards)}
+        self._checked(lambda: self._write(f"{_STEP}{steps:012d}-", described, tensors), tensors)
+        self._drop_unfinished()
+        self._drop_old()
+        self._written = time.monotonic()
+
+    def write_shard(self, steps: int, rank: int, size: int, tensors: dict[str, Tensor]) -> str:
+        """Write one process's part of a checkpoint; return its digest.
+
+        Raises
+        ------
+        OSError
+            As `write`.
+        """
+        digest = self._checked(
+            lambda: self._write(_shard(steps, rank, size, ""), {}, tensors), tensors
+        )
+        self._written = time.monotonic()
+        return digest
+
+    def shards_of(self, found: Checkpoint) -> Iterator[tuple[int, int, dict[str, Tensor]]]:
+        """Yield rank, number of processes and tensors of each part of a checkpoint."""
+        for name in found.shards:
+            _, _, rank, _, size, _ = name.removesuffix(_SUFFIX).split("-")
+            with self._local(f"{self._subfolder}/{name}") as local:
+                yield int(rank), int(size), load_file(local)
+
+    def _checked(self, write: Callable[[], str], tensors: dict[str, Tensor]) -> str:
         free = free_bytes(self._folder)
         try:
-            self._write(steps, state, tensors)
+            return write()
         except (OSError, SafetensorError, pa.ArrowException) as error:
             if not is_full_disk(error):
                 raise
@@ -111,17 +165,24 @@ class Checkpoints:
             needed = (_KEPT + 1) * taken
             raise full_disk(what, self._subfolder, "checkpointDir", needed, free) from error
 
-    def _write(self, steps: int, state: dict[str, Any], tensors: dict[str, Tensor]) -> None:
+    def _write(self, prefix: str, metadata: dict[str, str], tensors: dict[str, Tensor]) -> str:
         self._filesystem.create_dir(self._subfolder, recursive=True)
-        self._drop_unfinished()
         with tempfile.TemporaryDirectory(**self._beside()) as scratch:
             local = os.path.join(scratch, "checkpoint")
-            save_file(separate(tensors), local, {"state": json.dumps(state)})
-            name = f"step-{steps:012d}-{_digest(local)}{_SUFFIX}"
-            self._publish(local, f"{self._subfolder}/{name}")
-        for old in self._files()[:-_KEPT]:
-            self._filesystem.delete_file(f"{self._subfolder}/{old}")
-        self._written = time.monotonic()
+            save_file(separate(tensors), local, metadata)
+            digest = _digest(local)
+            self._publish(local, f"{self._subfolder}/{prefix}{digest}{_SUFFIX}")
+        return digest
+
+    def _drop_old(self) -> None:
+        files = self._files()
+        old, kept = files[:-_KEPT], files[-_KEPT:]
+        first = f"{_SHARD}{kept[0].split('-')[1]}"
+        shards = [info.base_name for info in self._entries(self._subfolder)]
+        # Those of other runs of the same steps, and of killed ones, go with those they came before.
+        old += [name for name in shards if name.startswith(_SHARD) and name < first]
+        for name in old:
+            self._filesystem.delete_file(f"{self._subfolder}/{name}")
 
     def latest(self) -> Checkpoint | None:
         """Read the newest intact checkpoint of the run; None if there is none.
@@ -166,26 +227,46 @@ class Checkpoints:
         self._filesystem.move(unfinished, path)
 
     def _read(self, path: str, digest: str) -> Checkpoint | None:
-        with tempfile.TemporaryDirectory() as scratch:
-            local = path
-            try:
-                if not isinstance(self._filesystem, fs.LocalFileSystem):
-                    local = os.path.join(scratch, "checkpoint")
-                    fs.copy_files(path, local, self._filesystem, fs.LocalFileSystem())
+        try:
+            with self._local(path) as local:
                 if _digest(local) != digest:
                     return None
                 with open(local, "rb") as file:
                     header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
-                return Checkpoint(json.loads(header["__metadata__"]["state"]), load_file(local))
-            except (OSError, pa.ArrowException, SafetensorError, ValueError, KeyError):
-                return None
+                described = header["__metadata__"]
+                shards = tuple(json.loads(described.get("shards", "[]")))
+                if not all(self._is_intact(name) for name in shards):
+                    return None
+                return Checkpoint(json.loads(described["state"]), load_file(local), shards)
+        except (OSError, pa.ArrowException, SafetensorError, ValueError, KeyError):
+            return None
+
+    def _is_intact(self, name: str) -> bool:
+        with self._local(f"{self._subfolder}/{name}") as local:
+            return _digest(local) == name.removesuffix(_SUFFIX).rpartition("-")[2]
+
+    @contextmanager
+    def _local(self, path: str) -> Iterator[str]:
+        """Have a file of the folder on a local disk inside the context."""
+        if isinstance(self._filesystem, fs.LocalFileSystem):
+            yield path
+            return
+        with tempfile.TemporaryDirectory() as scratch:
+            local = os.path.join(scratch, "checkpoint")
+            fs.copy_files(path, local, self._filesystem, fs.LocalFileSystem())
+            yield local
 
     def _files(self) -> list[str]:
         names = [info.base_name for info in self._entries(self._subfolder)]
-        return sorted(n for n in names if n.endswith(_SUFFIX) and not n.startswith(_WRITING))
+        return sorted(n for n in names if n.endswith(_SUFFIX) and n.startswith(_STEP))
 
     def _entries(self, folder: str) -> list[fs.FileInfo]:
         return self._filesystem.get_file_info(fs.FileSelector(folder, allow_not_found=True))
+
+
+def _shard(steps: int, rank: int, size: int, digest: str) -> str:
+    """Name of a part; without a digest what comes before it."""
+    return f"{_SHARD}{steps:012d}-{rank}-of-{size}-{digest}" + (_SUFFIX if digest else "")
 
 
 def _digest(path: str) -> str:

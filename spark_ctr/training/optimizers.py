@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 
 import torch
@@ -9,8 +10,10 @@ from torch import Tensor, nn
 
 from spark_ctr.networks.layers.embedding import embedding_modules
 from spark_ctr.training.adamw import AdamW
+from spark_ctr.training.ranks import Ranks
 from spark_ctr.training.row_gradients import coalesce_rows
 from spark_ctr.training.rowwise import OPTIMIZERS
+from spark_ctr.training.sharded_tables import ShardedEmbedding
 
 _LEARNING_RATE, _STEPS = "learning_rate", "steps"
 
@@ -37,6 +40,8 @@ class Optimizers:
         Of the tables, see `training.rowwise`.
     moved : callable, optional
         Told how table rows move, see `training.rowwise`.
+    ranks : Ranks, optional
+        Those over which tables of the network are spread.
     """
 
     def __init__(
@@ -49,9 +54,13 @@ class Optimizers:
         clip_norm: float | None,
         optimizer: str = "adam",
         moved: Callable[[str, Tensor, Tensor], None] | None = None,
+        ranks: Ranks | None = None,
     ) -> None:
         self._clip_norm = clip_norm
-        tables = {id(table.weight) for table in embedding_modules(network)}
+        self._ranks = ranks or Ranks()
+        modules = embedding_modules(network)
+        tables = {id(table.weight) for table in modules}
+        self._sharded = {id(t.weight) for t in modules if isinstance(t, ShardedEmbedding)}
         named = {name: p for name, p in network.named_parameters() if p.requires_grad}
         self._tables = {name: p for name, p in named.items() if id(p) in tables}
         rest = {name: p for name, p in named.items() if id(p) not in tables}
@@ -144,13 +153,19 @@ class Optimizers:
 
     def _clip(self, clip_norm: float) -> None:
         parameters = (*self._tables.values(), *self._rest.values())
-        grads = [p.grad for p in parameters if p.grad is not None]
-        values = [grad.values() if grad.is_sparse else grad for grad in grads]
-        if not values:
+        whole: list[Tensor] = []
+        spread: list[Tensor] = []
+        for parameter in parameters:
+            if parameter.grad is not None:
+                grad = parameter.grad.values() if parameter.grad.is_sparse else parameter.grad
+                (spread if id(parameter) in self._sharded else whole).append(grad)
+        norms = [torch.linalg.vector_norm(value) for value in whole]
+        if spread:
+            own = float(torch.stack([value.square().sum() for value in spread]).sum())
+            norms.append(spread[0].new_tensor(math.sqrt(self._ranks.total([own])[0])))
+        if not norms:
             return
-        norm = torch.linalg.vector_norm(
-            torch.stack([torch.linalg.vector_norm(value) for value in values])
-        )
+        norm = torch.linalg.vector_norm(torch.stack(norms))
         factor = (clip_norm / (norm + 1e-6)).clamp_max(1.0)
-        for value in values:
+        for value in whole + spread:
             value.mul_(factor)

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 import torch.distributed as dist
-from torch import Tensor, nn
-
-from spark_ctr.networks.layers.embedding import embedding_modules
-from spark_ctr.training.row_gradients import coalesce_rows
+from torch import Tensor
 
 _CPU = torch.device("cpu")
 
@@ -43,11 +40,20 @@ class Ranks:
 
     def total(self, values: Sequence[float]) -> list[float]:
         """Sum numbers over the processes, in float64."""
+        return self.start_total(values)()
+
+    def start_total(self, values: Sequence[float]) -> Callable[[], list[float]]:
+        """Return what waits for the sums of numbers, so that other work may come between."""
         if self.size == 1:
-            return list(values)
+            return lambda: list(values)
         tensor = torch.tensor(values, dtype=torch.float64, device=self.device)
-        dist.all_reduce(tensor)
-        return tensor.tolist()
+        work = dist.all_reduce(tensor, async_op=True)
+
+        def found() -> list[float]:
+            work.wait()
+            return tensor.tolist()
+
+        return found
 
     def gather(self, rows: Tensor) -> Tensor:
         """Concatenate the rows [N, ...] of all processes in the order of their ranks."""
@@ -64,56 +70,14 @@ class Ranks:
         dist.all_gather(parts, padded)
         return torch.cat([p[:n] for p, n in zip(parts, counts, strict=True)]).to(home)
 
-    def sum_gradients(self, modules: Iterable[nn.Module]) -> None:
-        """Replace the gradients of all parameters by their sums over the processes.
+    def deal(
+        self, rows: Tensor, sizes: Sequence[int], into: Tensor, into_sizes: Sequence[int]
+    ) -> None:
+        """Send each process so many rows [N, ...] in turn, and take those of each in turn."""
+        dist.all_to_all_single(into, rows.contiguous(), list(into_sizes), list(sizes))
 
-        Row-sparse gradients of embeddings are exchanged as rows, whatever the size of the table.
-        """
-        if self.size == 1:
-            return
-        sparse, dense = _parameters(modules)
-        self._sum_dense(dense)
-        for weight in sparse:
-            grad = weight.grad
-            if grad is None:
-                rows, values = (
-                    weight.new_zeros((1, 0)).long(),
-                    weight.new_zeros((0, *weight.shape[1:])),
-                )
-                grad = torch.sparse_coo_tensor(rows, values, weight.shape, check_invariants=False)
-            (grad,) = coalesce_rows([grad])
-            indices = self.gather(grad.indices()[0])
-            values = self.gather(grad.values())
-            weight.grad = torch.sparse_coo_tensor(
-                indices[None], values, weight.shape, check_invariants=False
-            )
-
-    def _sum_dense(self, parameters: list[Tensor]) -> None:
-        # One message for all; a count each tells who has no gradient on any process.
-        parts = [p.new_zeros(p.numel()) if p.grad is None else p.grad.flatten() for p in parameters]
-        present = torch.tensor([p.grad is not None for p in parameters], dtype=torch.float32)
-        message = torch.cat([*(part.to(self.device) for part in parts), present.to(self.device)])
-        dist.all_reduce(message)
-        values, counts = message[: -len(parameters)], message[-len(parameters) :].tolist()
-        ends = values.split([p.numel() for p in parameters])
-        for parameter, value, count in zip(parameters, ends, counts, strict=True):
-            if count:
-                parameter.grad = value.view_as(parameter).to(parameter.device)
-
-
-def _parameters(modules: Iterable[nn.Module]) -> tuple[list[Tensor], list[Tensor]]:
-    """Trained parameters with row-sparse gradients, and all others, in a fixed order."""
-    modules = list(modules)
-    sparse = {
-        id(table.weight): table.weight
-        for module in modules
-        for table in embedding_modules(module)
-        if table.sparse and table.weight.requires_grad
-    }
-    dense = {
-        id(p): p
-        for module in modules
-        for p in module.parameters()
-        if p.requires_grad and id(p) not in sparse
-    }
-    return list(sparse.values()), list(dense.values())
+    def told(self, rows: Tensor, into: Tensor, by: int) -> Tensor:
+        """Return what one process has as rows; the others have room for it."""
+        rows = rows.contiguous() if by == self.rank else into
+        dist.broadcast(rows, by)
+        return rows

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-__all__ = ["coalesce_rows"]
+__all__ = ["RowOrder", "coalesce_rows"]
 
 
 def coalesce_rows(grads: Sequence[Tensor]) -> list[Tensor]:
@@ -30,7 +30,7 @@ def coalesce_rows(grads: Sequence[Tensor]) -> list[Tensor]:
         The same gradients, sparse COO and coalesced.
     """
     found: list[Tensor] = []
-    order: _Order | None = None
+    order: RowOrder | None = None
     for grad in grads:
         if not grad.is_sparse:
             rows = grad.ne(0).any(1).nonzero()
@@ -40,24 +40,43 @@ def coalesce_rows(grads: Sequence[Tensor]) -> list[Tensor]:
         else:
             rows = grad._indices()[0]
             if order is None or not torch.equal(order.looked_up, rows):
-                order = _Order(rows)
+                order = RowOrder(rows)
             found.append(_without_zeros(order.rows, order.sums(grad._values()), grad.shape))
     return found
 
 
-class _Order:
-    """The different rows among those looked up, and where each occurs."""
+class RowOrder:
+    """The different rows among those looked up, and where each occurs.
+
+    Parameters
+    ----------
+    looked_up : Tensor, int64, [n]
+        Each below 2^31.
+
+    Attributes
+    ----------
+    rows : Tensor, int64, [u]
+        The different ones, ascending.
+    """
 
     def __init__(self, looked_up: Tensor) -> None:
         self.looked_up = looked_up
         # Sorting 32 bits takes about 3/5 of the time of 64.
         ordered, self._order = torch.sort(looked_up.int(), stable=True)
-        changes = ordered[1:] != ordered[:-1]
-        self._starts = functional.pad(changes.nonzero()[:, 0] + 1, (1, 0))[: len(looked_up)]
+        self._changes = ordered[1:] != ordered[:-1]
+        starts = functional.pad(self._changes.nonzero()[:, 0] + 1, (1, 0))
+        self._starts = starts[: len(looked_up)]
         self.rows = looked_up[self._order[self._starts]]
 
+    @property
+    def places(self) -> Tensor:
+        """Where in `rows` each look-up is, int64 [n]."""
+        found = torch.empty_like(self._order)
+        counts = functional.pad(self._changes.cumsum(0), (1, 0))
+        return found.index_copy_(0, self._order, counts[: len(found)])
+
     def sums(self, values: Tensor) -> Tensor:
-        """Sum values [looked up, dim] by row."""
+        """Sum values [n, dim] by row, [u, dim]."""
         if not len(self.rows):
             return values
         # The kernel of pooled look-ups: several times as fast as index_add_, and deterministic.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import asdict
 from typing import Any
 
@@ -21,6 +21,7 @@ from spark_ctr.training.batch_statistics import BatchStatistics
 from spark_ctr.training.checkpoints import Checkpoints, digest_of
 from spark_ctr.training.device import device_of, peak_memory
 from spark_ctr.training.feeds.batch import Batch
+from spark_ctr.training.gradient_exchange import GradientExchange
 from spark_ctr.training.history import History
 from spark_ctr.training.loss import click_loss
 from spark_ctr.training.losses.balance import Balance
@@ -34,6 +35,7 @@ from spark_ctr.training.recalibration import recalibrate_network
 from spark_ctr.training.run_state import EpochTotals, RunState
 from spark_ctr.training.schedule import Schedule
 from spark_ctr.training.settings import TrainingSettings
+from spark_ctr.training.sharded_tables import ShardedTables
 from spark_ctr.training.validation import FIGURES, figures
 
 # Reading a loss back from a GPU waits for it, so look at several steps at once there.
@@ -106,16 +108,34 @@ def train(
     home = next(network.parameters()).device
     progress = progress or Progress()
     if checkpoints is not None:
-        checkpoints.open_run(_facts(network, loss, settings, ranks))
+        checkpoints.open_run(_facts(network, loss, settings))
     steps = settings.max_epochs * train_feed.steps
-    run = _Run(network, loss or click_loss, settings, steps, device, progress, ranks, checkpoints)
-    try:
-        with run.draws.dropout_of(network), memory_kept():
+    tables = ShardedTables(network, ranks)
+
+    def fit() -> History:
+        run = _Run(
+            network,
+            loss or click_loss,
+            settings,
+            steps,
+            device,
+            progress,
+            ranks,
+            checkpoints,
+            tables,
+        )
+        with run.draws.dropout_of(network), memory_kept(), closing(run.exchange):
             run.fit(train_feed, valid_feed)
+        return run.state.history
+
+    try:
+        history = fit()
+        # What the run held is gone, which makes room for the whole tables.
+        tables.gather()
     finally:
         progress.close()
         network.to(home).eval()
-    return run.state.history
+    return history
 
 
 class _Run:
@@ -131,6 +151,7 @@ class _Run:
         progress: Progress,
         ranks: Ranks,
         checkpoints: Checkpoints | None,
+        tables: ShardedTables,
     ) -> None:
         self.network = network.to(device)
         self.loss = loss
@@ -139,6 +160,7 @@ class _Run:
         self.progress = progress
         self.ranks = ranks
         self.checkpoints = checkpoints
+        self.tables = tables
         self.draws = RandomDraws(settings.seed + ranks.rank, device)
         self.schedule = Schedule(settings.schedule, settings.warmup_steps)
         self.planned_steps = planned_steps
@@ -161,7 +183,9 @@ class _Run:
             settings.clip_norm,
             settings.optimizer,
             self.average.moved if self.average is not None else None,
+            ranks,
         )
+        self.exchange = GradientExchange([network, self.loss_module], ranks)
 
     def fit(self, train_feed: Feed, valid_feed: Feed | None) -> None:
         self._resume()
@@ -237,21 +261,22 @@ class _Run:
                     self.network.check_ids(rows.ids)
         factor = self.state.plateau * self.schedule.factor(self.state.steps, self.planned_steps)
         self.optimizers.set_learning_rate(self.settings.learning_rate * factor)
+        due = self.checkpoints is not None and self.checkpoints.due(self.state.steps + 1)
+        # The first rank's clock decides for all.
+        due_here = float(due and self.ranks.rank == 0)
+        own = float(batch.weight.sum()) if self.ranks.size > 1 else 0.0
+        totals = self.ranks.start_total([own, due_here])
         with self._drawing(), autocast(self.device, self.settings.precision):
             value = self.loss(self.network, batch.to(self.device))
         self.optimizers.zero_grad()
-        due = self.checkpoints is not None and self.checkpoints.due(self.state.steps + 1)
         if self.ranks.size == 1:
             value.backward()
         else:
-            # The first rank's clock decides for all.
-            due_here = float(due and self.ranks.rank == 0)
-            own = float(batch.weight.sum())
-            weight, due_first = self.ranks.total([own, due_here])
+            weight, due_first = totals()
             due = due_first > 0
             # The mean over the rows of all ranks is the sum of these parts.
             (value * (own / weight if weight > 0 else 0.0)).backward()
-            self.ranks.sum_gradients([self.network, self.loss_module])
+            self.exchange.finish()
         self.optimizers.step()
         if self.average is not None:
             self.average.end_step()
@@ -364,8 +389,6 @@ class _Run:
         if self.checkpoints is None:
             return
         tensors = {f"random.{k}": v for k, v in self._random_states().items()}
-        if self.ranks.rank:
-            return
         parts = {
             "network": self.network.state_dict(),
             "loss": self.loss_module.state_dict(),
@@ -375,7 +398,15 @@ class _Run:
         }
         for part, values in parts.items():
             tensors |= {f"{part}.{name}": value for name, value in values.items()}
-        self.checkpoints.write(self.state.steps, self.state.to_dict(), tensors)
+        steps, ranks = self.state.steps, self.ranks
+        tensors, rows = self.tables.split(tensors)
+        shards: list[str] = []
+        if rows:
+            digest = self.checkpoints.write_shard(steps, ranks.rank, ranks.size, rows)
+            # The first process has all names once all are written.
+            shards = [bytes(d).decode() for d in ranks.gather(_as_row(digest)).tolist()]
+        if ranks.rank == 0:
+            self.checkpoints.write(steps, self.state.to_dict(), tensors, shards)
 
     def _random_states(self) -> dict[str, Tensor]:
         """Return the states of all ranks' random generators, a row each."""
@@ -392,7 +423,9 @@ class _Run:
         if found is None:
             return
         parts: dict[str, dict[str, Tensor]] = {}
-        for name, tensor in found.tensors.items():
+        assert self.checkpoints is not None
+        shards = self.checkpoints.shards_of(found)
+        for name, tensor in self.tables.assemble(found.tensors, shards).items():
             part, _, rest = name.partition(".")
             parts.setdefault(part, {})[rest] = tensor
         self.network.load_state_dict(parts["network"])
@@ -403,13 +436,19 @@ class _Run:
         self.best = parts.get("best")
         self.state = RunState.from_dict(found.state)
         self.state.history.resumed_at.append(steps)
-        random = {name: states[self.ranks.rank].clone() for name, states in parts["random"].items()}
-        self.draws.load_states(random)
+        random = parts["random"]
+        # Processes beyond those of the checkpoint keep the draws that they begin with.
+        if all(self.ranks.rank < len(states) for states in random.values()):
+            self.draws.load_states(
+                {k: states[self.ranks.rank].clone() for k, states in random.items()}
+            )
 
 
-def _facts(
-    network: Network, loss: Loss | None, settings: TrainingSettings, ranks: Ranks
-) -> dict[str, Any]:
+def _as_row(text: str) -> Tensor:
+    return torch.tensor([list(text.encode())], dtype=torch.uint8)
+
+
+def _facts(network: Network, loss: Loss | None, settings: TrainingSettings) -> dict[str, Any]:
     """All that must be equal for a run to go on from a checkpoint."""
     module = loss if isinstance(loss, nn.Module) else nn.Module()
     return {
@@ -417,7 +456,6 @@ def _facts(
         "config": network.config,
         "inputs": network.inputs.to_dict(),
         "settings": asdict(settings),
-        "ranks": ranks.size,
         "start": digest_of(network.state_dict()),
         "loss": [type(loss).__name__, digest_of(module.state_dict())],
     }

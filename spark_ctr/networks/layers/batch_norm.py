@@ -72,23 +72,17 @@ class BatchNorm(nn.BatchNorm1d):
         )
 
     def _over_processes(self, x: Tensor) -> Tensor:
-        # float64, since the variance is a difference of sums here.
-        wide = x.double()
-        rows = wide.new_tensor([x.shape[0]])
-        sums = _Sum.apply(torch.cat([wide.sum(0), wide.square().sum(0), rows]))
-        count = sums[-1].detach()
+        count, mean, variance = _statistics(x.detach())
         if count < 2:
             return self._by_running_statistics(x)
-        mean = sums[: self.num_features] / count
-        variance = sums[self.num_features : -1] / count - mean.square()
         with torch.no_grad():
             unbiased = variance * count / (count - 1)
             share = self._share_of_this_batch()
             for name, new in (("running_mean", mean), ("running_var", unbiased)):
                 running = self.get_buffer(name)
                 running.lerp_(new.to(running.dtype), share)
-        scale = torch.rsqrt(variance + self.eps).to(x.dtype)
-        return (x - mean.to(x.dtype)) * scale * self.weight + self.bias
+        found = mean.to(self.weight.dtype), variance.to(self.weight.dtype)
+        return _Normalised.apply(x, self.weight, self.bias, *found, count, self.eps)
 
 
 @contextmanager
@@ -108,17 +102,54 @@ def running_statistics_kept(module: nn.Module) -> Iterator[None]:
                 setattr(layer, name, value)
 
 
-class _Sum(torch.autograd.Function):
-    """Sum over all processes; so is its gradient, for a loss that all processes add up."""
+def _statistics(x: Tensor) -> tuple[float, Tensor, Tensor]:
+    """Rows of all processes together, and their mean and variance [width] in float64."""
+    rows, width = x.shape
+    sums = x.new_zeros(2 * width + 1, dtype=torch.float64)
+    if rows:
+        # In float32 at least: of bfloat16 the kernel returns bfloat16.
+        wide = x if x.dtype == torch.float64 else x.float()
+        mean, variance = (t.double() for t in torch.batch_norm_update_stats(wide, None, None, 0.0))
+        sums = rows * torch.cat([mean, variance + mean.square(), mean.new_ones(1)])
+    dist.all_reduce(sums)
+    count = float(sums[-1])
+    mean, square = (sums[:-1] / max(count, 1.0)).split(width)
+    # Never below 0: they are differences of rounded numbers.
+    return count, mean, (square - mean.square()).clamp_min(0.0)
+
+
+class _Normalised(torch.autograd.Function):
+    """Normalisation by statistics that depend on the rows of all processes.
+
+    The loss is one that all processes add up, and so are the gradients of weight and bias.
+    """
 
     @staticmethod
-    def forward(ctx: Any, values: Tensor) -> Tensor:
-        values = values.clone()
-        dist.all_reduce(values)
-        return values
+    def forward(
+        ctx: Any,
+        x: Tensor,
+        weight: Tensor,
+        bias: Tensor,
+        mean: Tensor,
+        variance: Tensor,
+        count: float,
+        eps: float,
+    ) -> Tensor:
+        ctx.save_for_backward(x, weight, mean, variance)
+        ctx.count, ctx.eps = count, eps
+        return F.batch_norm(x, mean, variance, weight, bias, eps=eps)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> Tensor:
-        grad = grad.clone()
-        dist.all_reduce(grad)
-        return grad
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight, mean, variance = ctx.saved_tensors
+        # As if the statistics were given: the kernel of evaluation.
+        of_x, of_weight, of_bias = torch.ops.aten.native_batch_norm_backward(
+            grad, x, weight, mean, variance, None, None, False, ctx.eps, [True, True, True]
+        )
+        sums = torch.stack([of_weight, of_bias]).double()
+        dist.all_reduce(sums)
+        # What they owe to x is linear in x, so that the kernel of normalisation gives it.
+        scale = weight * torch.rsqrt(variance + ctx.eps)
+        slope, offset = (sums / -ctx.count).to(weight.dtype) * scale
+        of_x += F.batch_norm(x, mean, variance, slope, offset, eps=ctx.eps)
+        return of_x, of_weight, of_bias, None, None, None, None
