@@ -411,7 +411,7 @@ def draw(report: Mapping[str, Any], folder: Path) -> None:
         draw_reliability(curves, ax)
         ax.set(xscale="linear", yscale="linear", xlim=(0, top), ylim=(0, top))
         ax.set_title(f"slot {slot['slot']}, {slot['rows']:,} rows", fontsize=10, parse_math=False)
-        ax.legend(fontsize=7, loc="upper left", title="predicted / seen clicks", title_fontsize=7)
+        ax.legend(fontsize=7, loc="lower right", title="predicted / seen clicks", title_fontsize=7)
     for ax in panels[len(slots) :]:
         ax.set_axis_off()
     figure.supxlabel("predicted click probability", fontsize=10)

@@ -75,7 +75,8 @@ def draw_reliability(curves: Mapping[str, Sequence[Mapping[str, Any]]], ax: Axes
     ax : matplotlib.axes.Axes
     """
     low, high = _square(ax, curves.values())
-    ax.plot([low, high], [low, high], "--", color=_SOFT, lw=1.2, label="perfect calibration")
+    # Beyond the points too, where panels share axes.
+    ax.axline((low, low), (high, high), ls="--", color=_SOFT, lw=1.2, label="perfect calibration")
     for (name, points), (colour, marker) in zip(curves.items(), _styles(curves), strict=True):
         _curve(ax, points, low, colour, marker, ms=5, label=name)
 
