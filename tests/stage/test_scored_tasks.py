@@ -29,7 +29,7 @@ def test_scores_of_each_task(small_clicks, policy):
         wrong = F.when(numbers[0] > 0, F.array(F.lit(99), F.lit(0))).otherwise(ids)
         data = data.withColumn("categoricalFeatures", wrong)
     logit = logit_column(data, model, network_to_bytes(network))
-    scored = add_predictions(data, logit, model._rows, model, model.taskNames)
+    scored = add_predictions(data, logit, model._rows, model, model.taskNames, {})
     names = ("rawPrediction", "probability", "prediction")
     each = [f"{name}_{task}" for task in ("click", "buy") for name in names]
     # The main task, the first one where none is named, has the plain names too.
