@@ -5,6 +5,7 @@
 probabilities. ``raw`` are the scores, ``global isotonic`` and ``isotonic by slot`` scikit-learn's
 (slots without both labels take the global one), ``ratio`` and ``spark_ctr`` our slotMethod "ratio"
 and "platt". ``mcgrad`` runs where it is installed, with its defaults and the slot as a category.
+``best reachable`` knows the world but for the slots' own numbers, of which it takes the posterior.
 Time is that of the fit on rows in memory.
 
 ``fit``: `ProbabilityCalibrator` on rows that Spark generates (``--rows``, 10,000 slots).

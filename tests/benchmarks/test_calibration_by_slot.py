@@ -6,7 +6,7 @@ import pytest
 pytest.importorskip("sklearn")
 
 from benchmarks import calibration
-from benchmarks.calibration_logs import draw_rows, field_error, log_loss
+from benchmarks.calibration_logs import best_reachable, draw_rows, field_error, log_loss
 
 
 def test_errors_by_hand():
@@ -25,9 +25,12 @@ def test_our_slots_are_nearest_the_truth():
         "global": calibration.isotonic(fit, test, by_slot=False),
         "by slot": calibration.isotonic(fit, test, by_slot=True),
     }
+    best = best_reachable(fit, test, 300)
     errors = {name: field_error(test.true, p, test.slot) for name, p in found.items()}
     losses = {name: log_loss(test.true, p) for name, p in found.items()}
     assert min(errors, key=errors.get) == min(losses, key=losses.get) == "ours"
+    assert log_loss(test.true, best) < losses["ours"]
+    assert field_error(test.true, best, test.slot) < 0.8 * errors["global"]
 
 
 def test_forgetting_follows_drift(monkeypatch):
