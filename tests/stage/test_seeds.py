@@ -20,6 +20,7 @@ DATA = SimpleNamespace(
     valid_path="/valid",
     valid_rows=1,
     weight_scale=1.0,
+    task_scales=(1.0,),
     teacher=0,
     prefix="",
 )

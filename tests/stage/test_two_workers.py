@@ -49,7 +49,15 @@ def test_two_workers_fine_tune_as_one_process_does(small_clicks, monkeypatch):
 
 
 @pytest.mark.once
-@pytest.mark.parametrize("weighting", ["given", "uncertainty", "gradnorm", "pcgrad"])
+@pytest.mark.parametrize(
+    "weighting",
+    [
+        "given",
+        "pcgrad",
+        pytest.param("uncertainty", marks=pytest.mark.full),
+        pytest.param("gradnorm", marks=pytest.mark.full),
+    ],
+)
 def test_two_workers_train_several_tasks_as_one_process_does(small_clicks, weighting):
     # Few labels are known: of many batches all, or none, are in one worker's part.
     rows = small_clicks.withColumn("sale", F.expr("IF(numericFeatures[0] > 1.0, label, NULL)"))
