@@ -46,8 +46,7 @@ PLAIN: dict[str, dict[str, Any]] = {
 BLOCKS = (*ENHANCEMENTS, "ppnet", "pepnet")
 SYSTEMS: dict[str, dict[str, Any]] = PLAIN | {
     f"{network}, {block}": PLAIN[network] | {"contextEnhancement": block}
-    for network in ("dnn", "dcnv2")
-    for block in BLOCKS
+    for network, block in (*(("dnn", block) for block in BLOCKS), ("dcnv2", "pepnet"))
 }
 CONTEXT = {
     "drawn": ["domain"],

@@ -152,7 +152,7 @@ def widths(default: Sequence[int], doc: str = "") -> Setting:
 
 
 def columns(doc: str = "") -> Setting:
-    """Declare names of categorical columns; none by default."""
+    """Declare names of columns; none by default."""
     wanted = "a list of column names"
 
     def convert(value: Any) -> list[str]:

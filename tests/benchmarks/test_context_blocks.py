@@ -49,7 +49,7 @@ def test_every_system_is_timed_and_some_are_trained(log):
         for what in ("weights", "a row, float32", "a row, 8 bits")
     }
     assert all(r.value > 0 for r in rows)
-    for system in ("dnn", "dnn, pepnet", "dcnv2, epnet"):
+    for system in ("dnn", "dnn, epnet", "dcnv2, pepnet"):
         found = fitted(log, params_of("drawn", system, log), 0, ARGUMENTS)
         assert 0.4 < found.figures["auc"] < 1 and np.isfinite(found.best["valid_loss"])
 
