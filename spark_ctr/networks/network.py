@@ -8,7 +8,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from spark_ctr.networks.layers.context import RowContext, hidden_gates
+from spark_ctr.networks.layers.blocks import configured_mlp
+from spark_ctr.networks.layers.context import RowContext
 from spark_ctr.networks.layers.mlp import MLP
 from spark_ctr.settings import Setting
 from spark_ctr.tables import Inputs
@@ -164,10 +165,8 @@ class Network(nn.Module):
     def _perceptron(
         self, width: int, layers: Sequence[int] | None = None, prefix: str = "hidden"
     ) -> MLP:
-        """Return an MLP as the settings of `perceptron` and `context_settings` say."""
-        config, gates = self.config, hidden_gates(self.inputs, self.config)
-        widths = config["hidden_layers"] if layers is None else layers
-        return MLP(width, widths, config["dropout"], self._norm, prefix, gates)
+        """Return an MLP as the settings say, see `configured_mlp`."""
+        return configured_mlp(width, self.inputs, self.config, self._norm, prefix, layers)
 
     @property
     def _norm(self) -> str | None:

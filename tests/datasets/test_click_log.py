@@ -23,6 +23,8 @@ from spark_ctr.datasets import (
 
 ROWS = 40_000
 CONFIG = ClickLogConfig()
+# Nothing but the columns has an effect.
+STILL = dict.fromkeys(("slot_effect", "hour_effect", "weekend_effect", "trend"), 0.0)
 
 
 @pytest.fixture(scope="module")
@@ -50,10 +52,7 @@ def test_seeds_share_the_truth(spark):
         identifiers=(Identifier("ad_id", 5, 1.0, effect=1.0),),
         numerics=(),
         interactions=(),
-        slot_effect=0.0,
-        hour_effect=0.0,
-        weekend_effect=0.0,
-        trend=0.0,
+        **STILL,
     )
     both = click_log(spark, 500, seed=1, config=config).union(
         click_log(spark, 500, seed=2, config=config)
@@ -71,10 +70,7 @@ def test_contexts_weigh_effects(spark):
         identifiers=(Identifier("ad_id", 5, effect=1.0), Identifier("domain", 4, missing=0.2)),
         numerics=(),
         interactions=(),
-        slot_effect=0.0,
-        hour_effect=0.0,
-        weekend_effect=0.0,
-        trend=0.0,
+        **STILL,
         contexts=(ContextEffect("domain", "ad_id", 0.8),),
     )
     assert config.relevant_columns == ("ad_id", "domain")
@@ -245,10 +241,7 @@ def test_conversions_come_late_and_like_clicks(spark):
         click_rate=0.3,
         conversion_rate=0.4,
         conversion_delay=2.0,
-        hour_effect=0.0,
-        weekend_effect=0.0,
-        trend=0.0,
-        slot_effect=0.0,
+        **STILL,
     )
     log = click_log(spark, 20_000, config=config)
     assert "conversion_timestamp" not in click_log(spark, 1).columns

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -18,6 +19,32 @@ from spark_ctr.settings import Setting, choice, integer
 from spark_ctr.tables import Inputs
 
 Hidden = dict[str, Tensor]
+
+
+def configured_mlp(
+    width: int,
+    inputs: Inputs,
+    config: dict[str, Any],
+    norm: str | None,
+    prefix: str = "hidden",
+    layers: Sequence[int] | None = None,
+) -> MLP:
+    """Return an `MLP` as the settings of a perceptron and of its context say.
+
+    Parameters
+    ----------
+    width : int
+        Of its input.
+    inputs : Inputs
+        Columns of the network.
+    config : dict
+    norm : {"batch", "layer", None}
+    prefix : str
+    layers : sequence of int, optional
+        Instead of "hidden_layers".
+    """
+    widths = config["hidden_layers"] if layers is None else layers
+    return MLP(width, widths, config["dropout"], norm, prefix, hidden_gates(inputs, config))
 
 
 class Block(nn.Module):
@@ -43,19 +70,8 @@ class Block(nn.Module):
 
     def __init__(self, inputs: Inputs, config: dict[str, Any], norm: str | None) -> None:
         super().__init__()
-        self.mlp = self._perceptron(inputs.width, inputs, config, norm)
+        self.mlp = configured_mlp(inputs.width, inputs, config, norm)
         self.width = self.mlp.width
-
-    @staticmethod
-    def _perceptron(
-        width: int,
-        inputs: Inputs,
-        config: dict[str, Any],
-        norm: str | None,
-        prefix: str = "hidden",
-    ) -> MLP:
-        layers, gates = config["hidden_layers"], hidden_gates(inputs, config)
-        return MLP(width, layers, config["dropout"], norm, prefix, gates)
 
     def forward(self, x: Tensor, fields: Tensor, context: Tensor | None) -> tuple[Tensor, Hidden]:
         """Map x [B, inputs.width] and fields [B, F, k] to [B, width] and hidden layers by name.
@@ -133,7 +149,7 @@ class BilinearBlock(Block):
             )
         self.senet = FieldReweighting(fields, config["reduction"])
         self.bilinear = BilinearInteraction(fields, dim, "interaction")
-        self.mlp = self._perceptron(2 * self.bilinear.pairs * dim, inputs, config, norm)
+        self.mlp = configured_mlp(2 * self.bilinear.pairs * dim, inputs, config, norm)
         self.width = self.mlp.width
 
     def forward(self, x: Tensor, fields: Tensor, context: Tensor | None) -> tuple[Tensor, Hidden]:
@@ -147,7 +163,7 @@ class GatedBlock(Block):
 
     def __init__(self, inputs: Inputs, config: dict[str, Any], norm: str | None) -> None:
         super().__init__(inputs, config, norm)
-        self.second_mlp = self._perceptron(inputs.width, inputs, config, norm, "second")
+        self.second_mlp = configured_mlp(inputs.width, inputs, config, norm, "second")
         self.gates = nn.Parameter(torch.zeros(2, inputs.width))
         self.width = self.mlp.width + self.second_mlp.width
 
