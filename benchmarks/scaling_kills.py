@@ -126,7 +126,10 @@ def kills(count: int, seed: int) -> Iterator[Record]:
         for system, found in (("2 workers", whole), ("2 workers, killed", killed)):
             yield Record(case, system, "kills", found["died"], "", seed)
             yield Record(case, system, "resumed", len(found["resumed"]), "", seed)
-            yield Record(case, system, "auc", found["history"][-1]["valid_auc"], "", seed)
+            last = found["history"][-1]
+            yield Record(case, system, "auc", last["valid_auc"], "", seed)
+            yield Record(case, system, "log_loss", last["valid_loss"], "", seed)
+            yield Record(case, system, "calibration ratio", last["valid_calibration"], "", seed)
         pairs = zip(whole["weights"].values(), killed["weights"].values(), strict=True)
         same = sum(torch.equal(one, other) for one, other in pairs)
         share = same / len(whole["weights"])
